@@ -1,0 +1,49 @@
+//! The Internet checksum (RFC 1071), as IPv4 and CARP use it.
+
+/// The one's-complement sum of `N` bytes as big-endian words, folded to 16 bits. An odd last byte counts
+/// as the high half of a word.
+///
+/// Data that carries its own correct checksum sums to `0xffff` (CARP specification §2).
+#[inline(always)]
+#[must_use]
+pub fn sum<const N: usize>(bytes: &[u8; N]) -> u16 {
+    let mut sum: u32 = 0;
+    let (words, rest) = bytes.as_chunks::<2>();
+    for word in words {
+        sum += u32::from(u16::from_be_bytes(*word));
+    }
+    if let [last] = rest {
+        sum += u32::from(*last) << 8;
+    }
+    // At most 64 KiB are summed, so two folds are enough.
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    #[expect(clippy::cast_possible_truncation, reason = "folded to 16 bits just above")]
+    {
+        sum as u16
+    }
+}
+
+/// The checksum to put into a header whose checksum field is zero.
+#[inline(always)]
+#[must_use]
+pub fn checksum<const N: usize>(bytes: &[u8; N]) -> u16 {
+    !sum(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matches_the_example_of_rfc_1071() {
+        assert_eq!(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), 0xddf2);
+    }
+
+    #[test]
+    fn pads_an_odd_byte_and_folds_all_ones() {
+        assert_eq!(sum(&[0x12]), 0x1200);
+        assert_eq!(sum(&[0xff; 36]), 0xffff);
+        assert_eq!(checksum(&[0; 20]), 0xffff);
+    }
+}
