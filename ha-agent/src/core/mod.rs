@@ -1,0 +1,25 @@
+//! The protocol core: what a virtual host decides, and nothing else.
+//!
+//! Pure: no I/O, no clock, no tasks. Facts come in with their time, commands come out:
+//!
+//! ```text
+//!   Event + now ──▶ Vhost::handle ──▶ next_command()   what to do
+//!                                 └─▶ poll_timeout()   when to call again
+//! ```
+//!
+//! Start with [`vhost`], where the state machine is; [`election`] says who is better, [`pace`] how long to
+//! wait.
+
+pub mod command;
+pub mod election;
+pub mod pace;
+pub mod time;
+pub mod timers;
+pub mod vhost;
+
+pub use command::{Advert, Cause, Command, Event, Link, LinkDown, State, Transition};
+pub use election::{Contender, Priority, Verdict};
+pub use pace::Pace;
+pub use time::Instant;
+pub use timers::{Timer, TimerTable};
+pub use vhost::{Settings, Vhost};

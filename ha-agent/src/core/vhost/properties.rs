@@ -1,0 +1,266 @@
+//! Random operations, against a small model that was written apart, and against what must hold at all times.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::model::{Model, interval};
+use super::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn any_sequence_keeps_the_rules(settings in settings(), ops in prop::collection::vec(op(), 1..120)) {
+        let mut driver = Driver::new(settings);
+        for op in ops {
+            driver.apply(op);
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    /// A frame that arrived this many ns ago.
+    Hear {
+        heard: Heard,
+        source: Ipv4Addr,
+        lag: u64,
+    },
+    /// A frame with any stamp at all, in ns.
+    HearAt {
+        heard: Heard,
+        source: Ipv4Addr,
+        stamp: u64,
+    },
+    /// Lets ns pass.
+    Advance(u64),
+    /// Goes to the next deadline, or to 1 ns before it, or a little past it (ns from 1 before).
+    AdvanceToDeadline(u64),
+    /// Handles all deadlines that have come.
+    HandleDue,
+    /// Handles this deadline, come or not.
+    Handle(Timer),
+    Up(Ipv4Addr),
+    Down(LinkDown),
+    Released,
+    Leave,
+}
+
+/// A priority, described so that the edges are met often.
+#[derive(Clone, Copy, Debug)]
+enum Heard {
+    Any(u8, u8),
+    /// Our own wire number, plus this.
+    NearOurs(i32),
+    /// The slowest that rule B3 still follows, plus this.
+    NearHopeless(i32),
+    BowOut,
+}
+
+/// The machine and the model side by side, and what an observer of the commands knows.
+struct Driver {
+    vhost: Vhost,
+    model: Model,
+    /// ns.
+    now: u64,
+    holds_addresses: bool,
+    /// When the last BACKUP to MASTER was (ns), and how many advertisements followed the first.
+    master_since: u64,
+    followed: u64,
+}
+
+impl Driver {
+    fn new(settings: Settings) -> Self {
+        Self {
+            vhost: Vhost::new(settings),
+            model: Model::new(settings),
+            now: 1_000_000_000_000,
+            holds_addresses: false,
+            master_since: 0,
+            followed: 0,
+        }
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::Hear { heard, source, lag } => self.hear(heard, source, self.now - lag),
+            Op::HearAt { heard, source, stamp } => self.hear(heard, source, stamp),
+            Op::Advance(ns) => self.now += ns,
+            Op::AdvanceToDeadline(ns) => {
+                if let Some((deadline, _)) = self.vhost.poll_timeout()
+                    && deadline.as_nanos() < END_OF_TIME
+                {
+                    self.now = self.now.max(deadline.as_nanos() - 1 + ns);
+                }
+            }
+            Op::HandleDue => self.handle_due(),
+            Op::Handle(timer) => self.feed(Event::Deadline(timer)),
+            Op::Up(source) => self.feed(Event::Link(Link::Up { source })),
+            Op::Down(why) => self.feed(Event::Link(Link::Down(why))),
+            Op::Released => self.feed(Event::Released),
+            Op::Leave => self.feed(Event::Leave),
+        }
+    }
+
+    fn hear(&mut self, heard: Heard, source: Ipv4Addr, stamp: u64) {
+        let own = self.vhost.settings().priority;
+        let number = match heard {
+            Heard::Any(advbase, advskew) => i32::from(u16::from_be_bytes([advbase, advskew])),
+            Heard::NearOurs(offset) => i32::from(own.wire()) + offset,
+            Heard::NearHopeless(offset) => 768 * i32::from(own.advbase) + i32::from(own.advskew) + offset,
+            Heard::BowOut => 0xffff,
+        };
+        let [.., advbase, advskew] = number.clamp(0, 0xffff).to_be_bytes();
+        let priority = Priority { advbase, advskew };
+        self.feed(Event::Advert(Advert { stamp: Instant::from_nanos(stamp), source, priority, demote: 0 }));
+    }
+
+    /// Progress: at one moment, no timer comes twice.
+    fn handle_due(&mut self) {
+        let mut handled = Vec::new();
+        while let Some((deadline, timer)) = self.vhost.poll_timeout()
+            && deadline.as_nanos() <= self.now
+        {
+            assert!(!handled.contains(&timer), "{timer:?} is due again at {deadline:?}");
+            handled.push(timer);
+            self.feed(Event::Deadline(timer));
+        }
+    }
+
+    fn feed(&mut self, event: Event) {
+        let now = Instant::from_nanos(self.now);
+        let before = self.vhost.state();
+        self.vhost.handle(now, event);
+        let after = self.vhost.state();
+        let commands: Vec<_> = std::iter::from_fn(|| self.vhost.next_command()).collect();
+
+        assert_eq!(commands, self.model.step(self.now, event), "commands, on {event:?} in {before:?}");
+        assert_eq!(after, self.model.state(), "state, on {event:?} in {before:?}");
+        assert_eq!(self.vhost.has_left(), self.model.left && after == State::Init);
+        let deadline = self.vhost.poll_timeout().map(|(deadline, _)| deadline.as_nanos());
+        assert_eq!(deadline, self.model.deadline(), "deadline, on {event:?} in {before:?}");
+
+        self.check_notifications(before, after, &commands);
+        self.check_addresses(after, &commands);
+        self.check_advertisements(before, after, &commands);
+        self.check_timers(after);
+    }
+
+    fn check_notifications(&self, before: State, after: State, commands: &[Command]) {
+        let told: Vec<_> = commands
+            .iter()
+            .filter_map(
+                |command| if let Command::Notify(transition) = command { Some(transition) } else { None },
+            )
+            .map(|transition| (transition.at.as_nanos(), transition.from, transition.to))
+            .collect();
+        if before == after || after == State::Leaving {
+            assert_eq!(told, []);
+        } else {
+            assert_eq!(told, [(self.now, before, after)]);
+        }
+    }
+
+    fn check_addresses(&mut self, after: State, commands: &[Command]) {
+        for command in commands {
+            match command {
+                Command::TakeAddresses => self.holds_addresses = true,
+                Command::DropAddresses => self.holds_addresses = false,
+                Command::Announce => assert!(self.holds_addresses, "announced what it does not hold"),
+                Command::Advertise(_) | Command::Notify(_) => {}
+            }
+        }
+        assert_eq!(self.holds_addresses, after == State::Master);
+    }
+
+    fn check_advertisements(&mut self, before: State, after: State, commands: &[Command]) {
+        let sent: Vec<_> = commands
+            .iter()
+            .filter_map(
+                |command| if let Command::Advertise(priority) = command { Some(*priority) } else { None },
+            )
+            .collect();
+        let own = self.vhost.settings().priority;
+        let serves = |state| matches!(state, State::Master | State::Leaving);
+        if (before, after) == (State::Leaving, State::Init) {
+            assert!(sent.is_empty() || sent == [Priority::BOW_OUT]);
+        } else if !serves(after) {
+            assert_eq!(sent, [], "{before:?} to {after:?}");
+        } else if !serves(before) {
+            assert_eq!(sent, [own]);
+            (self.master_since, self.followed) = (self.now, 0);
+        } else if !sent.is_empty() {
+            assert_eq!(sent, [own]);
+            self.followed += 1;
+            // A late one may come close to the next, but on the whole they never outrun the interval.
+            let earliest = self.master_since + self.followed * interval(self.vhost.settings());
+            assert!(self.now >= earliest, "number {} is early", self.followed);
+        }
+    }
+
+    fn check_timers(&self, after: State) {
+        let armed = |timer| self.vhost.timers.get(timer).is_some();
+        let expected = match after {
+            State::Init => [false, false, false, false],
+            State::Backup => [false, true, false, false],
+            // The announcements come to an end.
+            State::Master => [true, false, armed(Timer::Announce), false],
+            State::Leaving => [true, false, false, true],
+        };
+        assert_eq!(Timer::ALL.map(armed), expected, "{after:?}");
+    }
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let advbase = prop_oneof![Just(0), Just(1), any::<u8>()];
+    let advskew = prop_oneof![Just(0), any::<u8>()];
+    let interval = (0..2_000_000_000_u64).prop_map(Duration::from_nanos);
+    let pace = prop_oneof![
+        Just(Pace::Classic),
+        (interval, any::<u8>()).prop_map(|(interval, detect)| Pace::Fast { interval, detect }),
+    ];
+    (advbase, advskew, pace, any::<bool>()).prop_map(|(advbase, advskew, pace, preempt)| Settings {
+        priority: Priority { advbase, advskew },
+        pace,
+        preempt,
+    })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let lag = prop_oneof![Just(0), 0..5_000_000_u64, 0..20_000_000_000_u64];
+    let why = select(vec![LinkDown::Carrier, LinkDown::AdminDown, LinkDown::Removed, LinkDown::DataPlane]);
+    prop_oneof![
+        8 => (heard(), source(), lag).prop_map(|(heard, source, lag)| Op::Hear { heard, source, lag }),
+        1 => (heard(), source(), any::<u64>())
+            .prop_map(|(heard, source, stamp)| Op::HearAt { heard, source, stamp }),
+        4 => prop_oneof![0..2_000_000_u64, 0..20_000_000_000_u64].prop_map(Op::Advance),
+        8 => prop_oneof![0..3_u64, 0..2_000_000_000_u64].prop_map(Op::AdvanceToDeadline),
+        8 => Just(Op::HandleDue),
+        2 => select(Timer::ALL.to_vec()).prop_map(Op::Handle),
+        4 => source().prop_map(Op::Up),
+        1 => why.prop_map(Op::Down),
+        1 => Just(Op::Released),
+        1 => Just(Op::Leave),
+    ]
+}
+
+fn heard() -> impl Strategy<Value = Heard> {
+    prop_oneof![
+        (any::<u8>(), any::<u8>()).prop_map(|(advbase, advskew)| Heard::Any(advbase, advskew)),
+        (-1..=1).prop_map(Heard::NearOurs),
+        (-1..=1).prop_map(Heard::NearHopeless),
+        Just(Heard::BowOut),
+    ]
+}
+
+fn source() -> impl Strategy<Value = Ipv4Addr> {
+    select(vec![
+        Ipv4Addr::UNSPECIFIED,
+        Ipv4Addr::new(10, 0, 0, 9),
+        Ipv4Addr::new(10, 0, 1, 1),
+        Ipv4Addr::new(10, 9, 0, 2),
+    ])
+}
+
+/// Past any deadline that the clock of a test can reach (ns); only wild stamps lie further.
+const END_OF_TIME: u64 = 1_000_000_000_000_000;
