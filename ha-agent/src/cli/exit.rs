@@ -1,0 +1,37 @@
+//! How the process ends, told to the shell and to the service manager.
+
+use std::process::ExitCode;
+
+/// The exit code of every subcommand. Values from 64 up are those of `sysexits.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Exit {
+    /// 0: done as asked, or left in order after a signal.
+    Ok = 0,
+    /// 2: the command line is wrong (the command-line parser's own code).
+    Usage = 2,
+    /// 69: something that we need is not there: an interface, BPF in the kernel, a running agent.
+    Unavailable = 69,
+    /// 70: an error in this program.
+    Software = 70,
+    /// 71: the operating system failed: out of memory or descriptors, an I/O error.
+    Os = 71,
+    /// 77: the user or its capabilities do not suffice.
+    NoPermission = 77,
+    /// 78: the configuration or the passphrase file is missing or wrong.
+    Config = 78,
+}
+
+impl Exit {
+    /// The number that the parent process sees, 0 to 78.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}

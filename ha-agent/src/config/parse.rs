@@ -1,0 +1,45 @@
+//! From text to a configuration that makes sense. No I/O.
+
+use std::path::PathBuf;
+
+use toml::Spanned;
+
+use super::error::ConfigError;
+use super::mistake::Mistake;
+use super::table::{Document, Table};
+use super::vhost::Vhosts;
+use super::{VhostConfig, schema, value};
+
+/// Everything that the text says.
+pub(super) struct Parsed {
+    pub(super) node: String,
+    /// As written, with its place.
+    pub(super) passphrase_file: Spanned<PathBuf>,
+    pub(super) vhosts: Vec<VhostConfig>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Reads the whole text, and stops at the first mistake.
+pub(super) fn parse(document: &Document<'_>) -> Result<Parsed, ConfigError> {
+    let tree = document.parse()?;
+    // All tables before any value, because a misspelled or misplaced key explains one that is missing.
+    let root = Table::new(document, &schema::ROOT, &Spanned::new(tree.span(), tree.get_ref()))?;
+    let auth = root.optional(&schema::AUTH)?;
+    let auth = auth.map(|auth| Table::new(document, &schema::AUTH_TABLE, &auth)).transpose()?;
+    let vhosts = root.elements(&schema::VHOST)?.map(Spanned::into_inner).unwrap_or_default();
+    let vhosts = vhosts.iter().map(|vhost| Table::new(document, &schema::VHOST_TABLE, vhost));
+    let vhosts = vhosts.collect::<Result<Vec<_>, _>>()?;
+
+    let node = root.text(&schema::NODE, |text| value::name("node", text))?.into_inner();
+    let auth = auth.ok_or_else(|| document.error(0, Mistake::NoAuth))?;
+    let passphrase_file = auth.text(&schema::PASSPHRASE_FILE, value::file_path)?;
+    if vhosts.is_empty() {
+        return Err(document.error(0, Mistake::NoVhost));
+    }
+    let mut reader = Vhosts::new(document);
+    for vhost in &vhosts {
+        reader.read(vhost)?;
+    }
+    let (vhosts, warnings) = reader.finish();
+    Ok(Parsed { node, passphrase_file, vhosts, warnings })
+}

@@ -1,0 +1,75 @@
+//! The keys of the configuration, table by table, and what to say about any other.
+
+use super::mistake::Mistake;
+use super::quote::Excerpt;
+
+/// What a kind of table may contain.
+pub(super) struct Schema {
+    /// Where its keys stand, as it reads in a sentence.
+    pub(super) place: &'static str,
+    keys: &'static [&'static Key],
+}
+
+/// A key, and how to write it.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) example: &'static str,
+}
+
+impl Schema {
+    /// Whether a table of this kind may have `key`.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.keys.iter().any(|known| known.name == key)
+    }
+
+    /// The mistake of a key that this kind of table does not have.
+    pub(super) fn refuse(&self, unknown: &str) -> Mistake {
+        let key = Excerpt::new(unknown);
+        if let Some(home) = SCHEMAS.iter().find(|schema| schema.has(unknown)) {
+            return Mistake::MisplacedKey { key, place: self.place, home: home.place };
+        }
+        match self.nearest(unknown) {
+            Some(nearest) => Mistake::MisspelledKey { key, place: self.place, nearest },
+            None => Mistake::UnknownKey { key, place: self.place, known: self.names().join(", ") },
+        }
+    }
+
+    fn nearest(&self, unknown: &str) -> Option<&'static str> {
+        let unknown = unknown.to_lowercase();
+        let similarity = |name: &str| strsim::jaro_winkler(name, &unknown);
+        let nearest = self.names().into_iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
+        (similarity(nearest) >= NEAR).then_some(nearest)
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        self.keys.iter().map(|key| key.name).collect()
+    }
+}
+
+pub(super) static ROOT: Schema = Schema { place: "at the top of the file", keys: &[&NODE, &AUTH, &VHOST] };
+pub(super) static NODE: Key = Key { name: "node", example: "node = \"controller-a\"" };
+pub(super) static AUTH: Key = Key { name: "auth", example: "[auth]" };
+pub(super) static VHOST: Key = Key { name: "vhost", example: "[[vhost]]" };
+
+pub(super) static AUTH_TABLE: Schema = Schema { place: "in [auth]", keys: &[&PASSPHRASE_FILE] };
+pub(super) static PASSPHRASE_FILE: Key =
+    Key { name: "passphrase_file", example: "passphrase_file = \"carp.key\"" };
+
+pub(super) static VHOST_TABLE: Schema = Schema {
+    place: "in [[vhost]]",
+    keys: &[&NAME, &INTERFACE, &VHID, &ADDRESSES, &ADVBASE, &ADVSKEW, &INTERVAL, &DETECT, &PREEMPT],
+};
+pub(super) static NAME: Key = Key { name: "name", example: "name = \"data\"" };
+pub(super) static INTERFACE: Key = Key { name: "interface", example: "interface = \"eth0\"" };
+pub(super) static VHID: Key = Key { name: "vhid", example: "vhid = 10" };
+pub(super) static ADDRESSES: Key = Key { name: "addresses", example: "addresses = [\"10.77.0.100/24\"]" };
+pub(super) static ADVBASE: Key = Key { name: "advbase", example: "advbase = 1" };
+pub(super) static ADVSKEW: Key = Key { name: "advskew", example: "advskew = 0" };
+pub(super) static INTERVAL: Key = Key { name: "interval", example: "interval = \"10ms\"" };
+pub(super) static DETECT: Key = Key { name: "detect", example: "detect = 3" };
+pub(super) static PREEMPT: Key = Key { name: "preempt", example: "preempt = false" };
+
+static SCHEMAS: [&Schema; 3] = [&ROOT, &AUTH_TABLE, &VHOST_TABLE];
+
+/// Jaro–Winkler similarity from which a known key is worth a guess.
+const NEAR: f64 = 0.8;

@@ -1,0 +1,237 @@
+//! TOML with the memory of where everything stood: typed access to tables, errors with lines.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeArray, DeInteger, DeTable, DeValue};
+
+use super::error::{ConfigError, Position};
+use super::mistake::Mistake;
+use super::quote::{Excerpt, OneLine};
+use super::schema::{Key, Schema};
+
+/// A file's name and text, and where its lines end.
+pub(super) struct Document<'a> {
+    path: &'a Path,
+    text: &'a str,
+    /// The byte offset of every line break.
+    breaks: Vec<usize>,
+}
+
+impl<'a> Document<'a> {
+    /// `bytes` are what was read from `path`.
+    pub(super) fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, ConfigError> {
+        if bytes.is_empty() {
+            return Err(ConfigError::new(path, None, Mistake::Empty));
+        }
+        let breaks = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
+        match text_of(bytes) {
+            Ok(text) => Ok(Self { path, text, breaks }),
+            Err(offset) => Err(Self { path, text: "", breaks }.error(offset, Mistake::NotText { offset })),
+        }
+    }
+
+    /// The text as a tree of tables.
+    pub(super) fn parse(&self) -> Result<Spanned<DeTable<'a>>, ConfigError> {
+        DeTable::parse(self.text).map_err(|error| {
+            let position = error.span().map(|span| self.position_with_column(span.start));
+            let message = OneLine(error.message()).to_string();
+            ConfigError::new(self.path, position, Mistake::Syntax { message })
+        })
+    }
+
+    /// The line of the byte at `offset`, from 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.breaks.partition_point(|line_break| *line_break < offset) + 1
+    }
+
+    /// The position of the byte at `offset`, without a column.
+    pub(super) fn position(&self, offset: usize) -> Position {
+        Position { line: self.line(offset), column: None }
+    }
+
+    /// The error about what stands at `offset`.
+    pub(super) fn error(&self, offset: usize, mistake: Mistake) -> ConfigError {
+        ConfigError::new(self.path, Some(self.position(offset)), mistake)
+    }
+
+    /// A line that warns about what stands at `offset`.
+    pub(super) fn warning(&self, offset: usize, warning: impl Display) -> String {
+        format!("{}:{}: {warning}", OneLine(&self.path.to_string_lossy()), self.line(offset))
+    }
+
+    fn position_with_column(&self, offset: usize) -> Position {
+        let before = &self.text[..self.text.floor_char_boundary(offset)];
+        let line_start = before.rfind('\n').map_or(0, |line_break| line_break + 1);
+        let column = before[line_start..].chars().count() + 1;
+        Position { line: self.line(offset), column: Some(column) }
+    }
+}
+
+/// A table that has no unknown keys.
+pub(super) struct Table<'a> {
+    document: &'a Document<'a>,
+    schema: &'static Schema,
+    entries: &'a DeTable<'a>,
+    /// The byte offset of its header.
+    pub(super) start: usize,
+}
+
+impl<'a> Table<'a> {
+    /// Refuses the first key that is not in `schema`.
+    pub(super) fn new(
+        document: &'a Document<'a>,
+        schema: &'static Schema,
+        table: &Spanned<&'a DeTable<'a>>,
+    ) -> Result<Self, ConfigError> {
+        let (start, entries) = (table.span().start, *table.get_ref());
+        let unknown = entries.keys().filter(|key| !schema.has(key.get_ref()));
+        match unknown.min_by_key(|key| key.span().start) {
+            Some(key) => Err(document.error(key.span().start, schema.refuse(key.get_ref()))),
+            None => Ok(Self { document, schema, entries, start }),
+        }
+    }
+
+    /// The value of a key that must be there.
+    pub(super) fn required<T: Value<'a>>(&self, key: &'static Key) -> Result<Spanned<T>, ConfigError> {
+        self.optional(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// The value of a key that may be left out.
+    pub(super) fn optional<T: Value<'a>>(
+        &self,
+        key: &'static Key,
+    ) -> Result<Option<Spanned<T>>, ConfigError> {
+        let value = self.entries.get(key.name);
+        value.map(|value| self.typed(key.name, value, key.example)).transpose()
+    }
+
+    /// The number of a key that may be left out. `subject` is what it is called in a sentence.
+    pub(super) fn number(
+        &self,
+        key: &'static Key,
+        subject: &'static str,
+        range: RangeInclusive<u8>,
+    ) -> Result<Option<Spanned<u8>>, ConfigError> {
+        let Some(integer) = self.optional::<&DeInteger<'_>>(key)? else { return Ok(None) };
+        let (span, integer) = (integer.span(), integer.into_inner());
+        match u8::from_str_radix(integer.as_str(), integer.radix()) {
+            Ok(number) if range.contains(&number) => Ok(Some(Spanned::new(span, number))),
+            Ok(_) | Err(_) => {
+                let value = Excerpt::new(&integer.to_string());
+                let (min, max) = range.into_inner();
+                let mistake = Mistake::OutOfRange { key: key.name, value, subject, min, max };
+                Err(self.document.error(span.start, mistake))
+            }
+        }
+    }
+
+    /// The string of a key that must be there, made into what it means.
+    pub(super) fn text<T>(
+        &self,
+        key: &'static Key,
+        meaning: impl FnOnce(&str) -> Result<T, Mistake>,
+    ) -> Result<Spanned<T>, ConfigError> {
+        let text = self.required::<&str>(key)?;
+        match meaning(text.get_ref()) {
+            Ok(value) => Ok(Spanned::new(text.span(), value)),
+            Err(mistake) => Err(self.document.error(text.span().start, mistake)),
+        }
+    }
+
+    /// The elements of an array, whose key may be left out.
+    pub(super) fn elements<T: Value<'a>>(
+        &self,
+        key: &'static Key,
+    ) -> Result<Option<Spanned<Vec<Spanned<T>>>>, ConfigError> {
+        let Some(array) = self.optional::<&DeArray<'_>>(key)? else { return Ok(None) };
+        let subject = format!("each element of {}", key.name);
+        let elements = array.get_ref().iter().map(|value| self.typed(&subject, value, key.example));
+        Ok(Some(Spanned::new(array.span(), elements.collect::<Result<_, _>>()?)))
+    }
+
+    /// The error about a key that is not there.
+    pub(super) fn missing(&self, key: &'static Key) -> ConfigError {
+        let Key { name, example } = *key;
+        let place = self.schema.place;
+        self.document.error(self.start, Mistake::MissingKey { key: name, place, example })
+    }
+
+    fn typed<T: Value<'a>>(
+        &self,
+        subject: &str,
+        value: &'a Spanned<DeValue<'a>>,
+        example: &'static str,
+    ) -> Result<Spanned<T>, ConfigError> {
+        let (span, value) = (value.span(), value.get_ref());
+        if let Some(typed) = T::of(value) {
+            return Ok(Spanned::new(span, typed));
+        }
+        let (expected, found) = (T::EXPECTED, with_article(value.type_str()));
+        let mistake = Mistake::WrongType { subject: subject.into(), expected, found, example };
+        Err(self.document.error(span.start, mistake))
+    }
+}
+
+/// A type that a TOML value can have.
+pub(super) trait Value<'a>: Sized {
+    /// The type in a sentence.
+    const EXPECTED: &'static str;
+
+    /// The value, if it is of this type.
+    fn of(value: &'a DeValue<'a>) -> Option<Self>;
+}
+
+impl<'a> Value<'a> for &'a str {
+    const EXPECTED: &'static str = "a string";
+
+    fn of(value: &'a DeValue<'a>) -> Option<Self> {
+        value.as_str()
+    }
+}
+
+impl<'a> Value<'a> for &'a DeInteger<'a> {
+    const EXPECTED: &'static str = "an integer";
+
+    fn of(value: &'a DeValue<'a>) -> Option<Self> {
+        value.as_integer()
+    }
+}
+
+impl<'a> Value<'a> for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn of(value: &'a DeValue<'a>) -> Option<Self> {
+        value.as_bool()
+    }
+}
+
+impl<'a> Value<'a> for &'a DeArray<'a> {
+    const EXPECTED: &'static str = "an array";
+
+    fn of(value: &'a DeValue<'a>) -> Option<Self> {
+        value.as_array()
+    }
+}
+
+impl<'a> Value<'a> for &'a DeTable<'a> {
+    const EXPECTED: &'static str = "a table";
+
+    fn of(value: &'a DeValue<'a>) -> Option<Self> {
+        value.as_table()
+    }
+}
+
+fn with_article(noun: &str) -> String {
+    let article = if noun.starts_with(['a', 'i']) { "an" } else { "a" };
+    format!("{article} {noun}")
+}
+
+/// The bytes as text, or the offset of the first byte that cannot be in TOML.
+fn text_of(bytes: &[u8]) -> Result<&str, usize> {
+    let control = bytes.iter().position(|byte| byte.is_ascii_control() && !b"\t\n\r".contains(byte));
+    let text = str::from_utf8(&bytes[..control.unwrap_or(bytes.len())]).map_err(|e| e.valid_up_to())?;
+    control.map_or(Ok(text), Err)
+}
