@@ -1,0 +1,96 @@
+//! The command line: one file a subcommand.
+
+pub mod bpf;
+pub mod check;
+pub mod exit;
+pub mod run;
+pub mod status;
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use self::exit::Exit;
+
+/// A failover agent for pairs of Linux controllers, with its detector in the kernel.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the virtual hosts of a configuration, in the foreground, until SIGTERM or SIGINT.
+    Run(run::Args),
+    /// Show what a running agent knows.
+    Status(status::Args),
+    /// Check a configuration and this machine, without changing anything.
+    Check(check::Args),
+    /// The kernel program on its own.
+    #[command(hide = true)]
+    Bpf(bpf::Args),
+}
+
+/// Where the configuration is.
+#[derive(Debug, clap::Args)]
+pub struct ConfigArg {
+    /// The configuration file.
+    #[arg(short, long, default_value = "/etc/ha-agent/ha-agent.toml", value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Where the control socket is.
+#[derive(Debug, clap::Args)]
+pub struct ControlArg {
+    /// The agent's control socket.
+    #[arg(long, default_value = crate::control::DEFAULT_SOCKET, value_name = "SOCKET")]
+    pub control: PathBuf,
+}
+
+impl Cli {
+    /// Runs the subcommand.
+    #[must_use]
+    pub fn run(self) -> Exit {
+        log_to_stderr();
+        match self.command {
+            Command::Run(args) => run::run(&args),
+            Command::Status(args) => status::run(&args),
+            Command::Check(args) => check::run(&args),
+            Command::Bpf(args) => bpf::run(&args),
+        }
+    }
+}
+
+/// Prints a line. A reader that went away (`| head`) has what it wanted.
+fn say(line: impl Display) {
+    let mut stdout = io::stdout().lock();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}
+
+/// Says in one line what went wrong.
+fn fail(error: &impl Display, exit: Exit) -> Exit {
+    eprintln!("ha-agent: {error}");
+    exit
+}
+
+/// Lets errors that reach the operator stand in one line: cause and remedy, no more.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("HA_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 2 wrong command line; 69 something needed is not there (interface, BPF, a running agent); \
+70 an error in this program; 71 the system failed; 77 no permission; 78 wrong configuration.
+
+HA_AGENT_LOG sets what is logged: error, warn, info (the default), debug, trace.";

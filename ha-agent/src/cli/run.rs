@@ -1,0 +1,41 @@
+//! `ha-agent run`
+
+use super::exit::Exit;
+use super::{ConfigArg, ControlArg, fail};
+use crate::{agent, config};
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArg,
+    #[command(flatten)]
+    control: ControlArg,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let config = match config::load(&args.config.config) {
+        Ok(config) => config,
+        Err(error) => return fail(&error, error.exit()),
+    };
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    // Two threads: one may wait inside the kernel while the other answers.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("no runtime: {error}; look at `ulimit -a`"), Exit::Os),
+    };
+    match runtime.block_on(agent::run(config, &args.control.control)) {
+        Ok(()) => Exit::Ok,
+        Err(error) => {
+            if let agent::AgentError::Load(error) = &error
+                && let Some(log) = error.verifier_log()
+            {
+                tracing::debug!("the verifier's log:\n{log}");
+            }
+            fail(&error, error.exit())
+        }
+    }
+}

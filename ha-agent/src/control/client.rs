@@ -1,0 +1,84 @@
+//! Asking a running agent.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::status::Status;
+use super::{Reply, Request};
+use crate::cli::exit::Exit;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody answers there.
+    #[error("no ha-agent answers on {}: {cause}; start one with `ha-agent run`, or name its socket with --control", .path.display())]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// The system's error.
+        cause: io::Error,
+    },
+    /// The connection broke.
+    #[error("the agent on {} did not answer: {cause}; it may be stopped or overloaded", .path.display())]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// The system's error.
+        cause: io::Error,
+    },
+    /// The answer is not what was asked for.
+    #[error("the agent on {} answered something else: {cause}; use the ha-agent of its version", .path.display())]
+    Reply {
+        /// The socket.
+        path: PathBuf,
+        /// What it is.
+        cause: String,
+    },
+}
+
+impl ClientError {
+    /// The exit code that fits.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Connect { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => {
+                Exit::NoPermission
+            }
+            Self::Connect { .. } | Self::Io { .. } => Exit::Unavailable,
+            Self::Reply { .. } => Exit::Software,
+        }
+    }
+}
+
+/// Asks the agent on a socket for its status.
+///
+/// # Errors
+///
+/// See [`ClientError`].
+pub fn status(path: &Path) -> Result<Status, ClientError> {
+    let mut stream =
+        UnixStream::connect(path).map_err(|cause| ClientError::Connect { path: path.to_owned(), cause })?;
+    let line = exchange(&mut stream).map_err(|cause| ClientError::Io { path: path.to_owned(), cause })?;
+    let wrong = |cause: String| ClientError::Reply { path: path.to_owned(), cause };
+    match serde_json::from_slice(&line).map_err(|error| wrong(error.to_string()))? {
+        Reply::Status(status) => Ok(*status),
+        Reply::Error(cause) => Err(wrong(cause)),
+    }
+}
+
+fn exchange(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut request = serde_json::to_vec(&Request::Status)?;
+    request.push(b'\n');
+    stream.write_all(&request)?;
+    let mut line = Vec::new();
+    BufReader::new(stream.take(REPLY_MAX)).read_until(b'\n', &mut line)?;
+    if line.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(line) }
+}
+
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Longest answer that is read, in bytes.
+const REPLY_MAX: u64 = 64 * 1024 * 1024;

@@ -1,0 +1,31 @@
+//! The unix socket through which the agent is asked: one line of JSON in, one line of JSON out.
+
+pub mod client;
+pub mod server;
+pub mod status;
+
+use serde::{Deserialize, Serialize};
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// The node's status.
+    Status,
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// To [`Request::Status`].
+    Status(Box<status::Status>),
+    /// The request was not understood, or can't be answered now.
+    Error(String),
+}
+
+/// Where the socket is unless the command line says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/ha-agent/control.sock";
+
+/// Longest request, in bytes.
+const REQUEST_MAX: u64 = 4096;

@@ -1,0 +1,154 @@
+//! Answering on the socket.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::status::Status;
+use super::{REQUEST_MAX, Reply, Request};
+use crate::cli::exit::Exit;
+
+/// The socket; removed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Held as long as the socket: a second agent can't take it over.
+    _lock: Flock<File>,
+}
+
+/// Why the socket could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Another agent answers there.
+    #[error("another ha-agent answers on {}; stop it first, or name another socket with --control", .0.display())]
+    InUse(PathBuf),
+    /// The path is taken by something that is no socket.
+    #[error("{} exists and is no socket; remove it, or name another path with --control", .0.display())]
+    NoSocket(PathBuf),
+    /// The system refuses.
+    #[error("the control socket {} could not be made: {cause}; name a path in a directory that can be written with --control", .path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// The system's error.
+        cause: io::Error,
+    },
+}
+
+impl ServerError {
+    /// The exit code that fits.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Io { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => Exit::NoPermission,
+            Self::InUse(_) | Self::NoSocket(_) | Self::Io { .. } => Exit::Unavailable,
+        }
+    }
+}
+
+/// Whoever knows the status.
+pub trait Source: Send + Sync + 'static {
+    /// The status now, or why there is none.
+    fn status(&self) -> impl Future<Output = Result<Status, String>> + Send;
+}
+
+impl Server {
+    /// Makes the socket, for its owner and group only. Replaces one that a dead agent left behind.
+    ///
+    /// # Errors
+    ///
+    /// See [`ServerError`].
+    pub fn bind(path: &Path) -> Result<Self, ServerError> {
+        let failed = |cause| ServerError::Io { path: path.to_owned(), cause };
+        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            fs::create_dir_all(directory).map_err(failed)?;
+        }
+        let lock = lock(path)?;
+        match fs::symlink_metadata(path) {
+            Ok(found) if !std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()) => {
+                return Err(ServerError::NoSocket(path.to_owned()));
+            }
+            Ok(_) => fs::remove_file(path).map_err(failed)?,
+            Err(_) => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(failed)?;
+        Ok(Self { listener, path: path.to_owned(), _lock: lock })
+    }
+
+    /// Answers until it is dropped. Cancel-safe.
+    pub async fn serve(&self, source: Arc<impl Source>) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let source = Arc::clone(&source);
+                    tokio::spawn(async move {
+                        match tokio::time::timeout(PATIENCE, answer(stream, source)).await {
+                            Ok(Ok(())) => {}
+                            Ok(Err(error)) => tracing::debug!(%error, "a control connection failed"),
+                            Err(_) => tracing::debug!("a control connection took too long"),
+                        }
+                    });
+                }
+                // No descriptors left: they come back when connections end.
+                Err(error) => {
+                    tracing::warn!(%error, "a control connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::debug!(%error, "the control socket was gone already");
+        }
+        // The lock file stays: removing it would let two agents hold two locks of one name.
+    }
+}
+
+/// Takes the lock beside the socket. The kernel gives it back when the process ends, in whatever way.
+fn lock(path: &Path) -> Result<Flock<File>, ServerError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(name)
+        .map_err(|cause| ServerError::Io { path: path.to_owned(), cause })?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        nix::errno::Errno::EWOULDBLOCK => ServerError::InUse(path.to_owned()),
+        other => ServerError::Io { path: path.to_owned(), cause: other.into() },
+    })
+}
+
+async fn answer(mut stream: UnixStream, source: Arc<impl Source>) -> io::Result<()> {
+    let (reading, mut writing) = stream.split();
+    let mut line = Vec::new();
+    BufReader::new(reading.take(REQUEST_MAX)).read_until(b'\n', &mut line).await?;
+    let reply = match serde_json::from_slice(&line) {
+        Ok(Request::Status) => match source.status().await {
+            Ok(status) => Reply::Status(Box::new(status)),
+            Err(cause) => Reply::Error(cause),
+        },
+        Err(error) => Reply::Error(format!("not a request: {error}")),
+    };
+    let mut line = serde_json::to_vec(&reply)?;
+    line.push(b'\n');
+    writing.write_all(&line).await?;
+    writing.shutdown().await
+}
+
+/// How long one connection may take.
+const PATIENCE: Duration = Duration::from_secs(2);

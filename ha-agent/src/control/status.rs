@@ -1,0 +1,264 @@
+//! The status: one snapshot for the command line, and for whatever else shows it.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::agent::detector::{Peer, VhostSnapshot};
+use crate::config::{PaceConfig, VhostConfig};
+use crate::core::{Cause, Instant, State};
+use crate::journal::Entry;
+use ha_common::reason::{Counters, Reason};
+
+/// What one node knows of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The node's name.
+    pub node: String,
+    /// The agent's version.
+    pub version: String,
+    /// When this was read.
+    pub as_of: Timestamp,
+    /// The same moment on `CLOCK_MONOTONIC`, in ns.
+    pub as_of_monotonic_ns: u64,
+    /// Its virtual hosts, in the order of the configuration.
+    pub vhosts: Vec<VhostStatus>,
+    /// Frames on protocol 112 that are for none of our virtual hosts, by reason.
+    pub other_frames: BTreeMap<String, u64>,
+}
+
+/// What a node knows of one virtual host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VhostStatus {
+    /// The operator's name for it.
+    pub name: String,
+    /// The interface that it lives on.
+    pub interface: String,
+    /// How frames are received there: `native`, `generic`, or `null` while the interface is not there.
+    pub receive: Option<String>,
+    /// Its number.
+    pub vhid: u8,
+    /// Its addresses.
+    pub addresses: Vec<Ipv4Net>,
+    /// Its priority on the wire: seconds.
+    pub advbase: u8,
+    /// Its priority on the wire: 1/256 seconds.
+    pub advskew: u8,
+    /// From one advertisement to the next, in ms.
+    pub interval_ms: f64,
+    /// From the last advertisement heard to the takeover, in ms.
+    pub master_down_ms: f64,
+    /// Whether it takes over from a worse master.
+    pub preempt: bool,
+    /// `INIT`, `BACKUP` or `MASTER`.
+    pub state: String,
+    /// Since when; the start of the agent if it never changed.
+    pub since: Timestamp,
+    /// How long, in s.
+    pub since_s: f64,
+    /// The last change of state.
+    pub last_change: Option<Change>,
+    /// The changes before it, oldest first, the last one included.
+    pub history: Vec<Change>,
+    /// Who was heard last.
+    pub peer: Option<PeerStatus>,
+    /// Advertisements sent.
+    pub sent: u64,
+    /// Advertisements that could not be sent.
+    pub send_errors: u64,
+    /// Authentic advertisements of others.
+    pub accepted: u64,
+    /// Frames refused, by reason.
+    pub refused: BTreeMap<String, u64>,
+    /// What goes wrong at the moment.
+    pub fault: Option<String>,
+}
+
+/// A change of state, with the time of each phase.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// The state before.
+    pub from: String,
+    /// The state after.
+    pub to: String,
+    /// The cause's name: `silence`, `bow_out`, …
+    pub cause: String,
+    /// The cause as a sentence.
+    pub sentence: String,
+    /// When.
+    pub at: Timestamp,
+    /// The same moment on `CLOCK_MONOTONIC`, in ns.
+    pub at_ns: u64,
+    /// The last advertisement heard before a takeover, in ns.
+    pub last_heard_ns: Option<u64>,
+    /// When patience ended, in ns.
+    pub deadline_ns: Option<u64>,
+    /// When the new master's first advertisement had left, in ns.
+    pub advertised_ns: Option<u64>,
+    /// When its addresses were up, in ns.
+    pub address_up_ns: Option<u64>,
+    /// When they had been announced, in ns.
+    pub announced_ns: Option<u64>,
+}
+
+/// Another node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its priority: seconds.
+    pub advbase: u8,
+    /// Its priority: 1/256 seconds.
+    pub advskew: u8,
+    /// When its last advertisement arrived.
+    pub last_heard: Timestamp,
+    /// How long ago that was, in ms.
+    pub age_ms: f64,
+}
+
+/// Turns moments into times of day: both clocks, read together.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    /// The time of day.
+    pub wall: Timestamp,
+    /// The same moment on `CLOCK_MONOTONIC`.
+    pub monotonic: Instant,
+}
+
+impl Clocks {
+    /// The time of day of a moment that is past.
+    #[must_use]
+    pub fn wall(&self, moment: Instant) -> Timestamp {
+        let age = self.monotonic.saturating_since(moment);
+        SignedDuration::try_from(age)
+            .ok()
+            .and_then(|age| self.wall.checked_sub(age).ok())
+            .unwrap_or(self.wall)
+    }
+}
+
+/// What the parts of the agent know of one virtual host.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// Its configuration.
+    pub config: &'a VhostConfig,
+    /// What the detector knows.
+    pub detector: &'a VhostSnapshot,
+    /// What the kernel counted.
+    pub kernel: Counters,
+    /// Its transitions, oldest first.
+    pub journal: Vec<Entry>,
+    /// When the agent started.
+    pub started: Instant,
+    /// How frames are received.
+    pub receive: Option<String>,
+    /// What goes wrong.
+    pub fault: Option<String>,
+}
+
+impl VhostStatus {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(clocks: Clocks, parts: &Parts<'_>) -> Self {
+        let Parts { config, detector, kernel, journal, .. } = parts;
+        let pace = crate::core::Pace::from(config.pace);
+        let priority = crate::core::Priority { advbase: config.advbase, advskew: config.advskew };
+        let since = journal.last().map_or(parts.started, |entry| entry.transition.at);
+        let history: Vec<Change> = journal.iter().map(|entry| Change::new(clocks, entry)).collect();
+        let mut refused = *kernel;
+        refused.add(&detector.refused);
+        Self {
+            name: config.name.clone(),
+            interface: config.interface.clone(),
+            receive: parts.receive.clone(),
+            vhid: config.vhid,
+            addresses: config.addresses.clone(),
+            advbase: config.advbase,
+            advskew: config.advskew,
+            interval_ms: pace.advertisement_interval(priority).as_secs_f64() * 1e3,
+            master_down_ms: pace.master_down_time(priority).as_secs_f64() * 1e3,
+            preempt: config.preempt,
+            state: detector.state.to_string(),
+            since: clocks.wall(since),
+            since_s: clocks.monotonic.saturating_since(since).as_secs_f64(),
+            last_change: history.last().cloned(),
+            history,
+            peer: detector.peer.map(|peer| PeerStatus::new(clocks, &peer)),
+            sent: detector.sent,
+            send_errors: detector.send_errors,
+            accepted: kernel.accepted.saturating_sub(in_user_space(&detector.refused)),
+            refused: by_reason(&refused),
+            fault: parts.fault.clone(),
+        }
+    }
+
+    /// Whether it is where it should be: neither without its interface nor with a fault.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.state != State::Init.to_string() && self.fault.is_none()
+    }
+}
+
+impl Change {
+    fn new(clocks: Clocks, entry: &Entry) -> Self {
+        let transition = &entry.transition;
+        let (last_heard, deadline) = match transition.cause {
+            Cause::Silence { last_heard, deadline } => (last_heard, Some(deadline)),
+            Cause::Started
+            | Cause::BowOut { .. }
+            | Cause::Preempt { .. }
+            | Cause::Hopeless { .. }
+            | Cause::Superior { .. }
+            | Cause::Tie { .. }
+            | Cause::LinkDown(_)
+            | Cause::Leave => (None, None),
+        };
+        Self {
+            from: transition.from.to_string(),
+            to: transition.to.to_string(),
+            cause: transition.cause.name().to_owned(),
+            sentence: transition.cause.to_string(),
+            at: clocks.wall(transition.at),
+            at_ns: transition.at.as_nanos(),
+            last_heard_ns: last_heard.map(Instant::as_nanos),
+            deadline_ns: deadline.map(Instant::as_nanos),
+            advertised_ns: entry.advertised.map(Instant::as_nanos),
+            address_up_ns: entry.address_up.map(Instant::as_nanos),
+            announced_ns: entry.announced.map(Instant::as_nanos),
+        }
+    }
+}
+
+impl PeerStatus {
+    fn new(clocks: Clocks, peer: &Peer) -> Self {
+        Self {
+            address: peer.source,
+            advbase: peer.priority.advbase,
+            advskew: peer.priority.advskew,
+            last_heard: clocks.wall(peer.heard),
+            age_ms: clocks.monotonic.saturating_since(peer.heard).as_secs_f64() * 1e3,
+        }
+    }
+}
+
+impl From<PaceConfig> for crate::core::Pace {
+    fn from(pace: PaceConfig) -> Self {
+        match pace {
+            PaceConfig::Classic => Self::Classic,
+            PaceConfig::Fast { interval, detect } => Self::Fast { interval, detect },
+        }
+    }
+}
+
+/// Counters by name, those that counted nothing too.
+#[must_use]
+pub fn by_reason(counters: &Counters) -> BTreeMap<String, u64> {
+    Reason::ALL.iter().map(|&reason| (reason.label().to_owned(), counters.refused(reason))).collect()
+}
+
+fn in_user_space(refused: &Counters) -> u64 {
+    Reason::ALL.iter().map(|&reason| refused.refused(reason)).sum()
+}

@@ -1,0 +1,174 @@
+//! What can go wrong with the kernel's half, and what to do about it.
+
+use std::error::Error;
+use std::io;
+
+use aya::EbpfError;
+use aya::maps::MapError;
+use aya::programs::ProgramError;
+
+use super::Owner;
+use crate::cli::exit::Exit;
+
+/// Why the program could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The binary was built without.
+    #[error("this binary was built without its BPF program; build it with `cargo xtask build-ebpf` first")]
+    NoObject,
+    /// The object is not ours.
+    #[error("the BPF object has no {0}; build program and agent from one checkout")]
+    Missing(&'static str),
+    /// Not allowed.
+    #[error(
+        "no right to load BPF programs ({0}); run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW"
+    )]
+    NoPermission(#[source] io::Error),
+    /// The system call does not exist.
+    #[error("this kernel has no BPF ({0}); ha-agent needs Linux 5.15 or later with CONFIG_BPF_SYSCALL")]
+    NoBpf(#[source] io::Error),
+    /// The verifier, or an older kernel, refuses the program.
+    #[error(
+        "the kernel refuses the BPF program ({cause}); ha-agent needs Linux 5.15 or later: report this with `uname -r` and the verifier's log"
+    )]
+    Refused {
+        /// What the kernel said.
+        cause: Box<dyn Error + Send + Sync>,
+        /// The verifier's log; may be empty.
+        log: String,
+    },
+    /// A map could not be made, read or written.
+    #[error("a BPF map failed ({0}); ha-agent needs Linux 5.15 or later")]
+    Map(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// Why the program could not be attached to an interface.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// Another agent serves the interface.
+    #[error(
+        "another ha-agent already serves {interface}: {owner}; stop it first, or add the virtual host to its configuration"
+    )]
+    SecondAgent {
+        /// The interface.
+        interface: String,
+        /// Who it is.
+        owner: Owner,
+    },
+    /// Somebody else's program is there. It stays.
+    #[error("another XDP program is attached to {interface}{}; ha-agent does not replace it: detach it (`ip link set dev {interface} xdp off`) or use another interface", .owner.as_ref().map_or(String::new(), |owner| format!(": {owner}")))]
+    Foreign {
+        /// The interface.
+        interface: String,
+        /// Who it is, where that can be seen.
+        owner: Option<Owner>,
+    },
+    /// The interface went away.
+    #[error("interface {interface} does not exist; `ip link` lists those that do")]
+    NoInterface {
+        /// The interface.
+        interface: String,
+    },
+    /// Not allowed.
+    #[error("no right to attach to {interface}; run as root, or with CAP_BPF and CAP_NET_ADMIN")]
+    NoPermission {
+        /// The interface.
+        interface: String,
+    },
+    /// The kernel refuses for another reason.
+    #[error(
+        "the kernel does not attach the program to {interface} ({cause}); `ip -d link show {interface}` shows its kind and settings"
+    )]
+    Kernel {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        cause: Box<dyn Error + Send + Sync>,
+    },
+    /// The program is not loaded.
+    #[error("the BPF program is not loaded")]
+    Missing,
+}
+
+impl LoadError {
+    /// The exit code that fits.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NoPermission(_) => Exit::NoPermission,
+            Self::NoObject | Self::Missing(_) | Self::NoBpf(_) | Self::Refused { .. } | Self::Map(_) => {
+                Exit::Unavailable
+            }
+        }
+    }
+
+    /// The verifier's log, where there is one.
+    #[must_use]
+    pub fn verifier_log(&self) -> Option<&str> {
+        match self {
+            Self::Refused { log, .. } if !log.is_empty() => Some(log),
+            Self::NoObject
+            | Self::Missing(_)
+            | Self::NoPermission(_)
+            | Self::NoBpf(_)
+            | Self::Refused { .. }
+            | Self::Map(_) => None,
+        }
+    }
+
+    pub(super) fn from_ebpf(error: EbpfError) -> Self {
+        Self::by_errno(error).unwrap_or_else(|error| Self::Map(Box::new(error)))
+    }
+
+    pub(super) fn from_map(error: MapError) -> Self {
+        Self::by_errno(error).unwrap_or_else(|error| Self::Map(Box::new(error)))
+    }
+
+    pub(super) fn from_program(error: ProgramError) -> Self {
+        Self::by_errno(error).unwrap_or_else(|error| {
+            let log = match &error {
+                ProgramError::LoadError { verifier_log, .. } => verifier_log.to_string(),
+                _ => String::new(),
+            };
+            // The error's own text carries the whole log.
+            let cause = match error {
+                ProgramError::LoadError { io_error, .. } => {
+                    Box::new(io_error) as Box<dyn Error + Send + Sync>
+                }
+                other => Box::new(other),
+            };
+            Self::Refused { cause, log }
+        })
+    }
+
+    /// The two causes that the operator can do something about, told by the system call's error.
+    fn by_errno<E: Error + 'static>(error: E) -> Result<Self, E> {
+        match errno(&error) {
+            // Not EACCES: that is the verifier's word.
+            Some(code @ libc::EPERM) => Ok(Self::NoPermission(io::Error::from_raw_os_error(code))),
+            Some(code @ libc::ENOSYS) => Ok(Self::NoBpf(io::Error::from_raw_os_error(code))),
+            _ => Err(error),
+        }
+    }
+}
+
+impl AttachError {
+    /// The exit code that fits.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NoPermission { .. } => Exit::NoPermission,
+            Self::SecondAgent { .. }
+            | Self::Foreign { .. }
+            | Self::NoInterface { .. }
+            | Self::Kernel { .. }
+            | Self::Missing => Exit::Unavailable,
+        }
+    }
+}
+
+/// The system call's error at the end of a chain of causes.
+pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
+    let chain = std::iter::successors(Some(error), |error| (*error).source());
+    chain.filter_map(|error| error.downcast_ref::<io::Error>()).find_map(io::Error::raw_os_error)
+}

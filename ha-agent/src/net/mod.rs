@@ -1,0 +1,6 @@
+//! The network's side: advertisements out, virtual addresses on and off, announcements, links watched.
+
+pub mod address;
+pub mod advertise;
+pub mod announce;
+pub mod link;

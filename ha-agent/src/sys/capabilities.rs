@@ -1,0 +1,67 @@
+//! Which rights the process has.
+
+use std::fmt;
+
+/// The rights that the agent needs and does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing(Vec<&'static str>);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(", "))
+    }
+}
+
+/// What is missing of `CAP_NET_ADMIN`, `CAP_NET_RAW` and `CAP_BPF`; `CAP_SYS_ADMIN` stands for the last.
+///
+/// `None` when nothing is, or when `/proc` can't tell: then the kernel's own refusal will.
+#[must_use]
+pub fn missing() -> Option<Missing> {
+    let status = std::fs::read_to_string("/proc/thread-self/status").ok()?;
+    let missing = missing_of(effective(&status)?);
+    (!missing.0.is_empty()).then_some(missing)
+}
+
+fn effective(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+fn missing_of(effective: u64) -> Missing {
+    let has = |bit: u32| effective & (1 << bit) != 0;
+    let needed = [(CAP_NET_ADMIN, "CAP_NET_ADMIN"), (CAP_NET_RAW, "CAP_NET_RAW"), (CAP_BPF, "CAP_BPF")];
+    let covered = |bit| has(bit) || (bit == CAP_BPF && has(CAP_SYS_ADMIN));
+    Missing(needed.into_iter().filter(|(bit, _)| !covered(*bit)).map(|(_, name)| name).collect())
+}
+
+// linux/capability.h
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_NET_RAW: u32 = 13;
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_BPF: u32 = 39;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_what_is_missing() {
+        let table: [(u64, &str); 5] = [
+            (0, "CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF"),
+            (1 << CAP_NET_ADMIN, "CAP_NET_RAW, CAP_BPF"),
+            (1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW, "CAP_BPF"),
+            (1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW | 1 << CAP_SYS_ADMIN, ""),
+            (1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW | 1 << CAP_BPF, ""),
+        ];
+        for (effective, expected) in table {
+            assert_eq!(missing_of(effective).to_string(), expected, "{effective:#x}");
+        }
+    }
+
+    #[test]
+    fn reads_the_line_of_proc() {
+        assert_eq!(effective("Name:\tx\nCapEff:\t000001ffffffffff\n"), Some(0x01ff_ffff_ffff));
+        assert_eq!(effective("Name:\tx\n"), None);
+        assert_eq!(effective("CapEff:\tzz\n"), None);
+    }
+}
