@@ -50,6 +50,13 @@ pub fn ha_carp(ctx: XdpContext) -> u32 {
     }
 }
 
+/// Does nothing: the floor that measurements compare [`ha_carp`] with. The agent never loads it.
+#[expect(unreachable_pub, reason = "the kernel reaches it")]
+#[xdp]
+pub fn ha_empty(_ctx: XdpContext) -> u32 {
+    XDP_PASS
+}
+
 /// CARP, for us or for somebody else.
 #[inline(always)]
 fn carp(ctx: &XdpContext, candidate: &Candidate<'_>) -> u32 {

@@ -109,7 +109,8 @@ pub struct VhostSetup {
     pub orders: mpsc::UnboundedSender<Order>,
 }
 
-/// Starts the thread. It ends when every virtual host has left; the receiver then has its result.
+/// Starts the thread. It ends when every virtual host has left: then the receiver receives. If it fails, the
+/// receiver's sender is gone.
 ///
 /// # Errors
 ///
@@ -118,15 +119,18 @@ pub fn start(
     vhosts: Vec<VhostSetup>,
     events: Events,
     inputs: mpsc::UnboundedReceiver<Input>,
-) -> io::Result<oneshot::Receiver<io::Result<()>>> {
+) -> io::Result<oneshot::Receiver<()>> {
     let (ended, end) = oneshot::channel();
     thread::Builder::new().name("ha-detector".to_owned()).spawn(move || {
         let result = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
             .and_then(|runtime| runtime.block_on(Detector::new(vhosts).run(events, inputs)));
-        // It is gone only if the agent ended without waiting.
-        let _ = ended.send(result);
+        match result {
+            // The receiver is gone only if the agent ended without waiting.
+            Ok(()) => drop(ended.send(())),
+            Err(error) => tracing::error!(%error, "the detector failed"),
+        }
     })?;
     Ok(end)
 }
@@ -155,19 +159,25 @@ impl Detector {
     async fn run(mut self, events: Events, mut inputs: mpsc::UnboundedReceiver<Input>) -> io::Result<()> {
         let mut events = readable(events)?;
         let mut timer = Timer::new()?;
+        let mut emptied = true;
         while !self.hosts.iter().all(|host| host.machine.has_left()) {
             let mut input = None;
-            tokio::select! {
-                guard = events.readable_mut() => guard?.clear_ready(),
-                expired = timer.expired() => expired?,
-                received = inputs.recv() => match received {
-                    Some(received) => input = Some(received),
-                    None => return Err(io::Error::other("the agent ended without leaving")),
-                },
+            if emptied {
+                tokio::select! {
+                    guard = events.readable_mut() => guard?.clear_ready(),
+                    expired = timer.expired() => expired?,
+                    received = inputs.recv() => match received {
+                        Some(received) => input = Some(received),
+                        None => return Err(io::Error::other("the agent ended without leaving")),
+                    },
+                }
+            } else {
+                // The kernel announces nothing in a ring that was not emptied: look again at once.
+                input = inputs.try_recv().ok();
             }
             // Taken before the ring is drained: what is judged against it has been read.
             let now = clock::now();
-            self.drain(&mut events.get_mut().0, now);
+            emptied = self.drain(&mut events.get_mut().0, now);
             if let Some(input) = input {
                 self.input(now, input);
             }
@@ -177,19 +187,21 @@ impl Detector {
         Ok(())
     }
 
-    /// Reads records until the ring is empty, or one is newer than `now`.
-    fn drain(&mut self, events: &mut Events, now: Instant) {
+    /// Reads records until the ring is empty, or one is newer than `now`: so that deadlines are judged however
+    /// fast records come. Returns whether the ring is empty.
+    fn drain(&mut self, events: &mut Events, now: Instant) -> bool {
         while let Some(record) = events.next() {
             match record {
                 Ok(advert) => {
                     self.advert(now, &advert);
                     if Instant::from_nanos(advert.stamp_ns) > now {
-                        break;
+                        return false;
                     }
                 }
                 Err(error) => tracing::error!("the kernel program pushed {error}"),
             }
         }
+        true
     }
 
     fn advert(&mut self, now: Instant, advert: &Advert) {

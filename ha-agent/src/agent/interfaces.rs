@@ -107,6 +107,14 @@ impl Follower {
         names.into_iter().filter_map(|name| self.follow(&name, interfaces.get(&name)).err()).collect()
     }
 
+    /// Takes all addresses off and detaches from all interfaces, for good.
+    pub fn release(self) {
+        for member in &self.vhosts {
+            // It is gone only if it failed.
+            let _ = member.orders.send(Order::Drop);
+        }
+    }
+
     fn follow(&mut self, name: &str, interface: Option<&link::Interface>) -> Result<(), FollowError> {
         let attached = self.followed.get(name).and_then(Option::as_ref);
         if attached.is_some_and(|attached| interface.is_none_or(|now| now.index != attached.index)) {

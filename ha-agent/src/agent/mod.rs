@@ -154,12 +154,15 @@ pub async fn run(config: Config, socket: &Path) -> Result<(), AgentError> {
         }
         () = server.serve(reporter) => Err(AgentError::Ended("the control socket")),
         () = follow(monitor, &mut follower) => Err(AgentError::Ended("the netlink connection")),
-        _ = &mut detector => return Err(AgentError::Ended("the detector")),
+        _ = &mut detector => Err(AgentError::Ended("the detector")),
         _ = executors.join_next() => Err(AgentError::Ended("an executor")),
     };
-    leave(&inputs, detector).await;
-    // The senders of orders go with the detector and the follower: the executors then finish what they have.
-    drop(follower);
+    if !detector.is_terminated() {
+        leave(&inputs, detector).await;
+    }
+    // However the detector ended. The senders of orders go with it and with the follower: the executors then
+    // finish what they have.
+    follower.release();
     if tokio::time::timeout(PATIENCE, async { while executors.join_next().await.is_some() {} }).await.is_err()
     {
         tracing::error!("the kernel did not finish removing addresses; look with `ip address`");
@@ -190,13 +193,12 @@ async fn follow(mut monitor: Monitor, follower: &mut Follower) {
 }
 
 /// Lets the detector leave all virtual hosts, and waits until it has.
-async fn leave(inputs: &mpsc::UnboundedSender<Input>, detector: oneshot::Receiver<io::Result<()>>) {
+async fn leave(inputs: &mpsc::UnboundedSender<Input>, detector: oneshot::Receiver<()>) {
     // If it is gone, there is nothing to leave.
     let _ = inputs.send(Input::Leave);
     match tokio::time::timeout(PATIENCE, detector).await {
-        Ok(Ok(Ok(()))) => {}
-        Ok(Ok(Err(error))) => tracing::error!(%error, "the detector failed"),
-        Ok(Err(_)) => tracing::error!("the detector is gone"),
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => tracing::error!("the detector ended before it could leave"),
         Err(_) => tracing::error!("the detector does not leave; ending without it"),
     }
 }

@@ -15,8 +15,8 @@ use std::fmt;
 use std::io;
 
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
-use aya::programs::Xdp;
 use aya::programs::xdp::XdpLinkId;
+use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, maps};
 use ha_common::abi::{Counters as Counts, Watch, WatchKey};
 
@@ -124,6 +124,21 @@ impl Dataplane {
         program.try_into().map_err(|_| AttachError::Missing)
     }
 
+    /// The program that does nothing, loaded when first asked for: what measurements compare the real one
+    /// with.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dataplane::load`].
+    pub fn empty_program(&mut self) -> Result<&mut Xdp, LoadError> {
+        let program = self.bpf.program_mut(EMPTY).ok_or(LoadError::Missing(EMPTY))?;
+        let program: &mut Xdp = program.try_into().map_err(LoadError::from_program)?;
+        match program.load() {
+            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
+            Err(error) => Err(LoadError::from_program(error)),
+        }
+    }
+
     /// Passes what the program says on to the agent's log; the future does it, for ever.
     ///
     /// # Errors
@@ -161,3 +176,4 @@ fn take<M: TryFrom<Map, Error = maps::MapError>>(bpf: &mut Ebpf, name: &'static 
 
 /// The program's name, as `bpftool prog show` prints it.
 pub const PROGRAM: &str = "ha_carp";
+const EMPTY: &str = "ha_empty";

@@ -1,0 +1,136 @@
+//! What the kernel program costs a frame, next to a program that does nothing, in the same run.
+//!
+//! `cargo xtask bench filter [--json FILE]`. Every round runs every row once, so that a machine that slows
+//! down slows all of them; the figure of a row is the median over the rounds.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+use aya::programs::{TestRun, TestRunOptions, Xdp};
+use ha_agent::core::Priority;
+use ha_agent::dataplane::{Dataplane, Events};
+use ha_agent::net::advertise::Frames;
+use ha_common::abi::{FAMILY_IPV4, Watch, WatchKey};
+use ha_common::auth::{Mac, Message, key};
+use ha_common::wire::carp;
+
+fn main() -> Result<()> {
+    let json = arguments()?;
+    ensure!(lab::available(), "run it as root");
+    let (mut dataplane, mut events, _counters) = Dataplane::load()?;
+    // Without a context of its own, the kernel runs the program as if for the loopback interface.
+    let watched =
+        WatchKey { ifindex: 1, outer_vlan: 0, vlan: 0, vhid: VHID, family: FAMILY_IPV4, reserved: [0; 2] };
+    dataplane.watch(watched, Watch { slot: 1, group: carp::GROUP })?;
+
+    let rows = rows();
+    let mut times: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for _ in 0..ROUNDS {
+        let empty = measure(dataplane.empty_program()?, &rows[0].frame, &mut events)?;
+        times.entry(EMPTY).or_default().push(empty);
+        for row in &rows {
+            let time = measure(dataplane.program()?, &row.frame, &mut events)?;
+            times.entry(row.name).or_default().push(time);
+        }
+    }
+    report(&times, json)
+}
+
+struct Row {
+    name: &'static str,
+    frame: Vec<u8>,
+}
+
+fn rows() -> Vec<Row> {
+    let authentic = advertisement(VHID);
+    let mut forged = authentic.clone();
+    // A wrong checksum: refused after every other check.
+    forged[60] ^= 1;
+    let mut tcp = authentic.clone();
+    tcp[23] = 6;
+    let mut udp6 = authentic.clone();
+    udp6[12..14].copy_from_slice(&[0x86, 0xdd]);
+    let mut vrrp = authentic.clone();
+    vrrp[34] = 0x31;
+    vec![
+        Row { name: "foreign_tcp_ns", frame: tcp },
+        Row { name: "foreign_udp6_ns", frame: udp6 },
+        Row { name: "vrrp_ns", frame: vrrp },
+        Row { name: "other_vhid_ns", frame: advertisement(VHID + 1) },
+        Row { name: "refused_ns", frame: forged },
+        Row { name: "accepted_ns", frame: authentic },
+    ]
+}
+
+fn advertisement(vhid: u8) -> Vec<u8> {
+    let message = Message { vhid, ipv4: &[[10, 77, 0, 100]], ipv6: &[], link_local: true, lladdr: None };
+    let frames = Frames {
+        hardware: [2, 0, 0, 0, 0, 1],
+        source: Ipv4Addr::new(10, 77, 0, 1),
+        group: carp::GROUP.into(),
+        vhid,
+        mac: Mac::new(&key(b"secret"), &message),
+        counter: 1,
+    };
+    frames.emit(Priority { advbase: 1, advskew: 0 }).to_vec()
+}
+
+/// The kernel's own average over many runs, in ns.
+fn measure(program: &Xdp, frame: &[u8], events: &mut Events) -> Result<u64> {
+    let mut sum = 0;
+    for _ in 0..BATCHES {
+        let options = TestRunOptions { data_in: Some(frame), repeat: REPEAT, ..Default::default() };
+        sum += program.test_run(options)?.duration.as_nanos();
+        // The ring holds a batch; a full one would be another row.
+        while events.next().is_some() {}
+    }
+    Ok(u64::try_from(sum / u128::from(BATCHES))?)
+}
+
+fn report(times: &BTreeMap<&str, Vec<u64>>, json: Option<PathBuf>) -> Result<()> {
+    let medians: BTreeMap<&str, u64> = times.iter().map(|(name, times)| (*name, median(times))).collect();
+    let floor = medians.get(EMPTY).copied().context("no floor")?;
+    println!("{ROUNDS} rounds, each row {BATCHES} x {REPEAT} frames a round; ns a frame");
+    println!("{:<18}{:>8}{:>16}{:>8}", "row", "median", "range", "ratio");
+    let mut object = serde_json::Map::new();
+    for (name, times) in times {
+        let (low, high) = (times.iter().min().unwrap_or(&0), times.iter().max().unwrap_or(&0));
+        let middle = median(times);
+        #[expect(clippy::cast_precision_loss, reason = "nanoseconds, far below 2^52")]
+        let ratio = middle as f64 / floor.max(1) as f64;
+        println!("{name:<18}{middle:>8}{:>16}{ratio:>8.2}", format!("{low}..{high}"));
+        object.insert((*name).to_owned(), middle.into());
+        object.insert(format!("{}_ratio", name.trim_end_matches("_ns")), ratio.into());
+    }
+    object.insert("rounds".to_owned(), ROUNDS.into());
+    if let Some(path) = json {
+        std::fs::write(&path, serde_json::to_string_pretty(&object)? + "\n")
+            .with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn median(times: &[u64]) -> u64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
+
+fn arguments() -> Result<Option<PathBuf>> {
+    // `cargo bench` adds `--bench`.
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    match (arguments.next().as_deref(), arguments.next(), arguments.next()) {
+        (None, None, None) => Ok(None),
+        (Some("--json"), Some(path), None) => Ok(Some(path.into())),
+        _ => bail!("usage: [--json FILE]"),
+    }
+}
+
+const VHID: u8 = 10;
+const EMPTY: &str = "empty_ns";
+const ROUNDS: usize = 21;
+const BATCHES: u32 = 5;
+/// Fewer than the ring holds.
+const REPEAT: u32 = 2000;
