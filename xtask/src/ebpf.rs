@@ -1,0 +1,96 @@
+//! `cargo xtask build-ebpf`: builds the BPF program for this machine's kernel.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    paths,
+    process::{self, say, shown},
+    toolchain::{self, Toolchain},
+};
+
+/// Builds the BPF program and says where it is.
+///
+/// # Errors
+///
+/// See [`build`].
+pub(crate) fn run() -> Result<()> {
+    let object = build()?;
+    say(format_args!("built {}", object.display()));
+    Ok(())
+}
+
+/// Builds the BPF program, after setting up what that needs. Returns the path of the object, which is touched only
+/// if it changed: ha-agent, which embeds it, is then not built again.
+///
+/// # Errors
+///
+/// The toolchain cannot be had, or the program does not compile.
+pub(crate) fn build() -> Result<PathBuf> {
+    let Toolchain { compiler, linker } = toolchain::ensure()?;
+    say("building the BPF program (the first time about 40 seconds, then 1)");
+    let dir = paths::bpf_dir();
+    let flags = [
+        format!("-Clinker={}", linker.display()),
+        // Types of maps and programs come to the kernel, and so to bpftool, by debug information turned into BTF.
+        "-Cdebuginfo=2".to_owned(),
+        "-Clink-arg=--btf".to_owned(),
+        // aya-ebpf takes the kernel's structures of this architecture.
+        format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH),
+    ];
+    let mut cargo = compiler.cargo();
+    cargo
+        // Quiet: warnings and errors are shown, and nothing else.
+        .args(["build", "--quiet", "--release", "--locked", "--package", "ha-ebpf"])
+        .args(["-Z", "build-std=core", "--target", TARGET, "--target-dir"])
+        .arg(&dir)
+        .current_dir(paths::root())
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        // build-std and the BPF target are unstable, also in the compilers that distributions ship.
+        .env("RUSTC_BOOTSTRAP", "1");
+    shown(process::ends_with_us(&mut cargo))?;
+
+    let object = dir.join("ha_carp.o");
+    replace_if_different(&dir.join(TARGET).join("release/ha_carp"), &object)?;
+    Ok(object)
+}
+
+/// Makes `to` a copy of `from`, in one step, unless it is one already. Returns whether it was not.
+fn replace_if_different(from: &Path, to: &Path) -> Result<bool> {
+    let new = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if fs::read(to).is_ok_and(|old| old == new) {
+        return Ok(false);
+    }
+    let beside = to.with_extension(format!("{}.new", std::process::id()));
+    let written = fs::write(&beside, new).and_then(|()| fs::rename(&beside, to));
+    written.with_context(|| format!("cannot write {}", to.display()))?;
+    Ok(true)
+}
+
+/// The BPF program has the byte order of the kernel that it runs in.
+const TARGET: &str = if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_changed_object_is_replaced() {
+        let dir = env::temp_dir().join(format!("xtask-ebpf-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let (from, to) = (dir.join("from"), dir.join("to.o"));
+        let steps: [(&[u8], bool); 4] = [(b"one", true), (b"one", false), (b"two", true), (b"", true)];
+        for (bytes, replaced) in steps {
+            fs::write(&from, bytes).unwrap();
+            assert_eq!(replace_if_different(&from, &to).unwrap(), replaced, "{bytes:?}");
+            assert_eq!(fs::read(&to).unwrap(), bytes);
+        }
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 2, "nothing is left beside");
+        fs::remove_dir_all(&dir).unwrap();
+        assert!(replace_if_different(&from, &to).is_err());
+    }
+}
