@@ -1,0 +1,150 @@
+//! A client that talks to the virtual address, and what answers it.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::capture::now_ns;
+use crate::netns::Netns;
+
+/// Answers on the virtual address, whenever the node has it.
+#[derive(Debug)]
+pub struct Echo {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Echo {
+    /// Begins to answer on an address that need not be there yet.
+    ///
+    /// # Errors
+    ///
+    /// If the port is taken.
+    pub fn start(netns: &Netns, address: Ipv4Addr) -> Result<Self> {
+        let socket = netns.run(move || listen(address))?.context("the answering socket")?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::Builder::new().name("echo".to_owned()).spawn(move || {
+            let mut buffer = [0; 64];
+            while !stopped.load(Ordering::Relaxed) {
+                if let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                    // Without its address the node can't answer: the client counts that.
+                    let _ = socket.send_to(buffer.get(..length).unwrap_or_default(), from);
+                }
+            }
+        })?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+/// Asks the virtual address 1000 times a second and writes down when answers came.
+#[derive(Debug)]
+pub struct Client {
+    stop: Arc<AtomicBool>,
+    answers: Arc<Mutex<Vec<u64>>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Client {
+    /// Begins to ask.
+    ///
+    /// # Errors
+    ///
+    /// If the network is not there.
+    pub fn start(netns: &Netns, address: Ipv4Addr) -> Result<Self> {
+        let socket = netns.run(move || connect(address))?.context("the client's socket")?;
+        let asking = socket.try_clone()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        let (asker_stop, listener_stop) = (Arc::clone(&stop), Arc::clone(&stop));
+        let written = Arc::clone(&answers);
+        let asker = thread::Builder::new().name("asker".to_owned()).spawn(move || {
+            let mut due = now_ns();
+            while !asker_stop.load(Ordering::Relaxed) {
+                due += PERIOD_NS;
+                sleep_until(due);
+                // While nobody has the address, the network may say so.
+                let _ = asking.send(&due.to_be_bytes());
+            }
+        })?;
+        let listener = thread::Builder::new().name("listener".to_owned()).spawn(move || {
+            let mut buffer = [0; 64];
+            while !listener_stop.load(Ordering::Relaxed) {
+                if socket.recv(&mut buffer).is_ok() {
+                    written.lock().unwrap_or_else(PoisonError::into_inner).push(now_ns());
+                }
+            }
+        })?;
+        Ok(Self { stop, answers, threads: vec![asker, listener] })
+    }
+
+    /// When answers came, in ns of `CLOCK_MONOTONIC`, ascending.
+    #[must_use]
+    pub fn answers(&self) -> Vec<u64> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The longest time without an answer between two moments: its beginning and its end.
+    #[must_use]
+    pub fn longest_gap(&self, from_ns: u64, to_ns: u64) -> Option<(u64, u64)> {
+        let answers = self.answers();
+        let within: Vec<u64> = answers.into_iter().filter(|at| (from_ns..=to_ns).contains(at)).collect();
+        within.windows(2).map(|pair| (pair[0], pair[1])).max_by_key(|(before, after)| after - before)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if self.threads.drain(..).any(|thread| thread.join().is_err()) {
+            eprintln!("the client panicked");
+        }
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            eprintln!("the answering side panicked");
+        }
+    }
+}
+
+fn listen(address: Ipv4Addr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    socket.set_freebind_v4(true)?;
+    socket.bind(&SocketAddrV4::new(address, PORT).into())?;
+    socket.set_read_timeout(Some(LOOK))?;
+    Ok(socket.into())
+}
+
+fn connect(address: Ipv4Addr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.connect((address, PORT))?;
+    SockRef::from(&socket).set_read_timeout(Some(LOOK))?;
+    Ok(socket)
+}
+
+fn sleep_until(due_ns: u64) {
+    let due = TimeSpec::from_duration(Duration::from_nanos(due_ns));
+    // Interrupted: then this request leaves early.
+    let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::TIMER_ABSTIME, &due);
+}
+
+/// UDP port of the answering side.
+pub(crate) const PORT: u16 = 7777;
+/// UDP in the IPv4 header.
+pub(crate) const PROTOCOL: u8 = 17;
+
+const PERIOD_NS: u64 = 1_000_000;
+/// How often a thread looks whether it should stop.
+const LOOK: Duration = Duration::from_millis(50);

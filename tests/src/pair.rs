@@ -1,0 +1,124 @@
+//! Two controllers and a witness on one bridge.
+
+use std::cell::Cell;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::agent::{Agent, AgentConfig};
+use crate::capture::{Capture, Captured, Seen};
+use crate::lan::{Lan, Node};
+
+/// A bridge with the nodes `a` and `b`, on which nothing runs yet, and a third one that listens.
+#[derive(Debug)]
+pub struct Pair {
+    /// Everything that the witness receives.
+    pub capture: Capture,
+    /// 10.77.0.1
+    pub a: Node,
+    /// 10.77.0.2
+    pub b: Node,
+    /// 10.77.0.3: not touched by what happens to the other two.
+    pub witness: Node,
+    /// The bridge.
+    pub lan: Lan,
+}
+
+impl Pair {
+    /// Makes it. `label` tells the labs of one program apart.
+    ///
+    /// # Errors
+    ///
+    /// Without root.
+    pub fn new(label: &str) -> Result<Self> {
+        let lan = Lan::new(label)?;
+        let a = lan.node("a", A)?;
+        let b = lan.node("b", B)?;
+        let witness = lan.node("witness", Ipv4Addr::new(10, 77, 0, 3))?;
+        let capture = Capture::start(&witness.netns)?;
+        Ok(Self { capture, a, b, witness, lan })
+    }
+
+    /// Starts an agent on `a`, and when it is master, one on `b`, which becomes its backup and has heard it.
+    ///
+    /// # Errors
+    ///
+    /// If they do not become that.
+    pub fn start(&self, on_a: &AgentConfig, on_b: &AgentConfig) -> Result<(Agent, Agent)> {
+        let master = Agent::start(&self.a, on_a)?;
+        master.wait_for_state(0, "MASTER")?;
+        let backup = Agent::start(&self.b, on_b)?;
+        backup.wait_for_state(0, "BACKUP")?;
+        self.advertisement(self.capture.mark(), |seen| seen.source == A)?;
+        Ok((master, backup))
+    }
+
+    /// Waits for an advertisement, in what the witness receives from the `from`th frame on.
+    ///
+    /// # Errors
+    ///
+    /// If none comes within 10 s.
+    pub fn advertisement(&self, from: usize, wanted: impl Fn(&Seen) -> bool) -> Result<Seen> {
+        self.capture.wait_for(from, PATIENCE, |frame| frame.advertisement().filter(&wanted))
+    }
+
+    /// Waits until the witness has received so many more advertisements, and returns them.
+    ///
+    /// # Errors
+    ///
+    /// If they do not come within 10 s.
+    pub fn next_advertisements(&self, count: usize) -> Result<Vec<Seen>> {
+        let mark = self.capture.mark();
+        let left = Cell::new(count);
+        self.capture.wait_for(mark, PATIENCE, |frame| {
+            left.set(left.get() - usize::from(frame.advertisement().is_some()));
+            (left.get() == 0).then_some(())
+        })?;
+        Ok(self.capture.advertisements(mark))
+    }
+
+    /// Waits for so many more advertisements and checks that all of them come from one node.
+    ///
+    /// # Errors
+    ///
+    /// If others advertise as well, or nobody does.
+    pub fn only_master(&self, source: Ipv4Addr, count: usize) -> Result<()> {
+        let seen = self.next_advertisements(count)?;
+        let other = seen.iter().find(|seen| seen.source != source);
+        ensure!(other.is_none(), "only {source} should advertise, but there is {other:?}");
+        Ok(())
+    }
+
+    /// From the last advertisement of one node to the first one that another sends after it. Bow-outs do
+    /// not count.
+    ///
+    /// # Errors
+    ///
+    /// If there are none.
+    pub fn gap(&self, from: Ipv4Addr, to: Ipv4Addr) -> Result<Duration> {
+        let all = self.capture.advertisements(0);
+        let last = all.iter().rfind(|seen| seen.source == from && !seen.is_bow_out());
+        let last = last.map_or(0, |seen| seen.at_ns);
+        let first = all.iter().find(|seen| seen.source == to && seen.at_ns > last);
+        ensure!(last > 0 && first.is_some(), "{from} and then {to} should have advertised");
+        Ok(Duration::from_nanos(first.map_or(0, |seen| seen.at_ns) - last))
+    }
+
+    /// The gratuitous ARPs for an address, from the `from`th frame on.
+    #[must_use]
+    pub fn announcements(&self, from: usize, address: Ipv4Addr) -> Vec<Captured> {
+        let mut frames = self.capture.frames(from);
+        frames.retain(|frame| frame.announces() == Some(address));
+        frames
+    }
+}
+
+/// The address of [`Pair::a`].
+pub const A: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// The address of [`Pair::b`].
+pub const B: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+/// The virtual address of [`AgentConfig::default`].
+pub const VIRTUAL: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
+
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,161 @@
+//! A process whose output and end can be awaited.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
+
+use crate::watched::Watched;
+
+/// A child process; killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    state: Arc<Watched<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: Vec<String>,
+    ended: bool,
+    open_streams: usize,
+}
+
+impl Process {
+    /// The same command, killed by the kernel when the thread that starts it ends, and open to every signal,
+    /// even if that thread blocks some.
+    pub(crate) fn tied(command: &Command) -> Command {
+        let mut tied = Command::new("env");
+        tied.args(["--default-signal", "setpriv", "--pdeathsig", "KILL", "--"])
+            .arg(command.get_program())
+            .args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => tied.env(name, value),
+                None => tied.env_remove(name),
+            };
+        }
+        if let Some(directory) = command.get_current_dir() {
+            tied.current_dir(directory);
+        }
+        tied
+    }
+
+    /// Starts a process, its output and errors collected line by line.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be started.
+    pub fn start(mut command: Command) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("starting {command:?}"))?;
+        let state = Arc::new(Watched::new(State { open_streams: 2, ..State::default() }));
+        if let Some(stdout) = child.stdout.take() {
+            collect(stdout, Arc::clone(&state));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            collect(stderr, Arc::clone(&state));
+        }
+        let pid = pid_of(&child);
+        let watched = Arc::clone(&state);
+        thread::spawn(move || {
+            // Not reaped here: its number stays its own until the value is dropped.
+            let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+            watched.update(|state| state.ended = true);
+        });
+        Ok(Self { child, state })
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        pid_of(&self.child)
+    }
+
+    /// Sends it a signal. No harm if it has ended.
+    ///
+    /// # Errors
+    ///
+    /// If the signal is not allowed.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill(self.pid(), signal).with_context(|| format!("{signal} to {}", self.pid()))
+    }
+
+    /// Kills it (`SIGKILL`), and waits until it has ended.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end.
+    pub fn kill(&mut self) -> Result<()> {
+        self.signal(Signal::SIGKILL)?;
+        self.wait(Duration::from_secs(10)).map(drop)
+    }
+
+    /// Everything that it has printed so far.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.state.lock().lines.clone()
+    }
+
+    /// Waits for a line, from the `from`th on, that contains a text; returns its index.
+    ///
+    /// # Errors
+    ///
+    /// After `patience`, or when it ended before, with what it printed.
+    pub fn wait_for_line(&self, from: usize, text: &str, patience: Duration) -> Result<usize> {
+        let found = self.state.wait(patience, |state| {
+            let index = state.lines.iter().skip(from).position(|line| line.contains(text));
+            match index {
+                Some(index) => Some(Some(from + index)),
+                None => (state.ended && state.open_streams == 0).then_some(None),
+            }
+        });
+        found
+            .and_then(|found| found.context("it ended before"))
+            .with_context(|| format!("waiting for '{text}'; it printed:\n{}", self.lines().join("\n")))
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// After `patience`, with what it printed.
+    pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
+        let ended = |state: &State| (state.ended && state.open_streams == 0).then_some(());
+        self.state
+            .wait(patience, ended)
+            .with_context(|| format!("waiting for its end; it printed:\n{}", self.lines().join("\n")))?;
+        Ok(self.child.wait()?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only if it has ended and was reaped already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn collect(stream: impl Read + Send + 'static, state: Arc<Watched<State>>) {
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stream);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            state.update(|state| state.lines.push(text));
+            line.clear();
+        }
+        state.update(|state| state.open_streams -= 1);
+    });
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX))
+}

@@ -1,0 +1,126 @@
+//! Interfaces that go and come back under a running agent.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lab::pair::{A, B, VIRTUAL};
+use lab::pauses::undisturbed;
+use lab::{Agent, AgentConfig, Node, Pair};
+
+#[test]
+fn an_interface_that_is_deleted_and_made_again_is_served_again() -> Result<()> {
+    scenario("gone", |pair| {
+        let (mut a, b) = pair.start(&config(0), &config(100))?;
+        // The backup's first: the master goes on.
+        lose(&pair.b, &b, |node| node.netns.ip("link del eth0"))?;
+        ensure!(b.vhost()?["receive"].is_null(), "it can't receive: {:#}", b.vhost()?);
+        let mark = b.mark();
+        pair.lan.cable(&pair.b)?;
+        b.wait_for_state(mark, "BACKUP")?;
+        pair.only_master(A, 20)?;
+        expect(&pair.b, &b, "BACKUP")?;
+        ensure!(b.vhost()?["receive"].is_string(), "it should receive: {:#}", b.vhost()?);
+
+        // Then the master's.
+        let mark = b.mark();
+        lose(&pair.a, &a, |node| node.netns.ip("link del eth0"))?;
+        b.wait_for_state(mark, "MASTER")?;
+        let mark = a.mark();
+        pair.lan.cable(&pair.a)?;
+        a.wait_for_state(mark, "BACKUP")?;
+        pair.only_master(B, 20)?;
+        expect(&pair.a, &a, "BACKUP")?;
+
+        // What came back does what it did before: hear silence, take the address, advertise.
+        drop(b);
+        a.wait_for_state(mark, "MASTER")?;
+        pair.only_master(A, 20)?;
+        expect(&pair.a, &a, "MASTER")?;
+        a.kill()
+    })
+}
+
+#[test]
+fn a_node_whose_interface_does_not_work_is_in_init() -> Result<()> {
+    let faults: [(&str, Change, Change); 2] = [
+        ("carrier", |pair, node| pair.lan.cut(node), |pair, node| pair.lan.mend(node)),
+        ("down", |_, node| node.netns.ip("link set eth0 down"), |_, node| node.netns.ip("link set eth0 up")),
+    ];
+    for (label, fault, repair) in faults {
+        scenario(label, |pair| {
+            let (a, b) = pair.start(&config(0), &config(100))?;
+            lose(&pair.b, &b, |node| fault(pair, node))?;
+            let mark = b.mark();
+            repair(pair, &pair.b)?;
+            b.wait_for_state(mark, "BACKUP")?;
+            pair.only_master(A, 20)?;
+
+            let mark = b.mark();
+            lose(&pair.a, &a, |node| fault(pair, node))?;
+            b.wait_for_state(mark, "MASTER")?;
+            let mark = a.mark();
+            repair(pair, &pair.a)?;
+            a.wait_for_state(mark, "BACKUP")?;
+            pair.only_master(B, 20)?;
+            expect(&pair.a, &a, "BACKUP")?;
+            expect(&pair.b, &b, "MASTER")
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_new_hardware_address_is_used_at_once() -> Result<()> {
+    scenario("mac", |pair| {
+        let (a, b) = pair.start(&config(0), &config(100))?;
+        let (on_a, on_b) = (a.mark(), b.mark());
+        let mark = pair.capture.mark();
+        pair.a.netns.ip("link set eth0 address 02:00:00:00:00:77")?;
+        pair.capture
+            .wait_for(mark, Duration::from_secs(2), |frame| {
+                frame.advertisement()?;
+                (frame.frame.get(6..12)? == [2, 0, 0, 0, 0, 0x77]).then_some(())
+            })
+            .context("no advertisement with the new hardware address")?;
+        pair.only_master(A, 20)?;
+        for (agent, mark) in [(&a, on_a), (&b, on_b)] {
+            let changes: Vec<_> = agent.process.lines().into_iter().skip(mark).collect();
+            ensure!(!changes.iter().any(|line| line.contains(" -> ")), "a change: {changes:?}");
+        }
+        Ok(())
+    })
+}
+
+type Change = fn(&Pair, &Node) -> Result<()>;
+
+fn scenario(label: &str, run: impl Fn(&Pair) -> Result<()>) -> Result<()> {
+    if !lab::available() {
+        return Ok(());
+    }
+    undisturbed(|| run(&Pair::new(label)?))
+}
+
+fn config(advskew: u8) -> AgentConfig {
+    AgentConfig { advskew, detect: Some(5), ..AgentConfig::default() }
+}
+
+/// Lets a node lose its interface, and waits until its agent says so.
+fn lose(node: &Node, agent: &Agent, fault: impl Fn(&Node) -> Result<()>) -> Result<()> {
+    let mark = agent.mark();
+    fault(node)?;
+    agent.wait_for_state(mark, "INIT")?;
+    let vhost = agent.vhost()?;
+    ensure!(vhost["state"] == "INIT", "{vhost:#}");
+    ensure!(vhost["last_change"]["cause"] == "link_down", "{vhost:#}");
+    let links = node.netns.ip_json("address show")?.to_string();
+    ensure!(!links.contains(&VIRTUAL.to_string()), "without a link, with the address: {links}");
+    Ok(())
+}
+
+fn expect(node: &Node, agent: &Agent, state: &str) -> Result<()> {
+    let vhost = agent.vhost()?;
+    ensure!(vhost["state"] == state, "it should be {state}: {vhost:#}");
+    let has_address = node.has_address(VIRTUAL)?;
+    ensure!(has_address == (state == "MASTER"), "{state}, address: {has_address}");
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! A live pair under noise: random bytes, truncated and mutated advertisements, forged ones, at full speed.
+//! Nothing of it may change a state or end an agent.
+//!
+//! `HA_NOISE_SECONDS` says for how long (10), `HA_NOISE_SEED` repeats a run.
+
+#[path = "noise/frames.rs"]
+mod frames;
+
+use std::env;
+use std::fmt::{self, Display, Formatter};
+use std::fs;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use frames::{Forger, Noise, Random};
+use ha_agent::sys::packet_socket::PacketSocket;
+use lab::pair::A;
+use lab::pauses::{Pauses, undisturbed};
+use lab::{Agent, AgentConfig, Node, Pair};
+use nix::unistd::{SysconfVar, sysconf};
+
+#[test]
+fn random_and_mutated_frames_change_nothing() -> Result<()> {
+    let seed = seed()?;
+    under_fire("noise", |valid| {
+        let mut noise = Noise::new(seed, valid);
+        Box::new(move |frame| noise.next(frame))
+    })
+}
+
+#[test]
+fn forged_advertisements_change_nothing() -> Result<()> {
+    let seed = seed()?;
+    under_fire("forged", |_| {
+        // Prepared, because hashing would be slower than sending.
+        let mut random = Random::new(seed);
+        let forger = Forger::new();
+        let forged: Vec<_> = (0..FORGED).map(|_| forger.forge(&mut random)).collect();
+        let mut next = forged.into_iter().cycle();
+        Box::new(move |frame| frame.extend(next.next().unwrap_or_default()))
+    })
+}
+
+/// Appends the next frame to an empty buffer.
+type Source = Box<dyn FnMut(&mut Vec<u8>)>;
+
+/// Shoots at a live pair for half of the time, and judges that it stays as it was.
+fn under_fire(label: &str, source: impl Fn(Vec<Vec<u8>>) -> Source) -> Result<()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    if !lab::available() {
+        return Ok(());
+    }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    undisturbed(|| fight(label, &source))
+}
+
+fn fight(label: &str, source: &impl Fn(Vec<Vec<u8>>) -> Source) -> Result<()> {
+    let pair = Pair::new(label)?;
+    let (a, b) = pair.start(&config(0), &config(100))?;
+    pair.only_master(A, 20)?;
+    let frames = pair.capture.frames(0).into_iter();
+    let valid = frames.filter(|frame| frame.advertisement().is_some()).map(|frame| frame.frame).collect();
+    // It would keep everything.
+    let Pair { capture, a: _on_a, b: _on_b, witness, lan: _lan } = pair;
+    drop(capture);
+
+    let mut source = source(valid);
+    let socket = open(&witness)?;
+    let mut fight = Fight::begin(&a, &b)?;
+    let end = Instant::now() + Duration::from_secs(seconds()?) / 2;
+    while Instant::now() < end {
+        fight.shoot(&socket, &mut source);
+        fight.look(&a, &b)?;
+    }
+    let report = fight.report(&a, &b)?;
+    println!("{label}: {report}");
+    ensure!(report.states == ["MASTER", "BACKUP"], "{report}");
+    // Late ones are not made up for, and the machine may be busy.
+    ensure!(report.advertised[0] > report.advertised[1] / 2, "the master fell silent: {report}");
+    Ok(())
+}
+
+/// What is sent and what is seen meanwhile.
+struct Fight {
+    began: Instant,
+    pauses: Pauses,
+    frame: Vec<u8>,
+    sent: u64,
+    not_sent: u64,
+    marks: [usize; 2],
+    cpu: [Duration; 2],
+    sent_by_a: u64,
+}
+
+impl Fight {
+    fn begin(a: &Agent, b: &Agent) -> Result<Self> {
+        Ok(Self {
+            began: Instant::now(),
+            pauses: Pauses::watch()?,
+            frame: Vec::new(),
+            sent: 0,
+            not_sent: 0,
+            marks: [a.mark(), b.mark()],
+            cpu: [cpu(a)?, cpu(b)?],
+            sent_by_a: sent_by(a)?,
+        })
+    }
+
+    /// Sends for a tenth of a second.
+    fn shoot(&mut self, socket: &PacketSocket, source: &mut Source) {
+        let end = Instant::now() + Duration::from_millis(100);
+        while Instant::now() < end {
+            for _ in 0..64 {
+                self.frame.clear();
+                source(&mut self.frame);
+                // A full queue, or a frame that is no frame.
+                match socket.send(&self.frame) {
+                    Ok(()) => self.sent += 1,
+                    Err(_) => self.not_sent += 1,
+                }
+            }
+        }
+    }
+
+    /// Judges that nobody changed his state.
+    fn look(&self, a: &Agent, b: &Agent) -> Result<()> {
+        let said = |agent: &Agent, mark: usize| agent.process.lines().split_off(mark);
+        let said = [said(a, self.marks[0]), said(b, self.marks[1])];
+        if said.iter().flatten().any(|line| line.contains(" -> ")) {
+            bail!("a state changed: {said:#?}\n{}", self.report(a, b)?);
+        }
+        Ok(())
+    }
+
+    fn report(&self, a: &Agent, b: &Agent) -> Result<Report> {
+        let elapsed = self.began.elapsed();
+        let (of_a, of_b) = (a.vhost()?, b.vhost()?);
+        let states = [&of_a, &of_b].map(|vhost| vhost["state"].as_str().unwrap_or("nothing").to_owned());
+        let advertised = sent_by(a)? - self.sent_by_a;
+        let due = u64::try_from(elapsed.as_millis() / INTERVAL.as_millis())?;
+        let text =
+            |vhost: &serde_json::Value| format!("{} accepted, {}", vhost["accepted"], vhost["refused"]);
+        let share = |agent: &Agent, before: Duration| {
+            Ok::<_, anyhow::Error>((cpu(agent)? - before).as_secs_f64() / elapsed.as_secs_f64() * 100.0)
+        };
+        Ok(Report {
+            sent: self.sent,
+            not_sent: self.not_sent,
+            elapsed,
+            advertised: [advertised, due],
+            cpu: [share(a, self.cpu[0])?, share(b, self.cpu[1])?],
+            states,
+            counters: [text(&of_a), text(&of_b)],
+            others: [a.status()?, b.status()?].map(|status| status["other_frames"].to_string()),
+            pauses: self.pauses.summary(),
+        })
+    }
+}
+
+struct Report {
+    sent: u64,
+    not_sent: u64,
+    elapsed: Duration,
+    /// By the master: sent and due.
+    advertised: [u64; 2],
+    /// Share of one processor, in percent.
+    cpu: [f64; 2],
+    states: [String; 2],
+    counters: [String; 2],
+    others: [String; 2],
+    pauses: String,
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { sent, not_sent, elapsed, .. } = self;
+        #[expect(clippy::cast_precision_loss, reason = "to be read by people")]
+        let rate = *sent as f64 / elapsed.as_secs_f64();
+        writeln!(f, "{sent} frames in {elapsed:.1?}, {rate:.0} frames/s; {not_sent} could not be sent")?;
+        writeln!(f, "  a sent {} advertisements of {}", self.advertised[0], self.advertised[1])?;
+        for (node, name) in ["a", "b"].into_iter().enumerate() {
+            let (state, cpu) = (&self.states[node], self.cpu[node]);
+            writeln!(f, "  {name}: {state}, {cpu:.0} % of a processor; {}", self.counters[node])?;
+            writeln!(f, "     for others: {}", self.others[node])?;
+        }
+        write!(f, "  {}", self.pauses)
+    }
+}
+
+fn config(advskew: u8) -> AgentConfig {
+    AgentConfig { advskew, passphrase: frames::PASSPHRASE.to_owned(), ..AgentConfig::default() }
+}
+
+fn open(node: &Node) -> Result<PacketSocket> {
+    let links = node.netns.ip_json("link show dev eth0")?;
+    let index = u32::try_from(links[0]["ifindex"].as_u64().context("no index")?)?;
+    Ok(node.netns.run(move || PacketSocket::open(index))??)
+}
+
+fn sent_by(agent: &Agent) -> Result<u64> {
+    agent.vhost()?["sent"].as_u64().context("how many it sent")
+}
+
+/// Processor time that an agent has used.
+fn cpu(agent: &Agent) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", agent.process.pid()))?;
+    // After the name, which may contain anything: user and system time are fields 14 and 15 of all.
+    let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default().split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).map(|field| field.parse().unwrap_or(0)).sum();
+    let per_second = sysconf(SysconfVar::CLK_TCK)?.and_then(|ticks| u32::try_from(ticks).ok()).unwrap_or(100);
+    Ok(Duration::from_secs(ticks) / per_second)
+}
+
+fn seconds() -> Result<u64> {
+    let text = env::var("HA_NOISE_SECONDS").unwrap_or_else(|_| "10".to_owned());
+    text.parse().with_context(|| format!("HA_NOISE_SECONDS is {text}"))
+}
+
+fn seed() -> Result<u64> {
+    let text = env::var("HA_NOISE_SEED").unwrap_or_else(|_| "20261123".to_owned());
+    println!("HA_NOISE_SEED={text}");
+    text.parse().with_context(|| format!("HA_NOISE_SEED is {text}"))
+}
+
+const INTERVAL: Duration = Duration::from_millis(10);
+/// Forged frames that are sent over and over.
+const FORGED: usize = 20_000;

@@ -1,0 +1,237 @@
+//! Crafted packets through the loaded program (`BPF_PROG_TEST_RUN`), and the same through user space's build
+//! of the decoder: one definition, one outcome.
+
+mod support {
+    pub(crate) mod kernel;
+    pub(crate) mod outcome;
+    pub(crate) mod packet;
+    pub(crate) mod table;
+}
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashSet};
+
+use ha_common::abi::{Advert, COMMON_SLOT, RING_BYTES};
+use ha_common::decode::{Frame, decode};
+use ha_common::reason::Reason;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use support::kernel::Kernel;
+use support::outcome::{LOOPBACK, Outcome, Watched, key};
+use support::packet::{Packet, checksum, l3_offset};
+use support::table::{Case, cases, flavours, watched};
+
+#[test]
+fn the_kernel_treats_every_packet_as_the_table_says() {
+    let Some(mut kernel) = Kernel::load(&watched()) else { return };
+    for Case { name, frame, outcome } in cases() {
+        kernel.demand(name, &frame, outcome);
+    }
+    kernel.demand_rest_untouched();
+}
+
+#[test]
+fn user_space_treats_every_packet_as_the_table_says() {
+    for Case { name, frame, outcome } in cases() {
+        assert_eq!(predict(&frame, &watched()), outcome, "{name}");
+    }
+}
+
+#[test]
+fn the_table_has_every_outcome_and_no_name_twice() {
+    let cases = cases();
+    assert!(cases.len() >= 40, "{} packets", cases.len());
+    let names: BTreeSet<_> = cases.iter().map(|case| case.name).collect();
+    assert_eq!(names.len(), cases.len(), "a name is used twice");
+    let labels: HashSet<_> = cases.iter().map(|case| label(case.outcome)).collect();
+    assert_eq!(labels, HashSet::from(LABELS));
+}
+
+#[test]
+fn a_frame_truncated_at_any_byte_is_told_by_what_is_left() {
+    for Case { name, frame, outcome } in flavours() {
+        for length in 0..frame.len() {
+            let expected = truncated(&frame, outcome, length);
+            assert_eq!(predict(&frame[..length], &watched()), expected, "{name}, {length} bytes");
+        }
+    }
+    let Some(mut kernel) = Kernel::load(&watched()) else { return };
+    for Case { name, frame, outcome } in flavours() {
+        // The kernel lets no frame arrive without an Ethernet header.
+        for length in 14..=frame.len() {
+            let expected = truncated(&frame, outcome, length);
+            kernel.demand(&format!("{name}, {length} bytes"), &frame[..length], expected);
+        }
+    }
+    kernel.demand_rest_untouched();
+}
+
+#[test]
+fn a_full_ring_loses_nothing_unseen() {
+    let Some(mut kernel) = Kernel::load(&watched()) else { return };
+    let frame = Packet::default().bytes();
+    let in_vlan = Packet { tags: vec![(0x8100, 5)], ..Packet::default() }.bytes();
+
+    let full = kernel.run(&frame, CAPACITY);
+    assert_eq!(full.verdict, Outcome::Accepted(1).verdict());
+    let &[(1, counted)] = full.counted.as_slice() else { panic!("{:?}", full.counted) };
+    let capacity = u64::from(CAPACITY);
+    assert_eq!((counted.received, counted.accepted, counted.ringfull), (capacity, capacity, 0));
+
+    for (frame, slot) in [(&frame, 1), (&in_vlan, 2)] {
+        let lost = Outcome::Refused(slot, Reason::RingFull);
+        let run = kernel.run(frame, 1);
+        assert_eq!(run.verdict, lost.verdict());
+        assert_eq!(run.counted, Vec::from_iter(lost.counted()));
+    }
+    let refused = Packet { ttl: 64, ..Packet::default() }.bytes();
+    let run = kernel.run(&refused, 1);
+    assert_eq!(run.counted, Vec::from_iter(Outcome::Refused(1, Reason::BadTtl).counted()));
+
+    let records = kernel.drain();
+    assert_eq!(records.len(), usize::try_from(CAPACITY).expect("some thousand"));
+    assert!(records.iter().all(|advert| advert.watch == watched()[0].0), "what was lost is in the ring");
+    assert!(records.is_sorted_by_key(|advert| advert.stamp_ns), "out of order");
+    kernel.demand("after draining", &frame, Outcome::Accepted(1));
+    kernel.demand("after draining, in a VLAN", &in_vlan, Outcome::Accepted(2));
+}
+
+#[test]
+fn mutated_frames_are_judged_alike_in_kernel_and_user_space() {
+    let Some(kernel) = Kernel::load(&watched()) else { return };
+    let kernel = RefCell::new(kernel);
+    let seen = RefCell::new(HashSet::new());
+    let mut runner = TestRunner::new(Config { cases: 4096, failure_persistence: None, ..Config::default() });
+    let outcome = runner.run(&mutated(), |frame| {
+        let outcome = predict(&frame, &watched());
+        seen.borrow_mut().insert(label(outcome));
+        kernel.borrow_mut().demand("mutated", &frame, outcome);
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+    assert_eq!(*seen.borrow(), HashSet::from(LABELS), "what came about");
+    kernel.borrow().demand_rest_untouched();
+}
+
+/// What user space's build of the decoder says of a frame on the loopback interface.
+fn predict(frame: &[u8], watched: &[Watched]) -> Outcome {
+    let candidate = match decode(&frame) {
+        Frame::Foreign => return Outcome::Foreign,
+        Frame::NotCarp => return Outcome::Refused(COMMON_SLOT, Reason::NotCarp),
+        Frame::Carp(candidate) => candidate,
+    };
+    let key = key(LOOPBACK, candidate.outer_vlan, candidate.vlan, candidate.vhid);
+    let Some((_, watch)) = watched.iter().find(|(watched, _)| *watched == key) else {
+        return Outcome::Refused(COMMON_SLOT, Reason::BadVhid);
+    };
+    match candidate.check(watch.group) {
+        Ok(_) => Outcome::Accepted(watch.slot),
+        Err(reason) => Outcome::Refused(watch.slot, reason),
+    }
+}
+
+/// What is to become of the first `length` bytes of a good frame, from the lengths of its headers alone.
+fn truncated(frame: &[u8], whole: Outcome, length: usize) -> Outcome {
+    let (Outcome::Accepted(slot) | Outcome::Refused(slot, _)) = whole else { panic!("a foreign flavour") };
+    let ipv4 = l3_offset(frame);
+    let carp = frame.len() - 36;
+    if length == frame.len() {
+        whole
+    } else if length < ipv4 + 20 {
+        Outcome::Foreign
+    } else if length < carp + 4 {
+        Outcome::Refused(COMMON_SLOT, Reason::NotCarp)
+    } else if carp > ipv4 + 20 {
+        Outcome::Refused(slot, Reason::BadOpts)
+    } else {
+        Outcome::Refused(slot, Reason::BadLen)
+    }
+}
+
+/// Valid frames, those of the table and random bytes, some of them changed.
+fn mutated() -> impl Strategy<Value = Vec<u8>> {
+    let frames = |cases: Vec<Case>| cases.into_iter().map(|case| case.frame).collect::<Vec<_>>();
+    let frame = prop_oneof![
+        3 => prop::sample::select(frames(flavours())),
+        1 => prop::sample::select(frames(cases())),
+        1 => prop::collection::vec(any::<u8>(), 14..120),
+    ];
+    let mutations = prop::collection::vec(Mutation::any(), 0..4);
+    (frame, mutations, any::<bool>()).prop_map(|(mut frame, mutations, mend)| {
+        for mutation in &mutations {
+            mutation.apply(&mut frame);
+        }
+        if mend {
+            mend_checksums(&mut frame);
+        }
+        frame
+    })
+}
+
+/// One change.
+#[derive(Clone, Debug)]
+enum Mutation {
+    Flip(prop::sample::Index, u8),
+    Set(prop::sample::Index, u8),
+    Insert(prop::sample::Index, u8),
+    Remove(prop::sample::Index),
+    Truncate(prop::sample::Index),
+}
+
+impl Mutation {
+    fn any() -> impl Strategy<Value = Self> {
+        let interesting = prop::sample::select(vec![0, 1, 5, 7, 10, 20, 0x21, 0x45, 0x46, 0x70, 0x81, 0xff]);
+        let at = any::<prop::sample::Index>;
+        prop_oneof![
+            4 => (at(), 0..8u32).prop_map(|(at, bit)| Self::Flip(at, 1 << bit)),
+            2 => (at(), prop_oneof![any::<u8>(), interesting]).prop_map(|(at, byte)| Self::Set(at, byte)),
+            1 => (at(), any::<u8>()).prop_map(|(at, byte)| Self::Insert(at, byte)),
+            1 => at().prop_map(Self::Remove),
+            1 => at().prop_map(Self::Truncate),
+        ]
+    }
+
+    /// Leaves an Ethernet header, without which no frame arrives.
+    fn apply(&self, frame: &mut Vec<u8>) {
+        let headers = frame.len().min(72);
+        match self {
+            Self::Flip(at, bits) => frame[at.index(headers)] ^= bits,
+            Self::Set(at, byte) => frame[at.index(headers)] = *byte,
+            Self::Insert(at, byte) => frame.insert(at.index(frame.len()), *byte),
+            Self::Remove(at) if frame.len() > 14 => drop(frame.remove(at.index(frame.len()))),
+            Self::Remove(_) => {}
+            Self::Truncate(at) => frame.truncate(at.index(frame.len()).max(14)),
+        }
+    }
+}
+
+/// Puts right the checksums of what looks like an advertisement, so that the checks behind them are reached.
+fn mend_checksums(frame: &mut [u8]) {
+    let ipv4 = l3_offset(frame);
+    for (begin, end, field) in [(ipv4, ipv4 + 20, 10), (ipv4 + 20, ipv4 + 56, 6)] {
+        if let Some(bytes) = frame.get_mut(begin..end) {
+            bytes[field..field + 2].fill(0);
+            let checksum = checksum(bytes);
+            bytes[field..field + 2].copy_from_slice(&checksum.to_be_bytes());
+        }
+    }
+}
+
+fn label(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Foreign => "foreign",
+        Outcome::Refused(_, reason) => reason.label(),
+        Outcome::Accepted(_) => "accepted",
+    }
+}
+
+/// What can become of a frame while the ring has room.
+const LABELS: [&str; 10] = [
+    "foreign", "accepted", "notcarp", "badvhid", "badopts", "badfrag", "badttl", "badlen", "baddst", "badsum",
+];
+/// Records that fit into the ring: the kernel keeps 8 bytes with each.
+#[expect(clippy::cast_possible_truncation, reason = "some thousand")]
+const CAPACITY: u32 = (RING_BYTES / (8 + Advert::LEN)) as u32;

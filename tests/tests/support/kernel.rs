@@ -1,0 +1,173 @@
+//! The program, loaded into the kernel and run on frames of one's own.
+
+use aya::programs::{TestRun, TestRunOptions};
+use ha_agent::dataplane::{Counters, Dataplane, Events, LoadError};
+use ha_common::abi::{self, Advert, COMMON_SLOT, COUNTER_SLOTS};
+use lab::capture::now_ns;
+
+use super::outcome::{Outcome, Watched};
+use super::packet::l3_offset;
+
+/// The loaded program, with maps of its own and what they held before the next frame.
+pub(crate) struct Kernel {
+    dataplane: Dataplane,
+    events: Events,
+    counters: Counters,
+    watched: Vec<Watched>,
+    /// Of the common slot and of every watch.
+    before: Vec<(u32, abi::Counters)>,
+}
+
+/// What one run did.
+pub(crate) struct Run {
+    /// What the program returned.
+    pub(crate) verdict: u32,
+    /// What it counted, by slot, where that is not nothing.
+    pub(crate) counted: Vec<(u32, abi::Counters)>,
+    /// When it was started and when it had ended, in ns of `CLOCK_MONOTONIC`.
+    pub(crate) time_ns: [u64; 2],
+}
+
+impl Kernel {
+    /// Loads the program and lets it watch; `None` where that is not possible, with the reason printed.
+    ///
+    /// Where everything is said to be there (`HA_TEST_ROOT`), nothing is skipped.
+    pub(crate) fn load(watched: &[Watched]) -> Option<Self> {
+        if !lab::available() {
+            return None;
+        }
+        let (mut dataplane, events, counters) = match Dataplane::load() {
+            Ok(loaded) => loaded,
+            Err(error @ (LoadError::NoObject | LoadError::NoPermission(_) | LoadError::NoBpf(_)))
+                if std::env::var_os("HA_TEST_ROOT").is_none() =>
+            {
+                eprintln!("skipped, because of {error}");
+                return None;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        for (key, watch) in watched {
+            dataplane.watch(*key, *watch).expect("room for a watch");
+        }
+        let slots = [COMMON_SLOT].into_iter().chain(watched.iter().map(|(_, watch)| watch.slot));
+        let before = slots.map(|slot| (slot, abi::Counters::default())).collect();
+        Some(Self { dataplane, events, counters, watched: watched.to_vec(), before })
+    }
+
+    /// Demands an outcome for a frame: verdict, counters, record, and that the frame was left as it was.
+    /// Returns the record.
+    pub(crate) fn demand(&mut self, name: &str, frame: &[u8], outcome: Outcome) -> Option<Advert> {
+        let run = self.run(frame, 1);
+        let about = || format!("{name}: {frame:02x?}");
+        assert_eq!(run.counted, Vec::from_iter(outcome.counted()), "counted for {}", about());
+        assert_eq!(run.verdict, outcome.verdict(), "verdict for {}", about());
+        let records = self.drain();
+        let Outcome::Accepted(slot) = outcome else {
+            assert_eq!(records, [], "pushed for {}", about());
+            return None;
+        };
+        let &[advert] = records.as_slice() else {
+            panic!("{} records for {}", records.len(), about());
+        };
+        assert_eq!(advert, self.expected(frame, slot, advert.stamp_ns), "pushed for {}", about());
+        let [from, to] = run.time_ns;
+        assert!((from..=to).contains(&advert.stamp_ns), "stamped {} for {}", advert.stamp_ns, about());
+        Some(advert)
+    }
+
+    /// Runs the program on a frame, `repeat` times. What it pushes stays in the ring.
+    pub(crate) fn run(&mut self, frame: &[u8], repeat: u32) -> Run {
+        let mut after = vec![0; frame.len()];
+        let program = self.dataplane.program().expect("the loaded program");
+        let started = now_ns();
+        let result = program.test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut after),
+            repeat,
+            ..TestRunOptions::new()
+        });
+        let time_ns = [started, now_ns()];
+        let result = result.unwrap_or_else(|error| panic!("BPF_PROG_TEST_RUN of {frame:02x?}: {error:?}"));
+        assert_eq!(usize::try_from(result.data_size_out), Ok(frame.len()), "its length was changed");
+        assert_eq!(after, frame, "it was changed");
+        Run { verdict: result.return_value, counted: self.counted(), time_ns }
+    }
+
+    /// Everything that is in the ring, oldest first.
+    pub(crate) fn drain(&mut self) -> Vec<Advert> {
+        std::iter::from_fn(|| self.events.next()).map(|record| record.expect("a record")).collect()
+    }
+
+    /// Demands that nothing was counted in any slot but those of the watches.
+    pub(crate) fn demand_rest_untouched(&self) {
+        let slots = u32::try_from(COUNTER_SLOTS).expect("some thousand");
+        for slot in (0..slots).filter(|slot| self.before.iter().all(|(known, _)| known != slot)) {
+            assert_eq!(self.read(slot), abi::Counters::default(), "slot {slot}");
+        }
+    }
+
+    /// What was counted since the last call, by slot.
+    fn counted(&mut self) -> Vec<(u32, abi::Counters)> {
+        let now: Vec<_> = self.before.iter().map(|(slot, _)| (*slot, self.read(*slot))).collect();
+        let before = std::mem::replace(&mut self.before, now.clone());
+        let more = now.into_iter().zip(before).filter(|(now, before)| now != before);
+        more.map(|((slot, now), (_, before))| (slot, difference(&now, &before))).collect()
+    }
+
+    fn read(&self, slot: u32) -> abi::Counters {
+        self.counters.read(slot).expect("a slot")
+    }
+
+    /// The record that a frame is to make. Its header has no options: such frames are refused.
+    fn expected(&self, frame: &[u8], slot: u32, stamp_ns: u64) -> Advert {
+        let (key, _) = self.watched.iter().find(|(_, watch)| watch.slot == slot).expect("a watched slot");
+        let ipv4 = &frame[l3_offset(frame)..];
+        let mut source = [0; 16];
+        source[..4].copy_from_slice(&ipv4[12..16]);
+        Advert {
+            header: abi::RecordHeader {
+                kind: abi::Kind::Advert as u16,
+                version: abi::VERSION,
+                length: u32::try_from(Advert::LEN).expect("short"),
+            },
+            stamp_ns,
+            watch: *key,
+            source,
+            carp: ipv4[20..56].try_into().expect("36 bytes"),
+        }
+    }
+}
+
+/// What came on top. Taken apart field by field: a new counter can't be forgotten.
+fn difference(now: &abi::Counters, before: &abi::Counters) -> abi::Counters {
+    let abi::Counters {
+        received,
+        accepted,
+        notcarp,
+        badvhid,
+        badopts,
+        badfrag,
+        badttl,
+        badlen,
+        baddst,
+        badsum,
+        badauth,
+        looped,
+        ringfull,
+    } = *now;
+    abi::Counters {
+        received: received - before.received,
+        accepted: accepted - before.accepted,
+        notcarp: notcarp - before.notcarp,
+        badvhid: badvhid - before.badvhid,
+        badopts: badopts - before.badopts,
+        badfrag: badfrag - before.badfrag,
+        badttl: badttl - before.badttl,
+        badlen: badlen - before.badlen,
+        baddst: baddst - before.baddst,
+        badsum: badsum - before.badsum,
+        badauth: badauth - before.badauth,
+        looped: looped - before.looped,
+        ringfull: ringfull - before.ringfull,
+    }
+}

@@ -1,0 +1,65 @@
+//! What is to become of a frame.
+
+use ha_common::abi::{Counters, FAMILY_IPV4, Watch, WatchKey};
+use ha_common::reason::Reason;
+
+/// What is to become of a frame: the lines of the table at the top of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Outcome {
+    /// The node's other traffic: passed, not counted.
+    Foreign,
+    /// Counted in a slot, not pushed.
+    Refused(u32, Reason),
+    /// Passed, counted in a slot and pushed.
+    Accepted(u32),
+}
+
+/// A watch with its key.
+pub(crate) type Watched = (WatchKey, Watch);
+
+impl Outcome {
+    /// What the kernel is told to do with the frame.
+    pub(crate) fn verdict(self) -> u32 {
+        match self {
+            Self::Foreign | Self::Accepted(_) => XDP_PASS,
+            Self::Refused(_, reason) => match reason {
+                Reason::NotCarp | Reason::BadVhid | Reason::RingFull => XDP_PASS,
+                Reason::BadOpts
+                | Reason::BadFrag
+                | Reason::BadTtl
+                | Reason::BadLen
+                | Reason::BadDst
+                | Reason::BadSum
+                | Reason::BadAuth
+                | Reason::Looped => XDP_DROP,
+            },
+        }
+    }
+
+    /// What one frame adds to the counters of which slot.
+    pub(crate) fn counted(self) -> Option<(u32, Counters)> {
+        let mut counters = Counters { received: 1, ..Counters::default() };
+        match self {
+            Self::Foreign => None,
+            Self::Refused(slot, reason) => {
+                counters.count(reason);
+                Some((slot, counters))
+            }
+            Self::Accepted(slot) => {
+                counters.accepted = 1;
+                Some((slot, counters))
+            }
+        }
+    }
+}
+
+/// A watch's key.
+pub(crate) fn key(ifindex: u32, outer_vlan: u16, vlan: u16, vhid: u8) -> WatchKey {
+    WatchKey { ifindex, outer_vlan, vlan, vhid, family: FAMILY_IPV4, reserved: [0; 2] }
+}
+
+/// The interface on which `BPF_PROG_TEST_RUN` lets frames arrive: the first of every network namespace.
+pub(crate) const LOOPBACK: u32 = 1;
+
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
