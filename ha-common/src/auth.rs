@@ -242,9 +242,18 @@ mod tests {
                 mac.update(address);
             }
         }
-        let ipv6: BTreeSet<_> = message.ipv6.iter().map(unscoped).collect();
+        let scopeless = |address: &[u8; 16]| match *address {
+            [0xfe, b @ 0x80..=0xbf, _, _, ref rest @ ..] => {
+                let mut address = [0; 16];
+                address[..2].copy_from_slice(&[0xfe, b]);
+                address[4..].copy_from_slice(rest);
+                address
+            }
+            other => other,
+        };
+        let ipv6: BTreeSet<_> = message.ipv6.iter().map(scopeless).collect();
         for address in ipv6 {
-            let left_out = !message.link_local && is_link_local(&address);
+            let left_out = !message.link_local && matches!(address, [0xfe, 0x80..=0xbf, ..]);
             if ![[0; 16], [0xff; 16]].contains(&address) && !left_out {
                 mac.update(&address);
             }

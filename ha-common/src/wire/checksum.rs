@@ -8,12 +8,15 @@
 #[must_use]
 pub fn sum<const N: usize>(bytes: &[u8; N]) -> u16 {
     let mut sum: u32 = 0;
-    let (words, rest) = bytes.as_chunks::<2>();
-    for word in words {
-        sum += u32::from(u16::from_be_bytes(*word));
+    // By index: an iterator compares pointers into the packet, and where that loop stays rolled, the verifier
+    // does not see it end.
+    let mut at = 0;
+    while at + 1 < N {
+        sum += u32::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
+        at += 2;
     }
-    if let [last] = rest {
-        sum += u32::from(*last) << 8;
+    if at < N {
+        sum += u32::from(bytes[at]) << 8;
     }
     // At most 64 KiB are summed, so two folds are enough.
     sum = (sum & 0xffff) + (sum >> 16);
