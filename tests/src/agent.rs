@@ -14,6 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::lan::Node;
+use crate::netns::FILES;
 use crate::process::Process;
 
 /// What is configured: one virtual host on `eth0`.
@@ -94,7 +95,8 @@ impl Agent {
     ///
     /// If its files can't be written or it can't be started.
     pub fn launch(node: &Node, toml: &str, passphrase: &str) -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("ha-agent-").tempdir()?;
+        let directory =
+            tempfile::Builder::new().prefix(&format!("{FILES}{}-", std::process::id())).tempdir()?;
         let key = directory.path().join("carp.key");
         fs::write(&key, format!("{passphrase}\n"))?;
         fs::set_permissions(&key, Permissions::from_mode(0o600))?;
@@ -138,7 +140,7 @@ impl Agent {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(b"{\"request\":\"status\"}\n")?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
+        stream.read_to_string(&mut answer).context("the answer on its control socket")?;
         let answer: Value = serde_json::from_str(&answer)?;
         answer.get("status").cloned().with_context(|| format!("no status: {answer}"))
     }

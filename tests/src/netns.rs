@@ -1,6 +1,7 @@
 //! A network namespace with a thread that lives in it.
 
 use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -115,18 +116,33 @@ impl Drop for Netns {
     }
 }
 
-/// Deletes the namespaces of runs that were killed: those whose process is no more.
+/// Deletes the namespaces and the files of runs that were killed: those whose process is no more.
 pub fn sweep() {
-    let Ok(names) = fs::read_dir("/run/netns") else { return };
-    for name in names.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
-        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-        if let Some(pid) = pid
-            && !fs::exists(format!("/proc/{pid}")).unwrap_or(true)
-            && let Err(error) = run("ip", &format!("netns del {name}"))
-        {
-            eprintln!("{name} was left behind and could not be deleted: {error:#}");
+    let report = |path: &Path, error: &dyn std::fmt::Display| {
+        eprintln!("{} was left behind and could not be deleted: {error:#}", path.display());
+    };
+    for path in left_behind(Path::new("/run/netns"), PREFIX) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if let Err(error) = run("ip", &format!("netns del {name}")) {
+            report(&path, &error);
         }
     }
+    for path in left_behind(&std::env::temp_dir(), FILES) {
+        if let Err(error) = fs::remove_dir_all(&path) {
+            report(&path, &error);
+        }
+    }
+}
+
+/// What stands in a directory under a name that is `prefix`, the number of a process that is no more, and more.
+fn left_behind(directory: &Path, prefix: &str) -> Vec<PathBuf> {
+    let owner = |path: &Path| {
+        path.file_name()?.to_str()?.strip_prefix(prefix)?.split_once('-')?.0.parse::<u32>().ok()
+    };
+    let is_gone =
+        |path: &PathBuf| owner(path).is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true));
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(is_gone).collect()
 }
 
 /// Runs a command whose arguments are split at spaces, and returns what it printed.
@@ -148,3 +164,5 @@ pub fn run(program: &str, arguments: &str) -> Result<String> {
 }
 
 const PREFIX: &str = "ha-";
+/// What the names of directories with an agent's files begin with; the number of our process follows.
+pub(crate) const FILES: &str = "ha-agent-";

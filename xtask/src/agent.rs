@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{
     ebpf, paths,
-    process::{self, say, shown},
+    process::{say, shown},
 };
 
 /// Builds the agent for release, and first the BPF program, which it embeds. Returns its path, which is absolute.
@@ -31,6 +31,5 @@ pub(crate) fn build_agent() -> Result<PathBuf> {
 pub(crate) fn cargo() -> Result<Command> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(paths::root()).env("CARGO_TARGET_DIR", paths::target_dir()?);
-    process::ends_with_us(&mut command);
     Ok(command)
 }

@@ -47,9 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("the demo makes network namespaces and loads a BPF program: run `cargo xtask demo` as root");
     }
     packages::ensure(&PACKAGES)?;
-    if std::env::var_os("HA_DEV").is_none() {
-        lab::use_agent_binary(agent::build_agent()?);
-    } // DEV
+    lab::use_agent_binary(agent::build_agent()?);
 
     let directory = paths::root().join("target/demo");
     let (drawing, data) = (directory.join("timeline.svg"), directory.join("timeline.json"));
@@ -71,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn show(rounds: u32) -> Result<Report> {
     let mut out = io::stdout();
     let mut stage = timed("two controllers and a client", Stage::set)?;
-    writeln!(out, "\n{}", report::INTRODUCTION)?;
+    writeln!(out, "\n{}", report::introduction())?;
     let mut failovers = Vec::new();
     for round in 1..=rounds {
         for fault in Fault::ALL {
@@ -94,7 +92,7 @@ fn show(rounds: u32) -> Result<Report> {
 /// Blocked for every thread from here on, so that none dies of them; and for the programs that are started to
 /// clean up, so that a second Ctrl-C does not stop them.
 fn give_back_on_signals() -> Result<()> {
-    let signals = SigSet::from_iter([Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM]);
+    let signals = SigSet::from_iter([Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM]);
     signals.thread_block().context("cannot block signals")?;
     let wait = move || {
         if let Ok(signal) = signals.wait() {

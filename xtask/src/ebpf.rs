@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     paths,
-    process::{self, say, shown},
+    process::{say, shown},
     toolchain::{self, Toolchain},
 };
 
@@ -52,7 +52,7 @@ pub(crate) fn build() -> Result<PathBuf> {
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         // build-std and the BPF target are unstable, also in the compilers that distributions ship.
         .env("RUSTC_BOOTSTRAP", "1");
-    shown(process::ends_with_us(&mut cargo))?;
+    shown(&mut cargo)?;
 
     let object = dir.join("ha_carp.o");
     replace_if_different(&dir.join(TARGET).join("release/ha_carp"), &object)?;

@@ -72,7 +72,7 @@ fn install(compiler: &Compiler, dir: &Path, place: &Path) -> Result<()> {
         .arg(dir.join("target"))
         .current_dir(dir)
         .env("LLVM_PREFIX", prefix(compiler.llvm));
-    logged(process::ends_with_us(&mut cargo), &paths::log_file("bpf-linker")?)?;
+    logged(&mut cargo, &paths::log_file("bpf-linker")?)?;
     fs::rename(dir.join("bin/bpf-linker"), place)
         .with_context(|| format!("cannot move bpf-linker to {}", place.display()))
 }

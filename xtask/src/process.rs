@@ -6,14 +6,12 @@ use std::{
     fmt::Display,
     fs::{self, File},
     io::{self, Write as _},
-    os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, Stdio},
     time::Instant,
 };
 
 use anyhow::{Context as _, Result, bail};
-use nix::sys::{prctl, signal::Signal};
 
 /// Says one line on standard error.
 pub(crate) fn say(line: impl Display) {
@@ -79,12 +77,6 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
-}
-
-/// Has `command` end when we are killed: no build goes on for nobody.
-pub(crate) fn ends_with_us(command: &mut Command) -> &mut Command {
-    // SAFETY: between fork and exec only prctl(2) is called, which is async-signal-safe and allocates nothing.
-    unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGTERM)?)) }
 }
 
 /// Does `work`, named `what`, and says how long it took.

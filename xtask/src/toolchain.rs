@@ -169,7 +169,7 @@ fn install_nightly() -> Result<()> {
     let mut rustup = Command::new("rustup");
     rustup.args(["toolchain", "install", "nightly", "--no-self-update"]);
     rustup.args(["--profile", "minimal", "--component", "rust-src"]);
-    logged(process::ends_with_us(&mut rustup), &paths::log_file("rustup")?)
+    logged(&mut rustup, &paths::log_file("rustup")?)
 }
 
 struct ThisMachine;

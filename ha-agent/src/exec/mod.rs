@@ -113,7 +113,6 @@ impl Executor {
         announced: Option<Instant>,
     ) {
         let Transition { from, to, cause, .. } = transition;
-        tracing::info!(vhost = self.name, "{from} -> {to}: {cause}");
         let mastered = to == State::Master;
         self.journal.record(Entry {
             vhost: self.vhost,
@@ -122,6 +121,8 @@ impl Executor {
             address_up: address_up.filter(|_| mastered),
             announced: announced.filter(|_| mastered),
         });
+        // Last: whoever reads this line finds the transition in the status.
+        tracing::info!(vhost = self.name, "{from} -> {to}: {cause}");
     }
 
     /// Tells the log and the status how a step went, and returns whether well.

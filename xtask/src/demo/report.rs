@@ -4,15 +4,18 @@ use std::{collections::BTreeMap, fmt::Write as _, thread};
 
 use serde::Serialize;
 
-use super::failover::{Failover, Fault};
+use super::{
+    failover::{Failover, Fault},
+    stage::{DETECT, INTERVAL_MS},
+};
 
 /// All failovers of a demo. Times are in ms.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     /// What a master was to keep to between two advertisements.
-    interval_ms: f64,
+    interval_ms: u8,
     /// How many of them could be missed.
-    detect: u32,
+    detect: u8,
     /// How often the client asked.
     requests_per_second: u32,
     /// Processors of this machine.
@@ -44,11 +47,11 @@ struct Spread {
 
 impl Report {
     pub(crate) fn new(rounds: Vec<Failover>) -> Self {
-        let summary =
-            |fault| Some((fault, Summary::of(rounds.iter().filter(|failover| failover.fault == fault))?));
+        let of = |fault| rounds.iter().filter(|failover| failover.fault == fault).collect::<Vec<_>>();
+        let summary = |fault| Some((fault, Summary::of(&of(fault))?));
         Self {
-            interval_ms: 10.0,
-            detect: 3,
+            interval_ms: INTERVAL_MS,
+            detect: DETECT,
             requests_per_second: 1000,
             processors: thread::available_parallelism().map_or(1, usize::from),
             summary: Fault::ALL.into_iter().filter_map(summary).collect(),
@@ -82,11 +85,24 @@ impl Report {
             return "The machine did not stand still meanwhile.\n".to_owned();
         }
         format!(
-            "{disturbed} of {} failovers are marked with *: this machine stood still for more than 5 ms meanwhile, \
-             which\nis no fault of the agents. They count all the same.\n",
+            "Marked with *: {disturbed} of {} failovers, during which the machine let a thread that was due wait for \
+             more\nthan 5 ms. They count all the same.\n",
             self.rounds.len()
         )
     }
+}
+
+/// What is on the stage.
+pub(crate) fn introduction() -> String {
+    format!(
+        "\
+Two controllers, a and b, and a client, each in a network namespace of its own, on one bridge. The active
+controller advertises every {INTERVAL_MS} ms, of which the other one may miss {DETECT}; the client asks the virtual address
+1000 times a second. Times count from the last advertisement of the active controller, on the kernel's clock.
+A node whose agent is killed keeps the address, and answers, until the other one announces it. That may take
+longer here than on two machines: the end of an agent locks all interfaces of a kernel for some milliseconds,
+and here there is one kernel for all."
+    )
 }
 
 /// What happened, step by step.
@@ -117,14 +133,16 @@ pub(crate) fn line(failover: &Failover) -> String {
 }
 
 impl Summary {
-    fn of<'a>(failovers: impl Iterator<Item = &'a Failover> + Clone) -> Option<Self> {
-        let spread = |figure: fn(&Failover) -> f64| Spread::of(failovers.clone().map(figure).collect());
+    fn of(failovers: &[&Failover]) -> Option<Self> {
+        let spread = |figure: fn(&Failover) -> f64| {
+            Spread::of(failovers.iter().map(|failover| figure(failover)).collect())
+        };
         Some(Self {
             last_to_first_advert_ms: spread(|failover| failover.last_to_first_advert_ms)?,
             client_gap_ms: spread(|failover| failover.client_gap_ms)?,
             noticed_ms: spread(|failover| failover.noticed_ms)?,
             address_up_ms: spread(|failover| failover.address_up_ms)?,
-            disturbed: failovers.clone().filter(|failover| !failover.pauses.is_empty()).count(),
+            disturbed: failovers.iter().filter(|failover| !failover.pauses.is_empty()).count(),
         })
     }
 }
@@ -143,13 +161,6 @@ impl std::fmt::Display for Spread {
         f.pad(&format!("{:.2} ({:.2} to {:.2})", self.median, self.min, self.max))
     }
 }
-
-/// What is on the stage.
-pub(crate) const INTRODUCTION: &str = "\
-Two controllers, a and b, and a client, each in a network namespace of its own, on one bridge. The active
-controller advertises every 10 ms, of which the other one may miss 3; the client asks the virtual address
-1000 times a second. Times are those of the kernel, after the last advertisement of the active controller.
-(Once its agent is killed, a node still has the address, and answers, until the other one announces it.)";
 
 #[cfg(test)]
 mod tests {

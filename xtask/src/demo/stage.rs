@@ -9,6 +9,7 @@ use lab::{
     pauses::Pauses,
 };
 use nix::sys::signal::Signal;
+use serde::de::DeserializeOwned;
 
 use super::{
     failover::{Change, Failover, Fault},
@@ -71,31 +72,35 @@ impl Stage {
             let began = now_ns();
             self.inflict(fault, old)?;
             let done = now_ns();
+            if fault == Fault::Link {
+                old.agent.wait_for_state(old_lines, "INIT")?;
+            }
             new.agent.wait_for_state(new_lines, "MASTER")?;
-            let change = new.last_change()?;
-            let too_early = change.at_ns <= began;
-            let failover = if too_early {
-                None
-            } else {
-                if fault == Fault::Link {
-                    old.agent.wait_for_state(old_lines, "INIT")?;
+            self.wait_for_service(mark, began, new)?;
+            let roles =
+                Roles { old: old.node.address, new: new.node.address, address: ADDRESS, fault: began };
+            let failover = match Wire::read(self.capture.frames(mark), roles)? {
+                Some(wire) => {
+                    let change = new.last_change()?;
+                    ensure!(change.to == "MASTER", "{} took over and is {} again", new.node.name, change.to);
+                    let names = (old.node.name.as_str(), new.node.name.as_str());
+                    let failover = Failover::new((round, fault), names, done, wire, change, &self.pauses);
+                    Some(failover.context("the new master does not say when it did what")?)
                 }
-                self.wait_for_service(mark, began, new)?;
-                ensure!(change.to == "MASTER", "{} is {} after taking over", new.node.name, change.to);
-                let roles =
-                    Roles { old: old.node.address, new: new.node.address, address: ADDRESS, fault: began };
-                let wire = Wire::read(&self.capture.frames(mark), roles)?;
-                let names = (old.node.name.as_str(), new.node.name.as_str());
-                let failover = Failover::new((round, fault), names, done, wire, change, &self.pauses);
-                Some(failover.context("the new master does not say when it did what")?)
+                None => None,
             };
             self.restore(fault, active)?;
             if let Some(failover) = failover {
                 return Ok(failover);
             }
-            say(format_args!("it took over before the fault ({}): once more", self.pauses.summary()));
+            say(format_args!(
+                "the standby took over before the fault: once more ({})",
+                self.pauses.summary()
+            ));
         }
-        bail!("{ATTEMPTS} times it took over before the fault; this machine is too busy to show anything");
+        bail!(
+            "{ATTEMPTS} times the standby took over before the fault; this machine may be too busy for the demo"
+        );
     }
 
     /// Waits until one controller is master, the other one is backup, and the client is answered.
@@ -170,6 +175,9 @@ impl Stage {
         let lines = match fault {
             Fault::Link => {
                 let lines = agent.mark();
+                // An answer that was under way may have left the kernel asking for the client's hardware address:
+                // it asks again after a second, and the next fault comes before that.
+                node.netns.ip("neigh flush dev eth0")?;
                 lan.mend(node)?;
                 lines
             }
@@ -197,23 +205,40 @@ impl Stage {
 impl Controller {
     fn start(lan: &Lan, name: &str, address: Ipv4Addr, advskew: u8) -> Result<Self> {
         let node = lan.node(name, address)?;
-        let config =
-            AgentConfig { advskew, addresses: vec![format!("{ADDRESS}/24")], ..AgentConfig::default() };
+        let config = AgentConfig {
+            addresses: vec![format!("{ADDRESS}/24")],
+            advskew,
+            interval: Some(format!("{INTERVAL_MS}ms")),
+            detect: Some(DETECT),
+            preempt: false,
+            ..AgentConfig::default()
+        };
         let echo = Echo::start(&node.netns, ADDRESS)?;
         let agent = Agent::start(&node, &config)?;
         Ok(Self { agent, _echo: echo, node })
     }
 
     fn state(&self) -> Result<String> {
-        let state = self.agent.vhost()?.get("state").and_then(|state| state.as_str().map(str::to_owned));
-        state.context("no state in the status")
+        self.ask("state")
     }
 
     fn last_change(&self) -> Result<Change> {
-        let change = self.agent.vhost()?.get("last_change").cloned().context("no change in the status")?;
-        serde_json::from_value(change).context("the last change in the status")
+        self.ask("last_change")
+    }
+
+    /// Reads one field of the virtual host's status.
+    fn ask<T: DeserializeOwned>(&self, field: &str) -> Result<T> {
+        let name = &self.node.name;
+        let status = self.agent.vhost().with_context(|| format!("the agent of {name} does not answer"))?;
+        let value = status.get(field).cloned().unwrap_or_default();
+        serde_json::from_value(value).with_context(|| format!("{field} in the status of {name}"))
     }
 }
+
+/// From one advertisement to the next.
+pub(crate) const INTERVAL_MS: u8 = 10;
+/// How many of them may be missed.
+pub(crate) const DETECT: u8 = 3;
 
 const A: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const B: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
@@ -227,5 +252,5 @@ const TOLERATED: Duration = Duration::from_millis(5);
 /// So many advertisements of one controller in a row make a calm stage.
 const CALM: u32 = 10;
 /// So many advertisements after the first answer are waited for.
-const AFTERMATH: u32 = 6;
+const AFTERMATH: u32 = 8;
 const ATTEMPTS: u32 = 5;

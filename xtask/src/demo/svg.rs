@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{
-    failover::{Failover, Step},
+    failover::{Failover, Pause, Step},
     report::Report,
+    stage::{DETECT, INTERVAL_MS},
     wire::Sent,
 };
 
@@ -33,13 +34,15 @@ struct Drawing {
 impl Drawing {
     fn head(&mut self, height: f64) {
         self.add(format_args!(
-            r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" font-family="system-ui, 'DejaVu Sans', sans-serif" font-size="12" fill="{INK}">"##
+            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" font-family="system-ui, 'DejaVu Sans', sans-serif" font-size="12" fill="{INK}">"#
         ));
         self.add(format_args!(r#"<rect width="{WIDTH}" height="{height}" fill="white"/>"#));
         self.label((24.0, 34.0), "font-size=\"18\" font-weight=\"600\"", "Three failovers of a pair");
-        let subtitle = "An advertisement every 10 ms, of which 3 may be missed; a request of the client every ms. \
-                        Time in ms after the last advertisement of the active controller.";
-        self.label((24.0, 54.0), FAINT_TEXT, subtitle);
+        let subtitle = format!(
+            "An advertisement every {INTERVAL_MS} ms, of which {DETECT} may be missed; a request of the client every ms. \
+             Time in ms after the last advertisement of the active controller."
+        );
+        self.label((24.0, 54.0), FAINT_TEXT, &subtitle);
     }
 
     fn row(&mut self, failover: &Failover, top: f64) {
@@ -55,6 +58,7 @@ impl Drawing {
             self.label((24.0, y + 4.0), "", name);
             self.line((LEFT, y), (RIGHT, y), RULE, 1.0);
         }
+        self.pauses(failover, top);
         self.reign(failover, &lanes);
         self.advertisements(failover, &lanes);
         self.answers(failover, &lanes);
@@ -64,13 +68,22 @@ impl Drawing {
     }
 
     fn axis(&mut self, top: f64) {
-        let (above, below) = (top + TITLE - 2.0, top + TITLE + 3.0 * LANE + 2.0);
+        let (above, below) = ends(top);
         let mut at = START_MS;
         while at <= self.end_ms {
             let x = self.x(at);
             self.line((x, above), (x, below), GRID, if at == 0.0 { 2.0 } else { 1.0 });
             self.label((x, below + 14.0), &format!("text-anchor=\"middle\" {FAINT_TEXT}"), &format!("{at}"));
             at += 10.0;
+        }
+    }
+
+    /// What is drawn while the machine stands still says nothing about the controllers.
+    fn pauses(&mut self, failover: &Failover, top: f64) {
+        for Pause { at_ms, late_ms } in &failover.pauses {
+            let (from, to) =
+                (at_ms.clamp(START_MS, self.end_ms), (at_ms + late_ms).clamp(START_MS, self.end_ms));
+            self.pause(self.x(from), ends(top), self.x(to) - self.x(from));
         }
     }
 
@@ -137,6 +150,13 @@ impl Drawing {
         ));
     }
 
+    fn pause(&mut self, x: f64, (above, below): (f64, f64), width: f64) {
+        let height = below - above;
+        self.add(format_args!(
+            r#"<rect x="{x:.1}" y="{above}" width="{width:.1}" height="{height}" fill="{RULE}" fill-opacity="0.7"/>"#
+        ));
+    }
+
     fn silence(&mut self, x: f64, y: f64, width: f64) {
         let (top, height) = (y - BAND / 2.0, BAND);
         self.add(format_args!(
@@ -147,11 +167,10 @@ impl Drawing {
     fn steps(&mut self, steps: &[Step], top: f64) {
         let mut y = top + 14.0;
         for Step { at_ms, place, what } in steps {
-            let place = if place == "client" { String::new() } else { format!("{place}: ") };
             let time = format!("{at_ms:.2}");
             let figures = "text-anchor=\"end\" font-variant-numeric=\"tabular-nums\"";
             self.label((COLUMN, y), figures, &time);
-            self.label((COLUMN + 10.0, y), FAINT_TEXT, &format!("{place}{what}"));
+            self.label((COLUMN + 10.0, y), FAINT_TEXT, &format!("{place}: {what}"));
             y += 15.0;
         }
     }
@@ -160,15 +179,17 @@ impl Drawing {
         let y = top + 14.0;
         self.line((30.0, y - 8.0), (30.0, y + 8.0), A, 2.5);
         self.line((152.0, y - 6.0), (152.0, y + 6.0), B, 1.5);
-        self.silence(466.0, y, 12.0);
-        self.fault(560.0, y + 12.0);
-        self.bow_out(630.0, y, A);
+        self.silence(480.0, y, 12.0);
+        self.fault(580.0, y + 12.0);
+        self.bow_out(646.0, y, A);
+        self.pause(716.0, (y - 9.0, y + 9.0), 12.0);
         let meanings = [
             (44.0, "advertisement"),
             (166.0, "answer to the client, in the colour of who gave it"),
-            (486.0, "no answer"),
-            (574.0, "fault"),
-            (644.0, "bow-out"),
+            (500.0, "no answer"),
+            (592.0, "fault"),
+            (658.0, "bow-out"),
+            (736.0, "the machine stood still"),
         ];
         for (x, meaning) in meanings {
             self.label((x, y + 4.0), FAINT_TEXT, meaning);
@@ -222,12 +243,17 @@ impl Lanes {
     }
 }
 
+/// The upper and the lower end of a row's lanes.
+fn ends(top: f64) -> (f64, f64) {
+    (top + TITLE - 2.0, top + TITLE + 3.0 * LANE + 2.0)
+}
+
 /// All times start here.
 const START_MS: f64 = -20.0;
 /// How much is drawn after the last event, at least.
 const MARGIN_MS: f64 = 15.0;
-/// What the client does not notice: it asks every ms.
-const GAP_MS: f64 = 2.0;
+/// Shorter gaps are not marked: the client asks every ms, and any answer may be late.
+const GAP_MS: f64 = 3.0;
 
 const WIDTH: f64 = 1120.0;
 const HEAD: f64 = 84.0;

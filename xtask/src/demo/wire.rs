@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use lab::{
     Captured,
     capture::{Answer, Seen},
@@ -54,13 +54,17 @@ pub(crate) struct Roles {
 }
 
 impl Wire {
-    /// Reads it off the frames that the client received, from well before the fault until some time after the
-    /// first answer of the new master.
+    /// Reads it off the frames that the client received, from well before the fault, when only the old master
+    /// advertised, until some time after the first answer of the new master.
+    ///
+    /// `None` if the new master advertised before the fault, or while the old one still did.
     ///
     /// # Errors
     ///
-    /// Something is missing, or both advertised after the fault.
-    pub(crate) fn read(frames: &[Captured], roles: Roles) -> Result<Self> {
+    /// Something is missing.
+    pub(crate) fn read(mut frames: Vec<Captured>, roles: Roles) -> Result<Option<Self>> {
+        // Two processors stamp frames before these are queued one behind the other.
+        frames.sort_by_key(|frame| frame.at_ns);
         let Roles { old, new, address, fault } = roles;
         let advertisement = |frame: &Captured| Some((frame.advertisement()?, frame.hardware()?));
         let seen: Vec<_> = frames.iter().filter_map(advertisement).collect();
@@ -71,10 +75,10 @@ impl Wire {
             .context("no advertisement of the old master")?;
         let (first, new_hardware) = seen
             .iter()
-            .find(|(seen, _)| seen.source == new && ordinary(seen) && seen.at_ns > fault)
+            .find(|(seen, _)| seen.source == new && ordinary(seen))
             .context("no advertisement of the new master")?;
-        if first.at_ns < last.at_ns {
-            bail!("both controllers advertised at the same time");
+        if first.at_ns <= last.at_ns.max(fault) {
+            return Ok(None);
         }
         let first_arp = frames
             .iter()
@@ -87,13 +91,13 @@ impl Wire {
         let answers: Vec<Answer> = frames.iter().filter_map(Captured::answer).collect();
         let first_answer = answers
             .iter()
-            .find(|answer| answer.at_ns > fault && answer.hardware == *new_hardware)
+            .find(|answer| answer.hardware == *new_hardware)
             .context("the new master did not answer the client")?;
         let last_answer = answers
             .iter()
             .rfind(|answer| answer.hardware == *old_hardware)
             .context("the old master did not answer the client")?;
-        Ok(Self {
+        Ok(Some(Self {
             advertisements: seen
                 .iter()
                 .filter(|(seen, _)| ordinary(seen))
@@ -114,7 +118,7 @@ impl Wire {
                 .iter()
                 .map(|answer| Sent { at: answer.at_ns, by_old: answer.hardware == *old_hardware })
                 .collect(),
-        })
+        }))
     }
 }
 
@@ -141,18 +145,18 @@ mod tests {
 
     #[test]
     fn the_gap_is_the_longest_within_the_time() {
-        let table: [(&[u64], u64, u64, Option<(u64, u64)>); 7] = [
-            (&[], 0, 9, None),
-            (&[5], 0, 9, None),
-            (&[1, 2, 3, 30, 31, 32], 2, 40, Some((3, 30))),
-            // A gap that is over when the time begins, one that begins when it is over.
-            (&[0, 50, 51, 60, 61, 200], 51, 100, Some((51, 60))),
+        let table: [(&[u64], _, _); 7] = [
+            (&[], (0, 9), None),
+            (&[5], (0, 9), None),
+            (&[1, 2, 3, 30, 31, 32], (2, 40), Some((3, 30))),
+            // A gap that is over when the time begins, one that is not when it ends.
+            (&[0, 50, 51, 60, 61, 200], (51, 100), Some((51, 60))),
             // It began before the time and ends in it.
-            (&[1, 40, 41], 10, 50, Some((1, 40))),
-            (&[1, 2, 3], 10, 50, None),
-            (&[10, 20, 30], 10, 30, Some((20, 30))),
+            (&[1, 40, 41], (10, 50), Some((1, 40))),
+            (&[1, 2, 3], (10, 50), None),
+            (&[10, 20, 31], (10, 31), Some((20, 31))),
         ];
-        for (at, from, to, expected) in table {
+        for (at, (from, to), expected) in table {
             assert_eq!(longest_gap(&answers(at), from, to), expected, "{at:?} from {from} to {to}");
         }
     }
