@@ -47,8 +47,8 @@ pub struct Vhost {
     last_heard: Option<Instant>,
     /// In BACKUP: the master that said goodbye, if nobody has advertised since.
     bowed_out: Option<Ipv4Addr>,
-    /// In MASTER: since when; the announcements count from here.
-    master_since: Instant,
+    /// In MASTER: when the announcements began; those that follow count from here.
+    announced_since: Instant,
     leave_asked: bool,
     commands: VecDeque<Command>,
 }
@@ -64,7 +64,7 @@ impl Vhost {
             source: Ipv4Addr::UNSPECIFIED,
             last_heard: None,
             bowed_out: None,
-            master_since: Instant::from_nanos(0),
+            announced_since: Instant::from_nanos(0),
             leave_asked: false,
             commands: VecDeque::new(),
         }
@@ -94,8 +94,8 @@ impl Vhost {
     ///     │       │     preempt or hopeless (inferior advert):    │        │ or tie lost:
     ///     │       │          advertise, take addresses, announce  ▼        │ drop addresses
     ///     │       │       Link::Down: drop addresses            ┌────────────┐ ◀─┐ Advertise, Announce;
-    ///     │       └──────────────────────────────────────────── │   MASTER   │   │ any other advert
-    ///     │                                                     └────────────┘ ──┘
+    ///     │       └──────────────────────────────────────────── │   MASTER   │   │ any other advert:
+    ///     │                                                     └────────────┘ ──┘ announce anew
     ///     │  Released, Release expires: bow out                        │ Leave: drop addresses
     ///     │  superior advert, tie lost: quietly                        ▼
     ///     │  Link::Down: drop addresses                         ┌────────────┐ ◀─┐ Advertise;
@@ -258,7 +258,7 @@ impl Vhost {
     /// 14).
     fn become_master(&mut self, now: Instant, cause: Cause) {
         self.forget();
-        self.master_since = now;
+        self.announced_since = now;
         self.commands.extend([
             Command::Advertise(self.settings.priority),
             Command::TakeAddresses,
@@ -289,7 +289,7 @@ impl Vhost {
 
     /// The next of [`ANNOUNCE_AGAIN`] that still lies ahead, if there is one.
     fn arm_announce(&mut self, now: Instant) {
-        let next = ANNOUNCE_AGAIN.into_iter().map(|wait| self.master_since + wait).find(|at| *at > now);
+        let next = ANNOUNCE_AGAIN.into_iter().map(|wait| self.announced_since + wait).find(|at| *at > now);
         if let Some(at) = next {
             self.timers.arm(Timer::Announce, at);
         }
@@ -298,12 +298,21 @@ impl Vhost {
     /// A valid frame in MASTER (CARP specification §5.3). No last frame on yielding: it would make an equal
     /// peer yield as well, and leave nobody (CARP specification §3.5).
     fn contest(&mut self, now: Instant, advert: Advert) {
-        if let Some(cause) = self.reason_to_yield(advert) {
-            self.forget();
-            self.commands.push_back(Command::DropAddresses);
-            self.last_heard = Some(advert.stamp);
-            self.timers.arm(Timer::MasterDown, advert.stamp + self.master_down_time());
-            self.enter(State::Backup, now, cause);
+        let Some(cause) = self.reason_to_yield(advert) else { return self.announce_over(now) };
+        self.forget();
+        self.commands.push_back(Command::DropAddresses);
+        self.last_heard = Some(advert.stamp);
+        self.timers.arm(Timer::MasterDown, advert.stamp + self.master_down_time());
+        self.enter(State::Backup, now, cause);
+    }
+
+    /// Another master lost to us: the neighbours may have heard last that it has the addresses, so they are
+    /// told anew, and again (CARP specification §9.3, point 15). Not for each of its frames.
+    fn announce_over(&mut self, now: Instant) {
+        if now >= self.announced_since + ANNOUNCE_PAUSE {
+            self.announced_since = now;
+            self.commands.push_back(Command::Announce);
+            self.arm_announce(now);
         }
     }
 
@@ -387,6 +396,9 @@ impl Vhost {
 /// and a switch may have been learning (CARP specification §9.3, point 15).
 const ANNOUNCE_AGAIN: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(3)];
+
+/// The shortest time between two beginnings of the announcements.
+const ANNOUNCE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long the release of the addresses may take when leaving.
 const RELEASE_TIME: Duration = Duration::from_millis(500);

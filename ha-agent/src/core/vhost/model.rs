@@ -15,7 +15,7 @@ pub(super) struct Model {
 enum Phase {
     Down,
     Listening { until: u64, newest: Option<u64>, goodbye: Option<Ipv4Addr> },
-    Serving { next: u64, announcements: Vec<u64> },
+    Serving { next: u64, announcements: Vec<u64>, since: u64 },
     Going { next: u64, give_up: u64 },
 }
 
@@ -37,7 +37,7 @@ impl Model {
         match &self.phase {
             Phase::Down => None,
             Phase::Listening { until, .. } => Some(*until),
-            Phase::Serving { next, announcements } => announcements.iter().chain([next]).min().copied(),
+            Phase::Serving { next, announcements, .. } => announcements.iter().chain([next]).min().copied(),
             Phase::Going { next, give_up } => Some(*next.min(give_up)),
         }
     }
@@ -55,7 +55,9 @@ impl Model {
             Phase::Listening { until, newest, goodbye } => {
                 self.when_listening(now, event, until, newest, goodbye)
             }
-            Phase::Serving { next, announcements } => self.when_serving(now, event, next, announcements),
+            Phase::Serving { next, announcements, since } => {
+                self.when_serving(now, event, next, announcements, since)
+            }
             Phase::Going { next, give_up } => self.when_going(now, event, next, give_up),
         };
         self.phase = phase;
@@ -117,7 +119,14 @@ impl Model {
         (vec![], Phase::Listening { until, newest, goodbye }, None)
     }
 
-    fn when_serving(&self, now: u64, event: Event, next: u64, mut announcements: Vec<u64>) -> Step {
+    fn when_serving(
+        &self,
+        now: u64,
+        event: Event,
+        next: u64,
+        mut announcements: Vec<u64>,
+        since: u64,
+    ) -> Step {
         if let Some(step) = link_lost(event) {
             return step;
         }
@@ -133,13 +142,17 @@ impl Model {
         if event == Event::Deadline(Timer::Advertise) && next <= now {
             let next = self.after(next, now);
             let sent = vec![Command::Advertise(self.settings.priority)];
-            return (sent, Phase::Serving { next, announcements }, None);
+            return (sent, Phase::Serving { next, announcements, since }, None);
         }
         if event == Event::Deadline(Timer::Announce) && announcements.iter().any(|at| *at <= now) {
             announcements.retain(|at| *at > now);
-            return (vec![Command::Announce], Phase::Serving { next, announcements }, None);
+            return (vec![Command::Announce], Phase::Serving { next, announcements, since }, None);
         }
-        (vec![], Phase::Serving { next, announcements }, None)
+        if matches!(event, Event::Advert(_)) && since + 1_000_000_000 <= now {
+            let phase = Phase::Serving { next, announcements: repeats(now), since: now };
+            return (vec![Command::Announce], phase, None);
+        }
+        (vec![], Phase::Serving { next, announcements, since }, None)
     }
 
     fn when_going(&self, now: u64, event: Event, next: u64, give_up: u64) -> Step {
@@ -163,8 +176,8 @@ impl Model {
     fn promote(&self, now: u64, cause: Cause) -> Step {
         let commands =
             vec![Command::Advertise(self.settings.priority), Command::TakeAddresses, Command::Announce];
-        let announcements = [100, 1000, 3000].map(|ms| now + ms * 1_000_000).to_vec();
-        let phase = Phase::Serving { next: now + interval(self.settings), announcements };
+        let phase =
+            Phase::Serving { next: now + interval(self.settings), announcements: repeats(now), since: now };
         (commands, phase, Some(cause))
     }
 
@@ -234,4 +247,9 @@ fn parts(count: u64) -> u64 {
 
 fn number(priority: Priority) -> u64 {
     u64::from(priority.advbase) * 256 + u64::from(priority.advskew)
+}
+
+/// When an announcement at `now` is repeated.
+fn repeats(now: u64) -> Vec<u64> {
+    [100, 1000, 3000].map(|ms| now + ms * 1_000_000).to_vec()
 }

@@ -156,6 +156,23 @@ fn addresses_are_announced_again_three_times() {
 }
 
 #[test]
+fn a_master_that_another_one_loses_to_announces_again_but_not_for_each_frame() {
+    let (mut vhost, start) = vhost_in(State::Master, false);
+    let mut hear = |after| {
+        let stamp = start + ms(after);
+        let priority = Priority { advbase: OWN.advbase, advskew: OWN.advskew + 1 };
+        let loser = Advert { stamp, source: Ipv4Addr::new(10, 0, 0, 9), priority, demote: 0 };
+        vhost.handle(stamp, Event::Advert(loser));
+        drain(&mut vhost)
+    };
+    assert_eq!(hear(999), [], "the announcements of the new master still run");
+    assert_eq!(hear(5000), [Command::Announce]);
+    assert_eq!(hear(5010), []);
+    assert_eq!(hear(6000), [Command::Announce]);
+    assert_eq!(vhost.timers.get(Timer::Announce), Some(start + ms(6100)));
+}
+
+#[test]
 fn missed_announcements_are_not_made_up_for() {
     let (mut vhost, start) = vhost_in(State::Master, false);
     vhost.handle(start + ms(1500), Event::Deadline(Timer::Announce));
