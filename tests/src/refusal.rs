@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::agent::AgentConfig;
 use crate::lan::Node;
+use crate::netns::FILES;
 use crate::pair::VIRTUAL;
 
 /// The files of an agent, in a directory that every user may enter; removed when dropped.
@@ -27,7 +28,8 @@ impl Files {
     ///
     /// If they can't be written.
     pub fn new() -> Result<Self> {
-        let files = Self(tempfile::Builder::new().prefix("ha-agent-").tempdir()?);
+        let files =
+            Self(tempfile::Builder::new().prefix(&format!("{FILES}{}-", std::process::id())).tempdir()?);
         fs::set_permissions(files.0.path(), Permissions::from_mode(0o755))?;
         let config = AgentConfig::default();
         fs::write(files.config(), config.toml("a"))?;

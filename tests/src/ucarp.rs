@@ -11,6 +11,7 @@ use anyhow::Result;
 use tempfile::TempDir;
 
 use crate::lan::Node;
+use crate::netns::FILES;
 use crate::process::Process;
 
 /// What it is started with. It has one virtual host with one address, and the classic pace.
@@ -59,7 +60,8 @@ impl Ucarp {
     /// If it does not.
     pub fn start(node: &Node, config: &UcarpConfig) -> Result<Self> {
         let UcarpConfig { passphrase, vhid, address, advbase, advskew, preempt } = config;
-        let scripts = tempfile::Builder::new().prefix("ucarp-").tempdir()?;
+        let scripts =
+            tempfile::Builder::new().prefix(&format!("{FILES}{}-", std::process::id())).tempdir()?;
         let up = script(scripts.path(), "up", &format!("ip address add {address}/24 dev \"$1\""))?;
         // It runs this one when it starts, too, with nothing to take off.
         let down =

@@ -44,7 +44,12 @@ impl Kernel {
                 eprintln!("skipped, because of {error}");
                 return None;
             }
-            Err(error) => panic!("{error}"),
+            Err(error) => {
+                if let LoadError::Refused { log, .. } = &error {
+                    eprintln!("{log}");
+                }
+                panic!("{error}");
+            }
         };
         for (key, watch) in watched {
             dataplane.watch(*key, *watch).expect("room for a watch");
