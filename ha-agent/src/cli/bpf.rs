@@ -41,7 +41,7 @@ async fn load(interface: &str) -> Exit {
         Ok(loaded) => loaded,
         Err(error) => {
             if let Some(log) = error.verifier_log() {
-                eprintln!("{log}");
+                say(log);
             }
             return fail(&error, error.exit());
         }

@@ -74,7 +74,8 @@ fn say(line: impl Display) {
 
 /// Says in one line what went wrong.
 fn fail(error: &impl Display, exit: Exit) -> Exit {
-    eprintln!("ha-agent: {error}");
+    // Where nobody can read it, the exit code remains.
+    let _ = writeln!(io::stderr(), "ha-agent: {error}");
     exit
 }
 
@@ -86,6 +87,8 @@ fn log_to_stderr() {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
+        // A log that can't be written is no reason to stop serving.
+        .log_internal_errors(false)
         .init();
 }
 
