@@ -295,11 +295,18 @@ impl Vhost {
         }
     }
 
-    /// A valid frame in MASTER (CARP specification §5.3). No last frame on yielding: it would make an equal
-    /// peer yield as well, and leave nobody (CARP specification §3.5).
+    /// A valid frame in MASTER (CARP specification §5.3).
+    ///
+    /// To a better one we show ourselves once more before we yield: it may not have heard us yet, and announces
+    /// its addresses anew when it does. Not to an equal one: it would yield as well, and leave nobody (CARP
+    /// specification §3.5).
     fn contest(&mut self, now: Instant, advert: Advert) {
         let Some(cause) = self.reason_to_yield(advert) else { return self.announce_over(now) };
+        let own_is_worse = advert.priority.beats(self.settings.priority);
         self.forget();
+        if own_is_worse {
+            self.commands.push_back(Command::Advertise(self.settings.priority));
+        }
         self.commands.push_back(Command::DropAddresses);
         self.last_heard = Some(advert.stamp);
         self.timers.arm(Timer::MasterDown, advert.stamp + self.master_down_time());

@@ -137,7 +137,11 @@ impl Model {
         if let Some((stamp, cause)) = self.beaten_by(event) {
             let until = stamp.saturating_add(self.down());
             let phase = Phase::Listening { until, newest: Some(stamp), goodbye: None };
-            return (vec![Command::DropAddresses], phase, Some(cause));
+            let mut commands = vec![Command::DropAddresses];
+            if matches!(cause, Cause::Superior { .. }) {
+                commands.insert(0, Command::Advertise(self.settings.priority));
+            }
+            return (commands, phase, Some(cause));
         }
         if event == Event::Deadline(Timer::Advertise) && next <= now {
             let next = self.after(next, now);

@@ -184,6 +184,12 @@ impl Driver {
         let serves = |state| matches!(state, State::Master | State::Leaving);
         if (before, after) == (State::Leaving, State::Init) {
             assert!(sent.is_empty() || sent == [Priority::BOW_OUT]);
+        } else if (before, after) == (State::Master, State::Backup) {
+            // Its last one, to a better one that may not have heard it.
+            let to_a_better_one = commands.iter().any(|command| {
+                matches!(command, Command::Notify(Transition { cause: Cause::Superior { .. }, .. }))
+            });
+            assert_eq!(sent, if to_a_better_one { vec![own] } else { vec![] });
         } else if !serves(after) {
             assert_eq!(sent, [], "{before:?} to {after:?}");
         } else if !serves(before) {

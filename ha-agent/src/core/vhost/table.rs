@@ -171,7 +171,7 @@ const TABLE: &[Row] = {
         (Master, Any, C::AdminDown,  Init,    &[Drop, Tell("link_down")]),
         (Master, Any, C::Removed,    Init,    &[Drop, Tell("link_down")]),
         (Master, Any, C::DataPlane,  Init,    &[Drop, Tell("link_down")]),
-        (Master, Any, C::Superior,   Backup,  &[Drop, Tell("superior")]),
+        (Master, Any, C::Superior,   Backup,  &[Advertise, Drop, Tell("superior")]),
         (Master, Any, C::TieLower,   Backup,  &[Drop, Tell("tie")]),
         (Master, Any, C::TieEqual,   Backup,  &[Drop, Tell("tie")]),
         (Master, Any, C::TieHigher,  Master,  &[]),
