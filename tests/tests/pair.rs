@@ -260,6 +260,21 @@ fn two_virtual_hosts_on_one_interface_have_masters_of_their_own() -> Result<()> 
 }
 
 #[test]
+fn an_address_that_somebody_takes_off_the_master_is_put_on_again() -> Result<()> {
+    scenario("off", |pair| {
+        let (a, _b) = pair.start(&master(), &standby())?;
+        let (line, mark) = (a.mark(), pair.capture.mark());
+        pair.a.netns.ip(&format!("address del {VIRTUAL}/24 dev eth0"))?;
+        a.process.wait_for_line(line, "put on again", PATIENCE)?;
+        ensure!(pair.a.has_address(VIRTUAL)?, "it is not there");
+        pair.capture.wait_for(mark, PATIENCE, |frame| frame.announces().filter(|it| *it == VIRTUAL))?;
+        pair.only_master(A, 20)?;
+        ensure!(a.vhost()?["fault"].is_null(), "{:#}", a.vhost()?);
+        Ok(())
+    })
+}
+
+#[test]
 fn an_agent_whose_log_cannot_be_written_works_all_the_same() -> Result<()> {
     scenario("mute", |pair| {
         let files = Files::new()?;

@@ -130,6 +130,10 @@ impl Follower {
             Some(_) => {}
         }
         self.tell_link(name, interface);
+        for member in self.vhosts.iter().filter(|member| member.config.interface == name) {
+            // It is gone only while the agent ends.
+            let _ = member.orders.send(Order::Keep(interface.addresses.clone()));
+        }
         Ok(())
     }
 

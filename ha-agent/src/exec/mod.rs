@@ -2,6 +2,7 @@
 //! order, away from the fast thread. It has no opinion.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub enum Order {
     Drop,
     /// Announce the addresses.
     Announce,
+    /// These addresses are on the interface now: if we hold ours and somebody took one off, put it on again.
+    Keep(Vec<Ipv4Addr>),
     /// Write a transition into the journal, once all orders before it are carried out.
     Record {
         /// The transition.
@@ -80,7 +83,7 @@ impl Executor {
                 Order::Use(new) => target = Some(new),
                 Order::Take => {
                     announced = None;
-                    address_up = self.report(take(target.as_ref()).await).then(clock::now);
+                    address_up = self.report(take(target.as_ref()).await.map(drop)).then(clock::now);
                 }
                 Order::Drop => {
                     address_up = None;
@@ -91,17 +94,40 @@ impl Executor {
                 Order::Announce => {
                     // An address that is not there is not announced; it is tried again instead.
                     if address_up.is_none() {
-                        address_up = self.report(take(target.as_ref()).await).then(clock::now);
+                        address_up = self.report(take(target.as_ref()).await.map(drop)).then(clock::now);
                     }
                     if address_up.is_some() {
                         let done = self.report(announce(target.as_ref()));
                         announced = announced.or_else(|| done.then(clock::now));
                     }
                 }
+                Order::Keep(present) => {
+                    if address_up.is_some() {
+                        self.keep(target.as_ref(), &present).await;
+                    }
+                }
                 Order::Record { transition, advertised } => {
                     self.record(transition, advertised, address_up, announced);
                 }
             }
+        }
+    }
+
+    async fn keep(&self, target: Option<&Target>, present: &[Ipv4Addr]) {
+        if target.is_none_or(|target| target.addresses.all_in(present)) {
+            return;
+        }
+        match take(target).await {
+            // What we were told was older than the address.
+            Ok(0) => {}
+            Ok(added) => {
+                tracing::warn!(
+                    vhost = self.name,
+                    "{added} of our addresses had been taken off: put on again"
+                );
+                self.report(announce(target));
+            }
+            Err(error) => drop(self.report(Err(error))),
         }
     }
 
@@ -141,8 +167,9 @@ impl Executor {
     }
 }
 
-async fn take(target: Option<&Target>) -> Result<(), StepError> {
-    let Some(target) = target else { return Ok(()) };
+/// Returns how many addresses were not there before.
+async fn take(target: Option<&Target>) -> Result<usize, StepError> {
+    let Some(target) = target else { return Ok(0) };
     let done = tokio::time::timeout(DEADLINE, target.addresses.take()).await;
     Ok(done.map_err(|_| StepError::Deadline)??)
 }

@@ -29,21 +29,30 @@ impl Addresses {
         Self { netlink, ifindex, all: addresses }
     }
 
-    /// Puts all of them on. One that is there already is fine.
+    /// Puts all of them on. One that is there already is fine. Returns how many were not.
     ///
     /// # Errors
     ///
     /// The first that failed; the others are tried all the same.
-    pub async fn take(&self) -> Result<(), AddressError> {
-        let mut result = Ok(());
+    pub async fn take(&self) -> Result<usize, AddressError> {
+        let mut result = Ok(0);
         for &address in &self.all {
             let ip = IpAddr::V4(address.addr());
             let request = self.netlink.address().add(self.ifindex, ip, address.prefix_len());
-            let done = tolerate(request.execute().await, &[libc::EEXIST]);
-            result =
-                result.and(done.map_err(|cause| AddressError { address, verb: "could not be added", cause }));
+            let added = match request.execute().await {
+                Ok(()) => Ok(1),
+                other => tolerate(other, &[libc::EEXIST]).map(|()| 0),
+            };
+            let added = added.map_err(|cause| AddressError { address, verb: "could not be added", cause });
+            result = result.and_then(|sum| Ok(sum + added?));
         }
         result
+    }
+
+    /// Whether all of them are among those that the interface has.
+    #[must_use]
+    pub fn all_in(&self, present: &[Ipv4Addr]) -> bool {
+        self.all.iter().all(|address| present.contains(&address.addr()))
     }
 
     /// Takes all of them off. One that is not there is fine, and so is an interface that is gone.
