@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::exit::Exit;
 use super::{ConfigArg, fail, say};
+use crate::agent::AgentError;
 use crate::agent::interfaces::FollowError;
 use crate::config::{self, Config, VhostConfig};
 use crate::core::{Pace, Priority};
@@ -32,7 +33,7 @@ pub(super) fn run(args: &Args) -> Exit {
     }
     let machine = match interfaces() {
         Ok(machine) => machine,
-        Err(error) => return fail(&error, Exit::Unavailable),
+        Err(error) => return fail(&error, error.exit()),
     };
     let mut worst = Exit::Ok;
     for (interface, result) in check_interfaces(&config, &machine) {
@@ -102,7 +103,11 @@ fn check_interfaces(config: &Config, machine: &Interfaces) -> Vec<Finding> {
     names.into_iter().map(finding).collect()
 }
 
-fn interfaces() -> anyhow::Result<Interfaces> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Ok(Monitor::open()?.interfaces().await?) })
+fn interfaces() -> Result<Interfaces, AgentError> {
+    let failed = |what| move |cause| AgentError::Os { what, cause };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(failed("a runtime"))?.block_on(async {
+        let monitor = Monitor::open().map_err(failed("a netlink socket"))?;
+        monitor.interfaces().await.map_err(AgentError::Netlink)
+    })
 }
