@@ -14,13 +14,14 @@ fn nonsense_is_answered_and_forgotten() -> Result<()> {
     let mark = agent.mark();
     let long = "x".repeat(1 << 20);
     let nested = "[".repeat(4000) + "\n";
-    let table: [(&str, &[u8]); 8] = [
+    let table: [(&str, &[u8]); 9] = [
         ("nothing", b""),
         ("an empty line", b"\n"),
         ("words", b"what is the matter?\n"),
         ("bytes", b"\0\xff\xfe\x80\n"),
         ("half a request", b"{\"request\":"),
         ("an unknown request", b"{\"request\":\"stop\"}\n"),
+        ("a request with more than is known", b"{\"request\":\"status\",\"more\":1}\n"),
         ("nested", nested.as_bytes()),
         ("a line that is too long", long.as_bytes()),
     ];

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::status::Status;
-use super::{Reply, Request};
+use super::{Question, Reply, Request};
 use crate::cli::exit::Exit;
 
 /// Why there is no answer.
@@ -71,7 +71,7 @@ pub fn status(path: &Path) -> Result<Status, ClientError> {
 fn exchange(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut request = serde_json::to_vec(&Request::Status)?;
+    let mut request = serde_json::to_vec(&Request { request: Question::Status })?;
     request.push(b'\n');
     stream.write_all(&request)?;
     let mut line = Vec::new();

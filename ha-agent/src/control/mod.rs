@@ -6,10 +6,18 @@ pub mod status;
 
 use serde::{Deserialize, Serialize};
 
+/// What is asked: `{"request": "status"}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// What for.
+    pub request: Question,
+}
+
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Request {
+#[serde(rename_all = "snake_case")]
+pub enum Question {
     /// The node's status.
     Status,
 }
@@ -18,7 +26,7 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// To [`Request::Status`].
+    /// To [`Question::Status`].
     Status(Box<status::Status>),
     /// The request was not understood, or can't be answered now.
     Error(String),
@@ -28,4 +36,4 @@ pub enum Reply {
 pub const DEFAULT_SOCKET: &str = "/run/ha-agent/control.sock";
 
 /// Longest request, in bytes.
-const REQUEST_MAX: u64 = 4096;
+const REQUEST_MAX: usize = 4096;

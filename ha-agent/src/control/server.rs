@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{BufMut, BytesMut};
 use nix::fcntl::{Flock, FlockArg};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::status::Status;
-use super::{REQUEST_MAX, Reply, Request};
+use super::{Question, REQUEST_MAX, Reply, Request};
 use crate::cli::exit::Exit;
 
 /// The socket; removed when dropped.
@@ -134,20 +135,34 @@ fn lock(path: &Path) -> Result<Flock<File>, ServerError> {
 }
 
 async fn answer(mut stream: UnixStream, source: Arc<impl Source>) -> io::Result<()> {
-    let (reading, mut writing) = stream.split();
-    let mut line = Vec::new();
-    BufReader::new(reading.take(REQUEST_MAX)).read_until(b'\n', &mut line).await?;
-    let reply = match serde_json::from_slice(&line) {
-        Ok(Request::Status) => match source.status().await {
+    let request = read_line(&mut stream).await?;
+    let reply = match serde_json::from_slice(&request) {
+        Ok(Request { request: Question::Status }) => match source.status().await {
             Ok(status) => Reply::Status(Box::new(status)),
             Err(cause) => Reply::Error(cause),
         },
         Err(error) => Reply::Error(format!("not a request: {error}")),
     };
-    let mut line = serde_json::to_vec(&reply)?;
-    line.push(b'\n');
-    writing.write_all(&line).await?;
-    writing.shutdown().await
+    let mut line = BytesMut::new().writer();
+    serde_json::to_writer(&mut line, &reply)?;
+    let mut line = line.into_inner();
+    line.put_u8(b'\n');
+    stream.write_all_buf(&mut line).await?;
+    stream.shutdown().await
+}
+
+/// The first line without its end, or what came of it before the stream ended or the line became too long.
+async fn read_line(stream: &mut UnixStream) -> io::Result<BytesMut> {
+    let mut line = BytesMut::with_capacity(REQUEST_MAX);
+    loop {
+        if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+            line.truncate(end);
+            return Ok(line);
+        }
+        if line.len() >= REQUEST_MAX || stream.read_buf(&mut line).await? == 0 {
+            return Ok(line);
+        }
+    }
 }
 
 /// How long one connection may take.
