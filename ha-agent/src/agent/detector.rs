@@ -13,7 +13,7 @@ use std::thread;
 use ha_common::abi::{Advert, WatchKey};
 use ha_common::auth::Mac;
 use ha_common::reason::{Counters, Reason};
-use ha_common::wire::carp;
+use ha_common::wire::{carp, ethernet};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::{self, Command, Event, Instant, Link, Priority, State, Vhost};
@@ -37,7 +37,7 @@ pub enum Input {
         /// What it sends through.
         socket: PacketSocket,
         /// Hardware address of the interface.
-        hardware: ha_common::wire::ethernet::Mac,
+        hardware: ethernet::Mac,
     },
     /// The state of a virtual host's interface.
     Link {
@@ -145,6 +145,7 @@ struct Host {
     machine: Vhost,
     key: Option<WatchKey>,
     advertiser: Option<Advertiser>,
+    /// When the last advertisement left; `None` if it could not be sent.
     advertised: Option<Instant>,
     /// Orders to drop the addresses that are not carried out yet.
     drops: usize,
@@ -274,7 +275,7 @@ impl Host {
         VhostSnapshot { state: self.machine.state(), ..self.snapshot }
     }
 
-    fn attach(&mut self, socket: PacketSocket, hardware: ha_common::wire::ethernet::Mac) {
+    fn attach(&mut self, socket: PacketSocket, hardware: ethernet::Mac) {
         let frames = Frames {
             hardware,
             source: self.advertiser.as_ref().map_or(Ipv4Addr::UNSPECIFIED, Advertiser::source),
@@ -344,6 +345,8 @@ impl Host {
     }
 
     fn advertise(&mut self, priority: Priority) {
+        // Whatever left before is no witness for this one.
+        self.advertised = None;
         let Some(advertiser) = &mut self.advertiser else { return };
         match advertiser.send(priority) {
             Ok(()) => {
@@ -356,5 +359,29 @@ impl Host {
                 tracing::debug!(vhid = self.setup.vhid, %error, "an advertisement could not be sent");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ha_common::auth::{Message, key};
+
+    #[test]
+    fn an_advertisement_that_did_not_leave_has_no_time() {
+        let (orders, _queue) = mpsc::unbounded_channel();
+        let priority = Priority { advbase: 1, advskew: 0 };
+        let message = Message { vhid: 10, ipv4: &[], ipv6: &[], link_local: true, lladdr: None };
+        let mut host = Host::new(VhostSetup {
+            settings: core::Settings { priority, pace: core::Pace::Classic, preempt: false },
+            vhid: 10,
+            mac: Mac::new(&key(b"secret"), &message),
+            counter: 0,
+            orders,
+        });
+        // From an earlier life as master; now there is nothing to send through.
+        host.advertised = Some(Instant::from_nanos(7));
+        host.advertise(priority);
+        assert_eq!(host.advertised, None);
     }
 }
