@@ -9,6 +9,8 @@ pub const LEN: usize = 14;
 pub const TAG_LEN: usize = 4;
 /// `EtherType` of IPv4.
 pub const IPV4: u16 = 0x0800;
+/// `EtherType` of IPv6.
+pub const IPV6: u16 = 0x86dd;
 /// `EtherType` of ARP.
 pub const ARP: u16 = 0x0806;
 /// `EtherType` of an 802.1Q tag.
@@ -91,6 +93,12 @@ impl Repr {
 #[must_use]
 pub fn multicast(group: [u8; 4]) -> Mac {
     [0x01, 0x00, 0x5e, group[1] & 0x7f, group[2], group[3]]
+}
+
+/// The hardware group that an IPv6 group maps to (RFC 2464 §7): the low 32 bits behind `33:33`.
+#[must_use]
+pub fn multicast6(group: [u8; 16]) -> Mac {
+    [0x33, 0x33, group[12], group[13], group[14], group[15]]
 }
 
 #[cfg(test)]

@@ -9,3 +9,4 @@ pub mod carp;
 pub mod checksum;
 pub mod ethernet;
 pub mod ipv4;
+pub mod ipv6;
