@@ -1,7 +1,7 @@
 //! What passes on the wire, with the kernel's stamps.
 
 use std::io::IoSliceMut;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use ha_common::abi::Address;
 use ha_common::decode::{Frame, decode};
 use ha_common::wire::{carp, ethernet, ipv4};
 use nix::sys::socket::{
@@ -65,10 +66,12 @@ impl Captured {
     pub fn advertisement(&self) -> Option<Seen> {
         let frame = self.frame.as_slice();
         let Frame::Carp(candidate) = decode(&frame) else { return None };
-        let header = carp::Header(candidate.check(carp::GROUP).ok()?);
+        let group = Address::v4(carp::GROUP);
+        let header = carp::Header(candidate.check(|address| *address == group).ok()?);
+        let IpAddr::V4(source) = candidate.source().ip(candidate.family()) else { return None };
         Some(Seen {
             at_ns: self.at_ns,
-            source: candidate.source().into(),
+            source,
             vhid: header.vhid(),
             advbase: header.advbase(),
             advskew: header.advskew(),

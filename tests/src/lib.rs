@@ -15,6 +15,7 @@ pub mod process;
 pub mod refusal;
 pub mod ucarp;
 mod watched;
+pub mod world;
 
 pub use agent::{Agent, AgentConfig};
 pub use capture::{Capture, Captured};
@@ -25,6 +26,7 @@ pub use pair::Pair;
 pub use process::Process;
 pub use ucarp::{Ucarp, UcarpConfig};
 pub use watched::{interrupt, is_interrupted};
+pub use world::Site;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

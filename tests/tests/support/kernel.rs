@@ -1,11 +1,13 @@
 //! The program, loaded into the kernel and run on frames of one's own.
 
 use aya::programs::{TestRun, TestRunOptions};
-use ha_agent::dataplane::{Counters, Dataplane, Events, LoadError};
-use ha_common::abi::{self, Advert, COMMON_SLOT, COUNTER_SLOTS};
+use ha_agent::dataplane::{Counters, Dataplane, Events, LoadError, Loaded};
+use ha_common::abi::{self, Address, Advert, COMMON_SLOT, COUNTER_SLOTS, FAMILY_IPV4};
+use ha_common::reason::Reason;
+use lab::Site;
 use lab::capture::now_ns;
 
-use super::outcome::{Outcome, Watched};
+use super::outcome::Outcome;
 use super::packet::l3_offset;
 
 /// The loaded program, with maps of its own and what they held before the next frame.
@@ -13,7 +15,7 @@ pub(crate) struct Kernel {
     dataplane: Dataplane,
     events: Events,
     counters: Counters,
-    watched: Vec<Watched>,
+    site: Site,
     /// Of the common slot and of every watch.
     before: Vec<(u32, abi::Counters)>,
 }
@@ -32,11 +34,11 @@ impl Kernel {
     /// Loads the program and lets it watch; `None` where that is not possible, with the reason printed.
     ///
     /// Where everything is said to be there (`HA_TEST_ROOT`), nothing is skipped.
-    pub(crate) fn load(watched: &[Watched]) -> Option<Self> {
+    pub(crate) fn load(site: &Site) -> Option<Self> {
         if !lab::available() {
             return None;
         }
-        let (mut dataplane, events, counters) = match Dataplane::load() {
+        let Loaded { dataplane, mut tables, events, counters, mut memory } = match Dataplane::load() {
             Ok(loaded) => loaded,
             Err(error @ (LoadError::NoObject | LoadError::NoPermission(_) | LoadError::NoBpf(_)))
                 if std::env::var_os("HA_TEST_ROOT").is_none() =>
@@ -51,12 +53,24 @@ impl Kernel {
                 panic!("{error}");
             }
         };
-        for (key, watch) in watched {
-            dataplane.watch(*key, *watch).expect("room for a watch");
+        for (index, keys) in &site.keys {
+            tables.set_keys(*index, keys).expect("a place for keys");
         }
-        let slots = [COMMON_SLOT].into_iter().chain(watched.iter().map(|(_, watch)| watch.slot));
-        let before = slots.map(|slot| (slot, abi::Counters::default())).collect();
-        Some(Self { dataplane, events, counters, watched: watched.to_vec(), before })
+        for ((host, role), list) in &site.lists {
+            tables.list(*host, *role, &Vec::from_iter(list.iter().copied())).expect("room for a list");
+        }
+        for (key, heard) in site.heard.borrow().iter() {
+            memory.restore(*key, *heard).expect("room for what was heard");
+        }
+        tables.set_clock(site.clock_offset_ns).expect("a clock");
+        for (key, watch) in &site.watches {
+            tables.watch(*key, *watch).expect("room for a watch");
+        }
+        let mut slots: Vec<_> = site.watches.values().map(|watch| watch.slot).chain([COMMON_SLOT]).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        let before = slots.into_iter().map(|slot| (slot, abi::Counters::default())).collect();
+        Some(Self { dataplane, events, counters, site: site.clone(), before })
     }
 
     /// Demands an outcome for a frame: verdict, counters, record, and that the frame was left as it was.
@@ -69,12 +83,17 @@ impl Kernel {
         let records = self.drain();
         let Outcome::Accepted(slot) = outcome else {
             assert_eq!(records, [], "pushed for {}", about());
+            if let Outcome::Refused(slot, reason) | Outcome::Passed(slot, reason) = outcome
+                && slot != COMMON_SLOT
+            {
+                assert!(self.sighted(slot, reason), "nobody was seen for {}", about());
+            }
             return None;
         };
         let &[advert] = records.as_slice() else {
             panic!("{} records for {}", records.len(), about());
         };
-        assert_eq!(advert, self.expected(frame, slot, advert.stamp_ns), "pushed for {}", about());
+        assert_eq!(advert, self.expected(frame, slot, &advert), "pushed for {}", about());
         let [from, to] = run.time_ns;
         assert!((from..=to).contains(&advert.stamp_ns), "stamped {} for {}", advert.stamp_ns, about());
         Some(advert)
@@ -123,22 +142,35 @@ impl Kernel {
         self.counters.read(slot).expect("a slot")
     }
 
-    /// The record that a frame is to make. Its header has no options: such frames are refused.
-    fn expected(&self, frame: &[u8], slot: u32, stamp_ns: u64) -> Advert {
-        let (key, _) = self.watched.iter().find(|(_, watch)| watch.slot == slot).expect("a watched slot");
-        let ipv4 = &frame[l3_offset(frame)..];
-        let mut source = [0; 16];
-        source[..4].copy_from_slice(&ipv4[12..16]);
+    /// Whether somebody was written down as refused for a reason.
+    fn sighted(&self, slot: u32, reason: Reason) -> bool {
+        let sightings = self.counters.sightings(slot).expect("a slot");
+        sightings.0[reason as usize].at_ns > 0
+    }
+
+    /// The record that a frame is to make; stamp and signer are those that it has. Its header has no options:
+    /// such frames are refused.
+    fn expected(&self, frame: &[u8], slot: u32, advert: &Advert) -> Advert {
+        let mut watches = self.site.watches.iter();
+        let (key, _) = watches.find(|(_, watch)| watch.slot == slot).expect("a watched slot");
+        let packet = &frame[l3_offset(frame)..];
+        let (source, carp) = if key.family == FAMILY_IPV4 {
+            (Address::v4(packet[12..16].try_into().expect("4 bytes")), &packet[20..56])
+        } else {
+            (Address(packet[8..24].try_into().expect("16 bytes")), &packet[40..76])
+        };
         Advert {
             header: abi::RecordHeader {
                 kind: abi::Kind::Advert as u16,
                 version: abi::VERSION,
                 length: u32::try_from(Advert::LEN).expect("short"),
             },
-            stamp_ns,
+            stamp_ns: advert.stamp_ns,
             watch: *key,
             source,
-            carp: ipv4[20..56].try_into().expect("36 bytes"),
+            signer: advert.signer,
+            carp: carp.try_into().expect("36 bytes"),
+            reserved: 0,
         }
     }
 }
@@ -149,6 +181,7 @@ fn difference(now: &abi::Counters, before: &abi::Counters) -> abi::Counters {
         received,
         accepted,
         notcarp,
+        badver,
         badvhid,
         badopts,
         badfrag,
@@ -156,14 +189,20 @@ fn difference(now: &abi::Counters, before: &abi::Counters) -> abi::Counters {
         badlen,
         baddst,
         badsum,
-        badauth,
         looped,
+        badsource,
+        badauth,
+        rewritten,
+        stale,
+        replay,
+        noroom,
         ringfull,
     } = *now;
     abi::Counters {
         received: received - before.received,
         accepted: accepted - before.accepted,
         notcarp: notcarp - before.notcarp,
+        badver: badver - before.badver,
         badvhid: badvhid - before.badvhid,
         badopts: badopts - before.badopts,
         badfrag: badfrag - before.badfrag,
@@ -171,8 +210,13 @@ fn difference(now: &abi::Counters, before: &abi::Counters) -> abi::Counters {
         badlen: badlen - before.badlen,
         baddst: baddst - before.baddst,
         badsum: badsum - before.badsum,
-        badauth: badauth - before.badauth,
         looped: looped - before.looped,
+        badsource: badsource - before.badsource,
+        badauth: badauth - before.badauth,
+        rewritten: rewritten - before.rewritten,
+        stale: stale - before.stale,
+        replay: replay - before.replay,
+        noroom: noroom - before.noroom,
         ringfull: ringfull - before.ringfull,
     }
 }
