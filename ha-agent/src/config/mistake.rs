@@ -37,6 +37,10 @@ pub(super) enum Mistake {
     WrongType { subject: String, expected: &'static str, found: String, example: &'static str },
     #[error("{key} {value} is out of range; {subject} is {min} to {max}")]
     OutOfRange { key: &'static str, value: Excerpt, subject: &'static str, min: u8, max: u8 },
+    #[error("{key} '{word}' is unknown; did you mean \"{nearest}\"? It is {known}")]
+    MisspelledWord { key: &'static str, word: Excerpt, known: String, nearest: &'static str },
+    #[error("{key} '{word}' is unknown; write {known}")]
+    UnknownWord { key: &'static str, word: Excerpt, known: String },
 
     // Names.
     #[error("{key} '{name}' is not valid; use 1 to {NAME_LIMIT} printable ASCII characters, no space")]

@@ -31,6 +31,7 @@
 //!
 //! Every sentence about a mistake stands in mistake.
 
+mod choice;
 mod error;
 mod file;
 mod mistake;
@@ -45,16 +46,18 @@ mod vhost;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use self::error::Cause;
 use self::parse::Parsed;
 use self::passphrase::KeyFile;
 use self::table::Document;
 
+pub use self::choice::{FamilyRule, MacChoice, Mode, Refused};
 pub use self::error::ConfigError;
 pub use self::passphrase::Passphrase;
 
@@ -75,20 +78,33 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let KeyFile { passphrase, warning } = passphrase::read(&key_path)
         .map_err(|cause| ConfigError::new(path, Some(document.position(at)), cause))?;
     warnings.extend(warning.map(|warning| document.warning(at, warning)));
-    Ok(Config { node, passphrase, vhosts, warnings })
+    let auth =
+        Auth { passphrases: vec![passphrase], mode: Mode::Compat, clock_difference: Duration::from_secs(2) };
+    Ok(Config { node, auth, vhosts, warnings })
 }
 
 /// A whole configuration, checked: what is in here makes sense, though an interface may not exist.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// This node's name in logs and status: 1 to 64 printable ASCII characters, no space.
     pub node: String,
-    /// The CARP passphrase, for all virtual hosts.
-    pub passphrase: Passphrase,
+    /// How advertisements are authenticated, for all virtual hosts.
+    pub auth: Auth,
     /// At least one; names, addresses and pairs of interface and vhid are unique.
     pub vhosts: Vec<VhostConfig>,
     /// What works but is probably not meant: one line each, with file and line. To be logged at start.
     pub warnings: Vec<String>,
+}
+
+/// How advertisements are authenticated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    /// One or two, which differ: the first signs, all verify.
+    pub passphrases: Vec<Passphrase>,
+    /// What an advertisement must show besides its digest.
+    pub mode: Mode,
+    /// How far the clocks of the nodes may be apart, 100 ms to 60 s. Without meaning in [`Mode::Compat`].
+    pub clock_difference: Duration,
 }
 
 /// One `[[vhost]]`: a set of addresses that one node of several holds.
@@ -100,8 +116,8 @@ pub struct VhostConfig {
     pub interface: String,
     /// The virtual host identifier, 1 to 255 (CARP specification §2).
     pub vhid: u8,
-    /// 1 to 64 addresses with their host bits, each once, in the order of the file.
-    pub addresses: Vec<Ipv4Net>,
+    /// 1 to 64 addresses with their host bits, each once, of either family, in the order of the file.
+    pub addresses: Vec<IpNet>,
     /// 0 to 254 s; the upper half of the priority, lower wins (CARP specification §2).
     pub advbase: u8,
     /// 0 to 254, in 1/256 s; the lower half of the priority.
@@ -110,6 +126,39 @@ pub struct VhostConfig {
     pub pace: PaceConfig,
     /// Whether to take over from a living master with a worse priority.
     pub preempt: bool,
+    /// Only these may be heard; empty: all. At most 64, each once, of families that `addresses` have.
+    pub peers: Vec<IpAddr>,
+    /// Advertise to these instead of the group, and hear only these; empty: the group. At most 64, each once, of
+    /// families that `addresses` have.
+    pub unicast: Vec<IpAddr>,
+    /// What becomes of a frame that is refused.
+    pub refused: Refused,
+    /// The MAC address at which the virtual addresses are.
+    pub mac: MacChoice,
+    /// The source MAC address of advertisements.
+    pub advertise_from: MacChoice,
+    /// Which families must be heard. [`FamilyRule::Both`] only where `addresses` have both.
+    pub families: FamilyRule,
+    /// How often a master announces its addresses again, 1 s to 1 h.
+    pub announce_every: Option<Duration>,
+}
+
+impl VhostConfig {
+    /// The IPv4 ones of the addresses, in the order of the file.
+    pub fn ipv4(&self) -> impl Iterator<Item = Ipv4Net> + '_ {
+        self.addresses.iter().filter_map(|network| match network {
+            IpNet::V4(network) => Some(*network),
+            IpNet::V6(_) => None,
+        })
+    }
+
+    /// The IPv6 ones of the addresses, in the order of the file.
+    pub fn ipv6(&self) -> impl Iterator<Item = Ipv6Net> + '_ {
+        self.addresses.iter().filter_map(|network| match network {
+            IpNet::V4(_) => None,
+            IpNet::V6(network) => Some(*network),
+        })
+    }
 }
 
 /// How often to advertise.

@@ -28,22 +28,23 @@ impl Schema {
         if let Some(home) = SCHEMAS.iter().find(|schema| schema.has(unknown)) {
             return Mistake::MisplacedKey { key, place: self.place, home: home.place };
         }
-        match self.nearest(unknown) {
+        match nearest(self.names(), unknown) {
             Some(nearest) => Mistake::MisspelledKey { key, place: self.place, nearest },
             None => Mistake::UnknownKey { key, place: self.place, known: self.names().join(", ") },
         }
     }
 
-    fn nearest(&self, unknown: &str) -> Option<&'static str> {
-        let unknown = unknown.to_lowercase();
-        let similarity = |name: &str| strsim::jaro_winkler(name, &unknown);
-        let nearest = self.names().into_iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
-        (similarity(nearest) >= NEAR).then_some(nearest)
-    }
-
     fn names(&self) -> Vec<&'static str> {
         self.keys.iter().map(|key| key.name).collect()
     }
+}
+
+/// The known word that `unknown` was probably meant to be.
+pub(super) fn nearest(known: impl IntoIterator<Item = &'static str>, unknown: &str) -> Option<&'static str> {
+    let unknown = unknown.to_lowercase();
+    let similarity = |word: &str| strsim::jaro_winkler(word, &unknown);
+    let nearest = known.into_iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
+    (similarity(nearest) >= NEAR).then_some(nearest)
 }
 
 pub(super) static ROOT: Schema = Schema { place: "at the top of the file", keys: &[&NODE, &AUTH, &VHOST] };

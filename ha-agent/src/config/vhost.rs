@@ -5,14 +5,14 @@ use std::fmt::Display;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use toml::Spanned;
 
 use super::error::ConfigError;
 use super::mistake::Mistake;
 use super::quote::Excerpt;
 use super::table::{Document, Table};
-use super::{PaceConfig, VhostConfig, schema, value};
+use super::{FamilyRule, MacChoice, PaceConfig, Refused, VhostConfig, schema, value};
 
 /// The virtual hosts read so far, and what each of them holds alone.
 pub(super) struct Vhosts<'a> {
@@ -57,7 +57,23 @@ impl<'a> Vhosts<'a> {
         let advskew = advskew.map_or(DEFAULT_ADVSKEW, Spanned::into_inner);
         let pace = self.pace(table, advbase, advskew)?;
         let preempt = table.optional(&schema::PREEMPT)?.is_some_and(Spanned::into_inner);
-        self.done.push(VhostConfig { name, interface, vhid, addresses, advbase, advskew, pace, preempt });
+        self.done.push(VhostConfig {
+            name,
+            interface,
+            vhid,
+            addresses: addresses.into_iter().map(IpNet::V4).collect(),
+            advbase,
+            advskew,
+            pace,
+            preempt,
+            peers: Vec::new(),
+            unicast: Vec::new(),
+            refused: Refused::default(),
+            mac: MacChoice::default(),
+            advertise_from: MacChoice::default(),
+            families: FamilyRule::default(),
+            announce_every: None,
+        });
         self.starts.push(table.start);
         Ok(())
     }

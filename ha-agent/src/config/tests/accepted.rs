@@ -10,7 +10,7 @@ fn every_key_arrives_and_defaults_fill_the_rest() {
     let config = Site::new(GOOD).load().expect("a configuration");
     let networks = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("a network")).collect();
     assert_eq!(config.node, "controller-a");
-    assert_eq!(config.passphrase.as_bytes(), SECRET.as_bytes());
+    assert_eq!(config.auth.passphrases[0].as_bytes(), SECRET.as_bytes());
     assert_eq!(config.warnings, [""; 0]);
     let data = VhostConfig {
         name: "data".into(),
@@ -86,7 +86,7 @@ fn the_passphrase_is_the_first_line() {
     for (file, passphrase) in files {
         let site = Site::new(GOOD);
         site.write(KEY, file);
-        assert_eq!(site.load().expect("a configuration").passphrase.as_bytes(), passphrase);
+        assert_eq!(site.load().expect("a configuration").auth.passphrases[0].as_bytes(), passphrase);
     }
 }
 
@@ -97,7 +97,7 @@ fn the_passphrase_file_may_have_an_absolute_path() {
     elsewhere.write("other.key", "elsewhere");
     let absolute = elsewhere.path("other.key");
     site.write(CONFIG, changed("carp.key", absolute.to_str().expect("UTF-8")));
-    assert_eq!(site.load().expect("a configuration").passphrase.as_bytes(), b"elsewhere");
+    assert_eq!(site.load().expect("a configuration").auth.passphrases[0].as_bytes(), b"elsewhere");
 }
 
 #[test]

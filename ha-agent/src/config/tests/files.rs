@@ -144,7 +144,7 @@ fn the_command_in_the_remedy_makes_a_good_passphrase_file() {
     assert!(status.success(), "{command}");
 
     let config = site.load().expect("a configuration");
-    assert_eq!(config.passphrase.as_bytes().len(), 16);
+    assert_eq!(config.auth.passphrases[0].as_bytes().len(), 16);
     assert_eq!(config.warnings, [""; 0]);
 }
 
