@@ -1,22 +1,33 @@
-//! The configuration: one TOML file and the passphrase file that it names.
+//! The configuration: one TOML file and the passphrase files that it names.
 //!
 //! ```toml
 //! node = "controller-a"
 //!
 //! [auth]
-//! passphrase_file = "carp.key"       # first line, 1 to 19 bytes; relative to this file
+//! passphrase_file = ["new.key", "old.key"]  # or one, "carp.key": the first signs, all verify; relative to this file
+//! mode = "strict"                    # only between our own nodes; default "compat"
+//! clock_difference = "2s"            # 100ms to 60s, default 2s, only with strict: between the nodes
 //!
 //! [[vhost]]
 //! name = "data"
 //! interface = "eth0"
 //! vhid = 10                          # 1 to 255
-//! addresses = ["10.77.0.100/24"]     # 1 to 64
+//! addresses = ["10.77.0.100/24", "2001:db8::100/64"]  # 1 to 64 of either family
 //! advbase = 1                        # 0 to 254, default 1: priority on the wire, lower wins
 //! advskew = 0                        # 0 to 254, default 0
 //! interval = "10ms"                  # 1ms to 60s, optional: send more often than advbase/advskew say
 //! detect = 3                         # 1 to 255, default 3, only with interval: how many may be missed
 //! preempt = false                    # default false
+//! peers = ["10.77.0.2", "fe80::2"]   # 1 to 64, optional: only these may be heard
+//! # unicast = ["10.77.0.2"]          # 1 to 64, optional, instead of peers: send to these, and hear only these
+//! refused = "drop"                   # default, or "pass": what becomes of frames that are refused
+//! mac = "virtual"                    # 00:00:5e:00:01:VHID, or "interface", the default
+//! advertise_from = "virtual"         # or "interface": source MAC of advertisements, default as mac
+//! families = "either"                # default, or "both": which families must be heard
+//! announce_every = "60s"             # 1s to 1h, optional: announce the addresses of a master again
 //! ```
+//!
+//! A passphrase is the first line of its file, 1 to 19 bytes. Durations have the unit us, ms, s, min or h.
 //!
 //! What is wrong is said in one line, with file, line, cause and remedy.
 //!
@@ -24,13 +35,16 @@
 //! load ── file        one bounded read of a regular file
 //!      ├─ parse       the whole text, against the keys in schema
 //!      │  ├─ table    typed access to TOML that knows lines
+//!      │  ├─ auth     [auth], and the passphrase files that it names
 //!      │  └─ vhost    one [[vhost]], and what must be unique among them
-//!      │     └─ value strings with a meaning: names, addresses, durations
-//!      └─ passphrase  the file that the text names
+//!      │     └─ value, address, choice: strings with a meaning
+//!      └─ passphrase  one of the files that the text names
 //! ```
 //!
 //! Every sentence about a mistake stands in mistake.
 
+mod address;
+mod auth;
 mod choice;
 mod error;
 mod file;
@@ -54,7 +68,6 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use self::error::Cause;
 use self::parse::Parsed;
-use self::passphrase::KeyFile;
 use self::table::Document;
 
 pub use self::choice::{FamilyRule, MacChoice, Mode, Refused};
@@ -71,15 +84,9 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let contents = file::read(path, FILE_LIMIT)
         .map_err(|problem| ConfigError::new(path, None, Cause::File { problem }))?;
     let document = Document::new(path, &contents.bytes)?;
-    let Parsed { node, passphrase_file, vhosts, mut warnings } = parse::parse(&document)?;
-
-    let at = passphrase_file.span().start;
-    let key_path = path.parent().unwrap_or(Path::new("")).join(passphrase_file.get_ref());
-    let KeyFile { passphrase, warning } = passphrase::read(&key_path)
-        .map_err(|cause| ConfigError::new(path, Some(document.position(at)), cause))?;
-    warnings.extend(warning.map(|warning| document.warning(at, warning)));
-    let auth =
-        Auth { passphrases: vec![passphrase], mode: Mode::Compat, clock_difference: Duration::from_secs(2) };
+    let Parsed { node, auth, vhosts, mut warnings } = parse::parse(&document)?;
+    let (auth, auth_warnings) = auth.load(path, &document)?;
+    warnings.extend(auth_warnings);
     Ok(Config { node, auth, vhosts, warnings })
 }
 

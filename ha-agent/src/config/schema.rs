@@ -52,13 +52,34 @@ pub(super) static NODE: Key = Key { name: "node", example: "node = \"controller-
 pub(super) static AUTH: Key = Key { name: "auth", example: "[auth]" };
 pub(super) static VHOST: Key = Key { name: "vhost", example: "[[vhost]]" };
 
-pub(super) static AUTH_TABLE: Schema = Schema { place: "in [auth]", keys: &[&PASSPHRASE_FILE] };
+pub(super) static AUTH_TABLE: Schema =
+    Schema { place: "in [auth]", keys: &[&PASSPHRASE_FILE, &MODE, &CLOCK_DIFFERENCE] };
 pub(super) static PASSPHRASE_FILE: Key =
     Key { name: "passphrase_file", example: "passphrase_file = \"carp.key\"" };
+pub(super) static MODE: Key = Key { name: "mode", example: "mode = \"compat\"" };
+pub(super) static CLOCK_DIFFERENCE: Key =
+    Key { name: "clock_difference", example: "clock_difference = \"2s\"" };
 
 pub(super) static VHOST_TABLE: Schema = Schema {
     place: "in [[vhost]]",
-    keys: &[&NAME, &INTERFACE, &VHID, &ADDRESSES, &ADVBASE, &ADVSKEW, &INTERVAL, &DETECT, &PREEMPT],
+    keys: &[
+        &NAME,
+        &INTERFACE,
+        &VHID,
+        &ADDRESSES,
+        &ADVBASE,
+        &ADVSKEW,
+        &INTERVAL,
+        &DETECT,
+        &PREEMPT,
+        &PEERS,
+        &UNICAST,
+        &REFUSED,
+        &MAC,
+        &ADVERTISE_FROM,
+        &FAMILIES,
+        &ANNOUNCE_EVERY,
+    ],
 };
 pub(super) static NAME: Key = Key { name: "name", example: "name = \"data\"" };
 pub(super) static INTERFACE: Key = Key { name: "interface", example: "interface = \"eth0\"" };
@@ -69,6 +90,14 @@ pub(super) static ADVSKEW: Key = Key { name: "advskew", example: "advskew = 0" }
 pub(super) static INTERVAL: Key = Key { name: "interval", example: "interval = \"10ms\"" };
 pub(super) static DETECT: Key = Key { name: "detect", example: "detect = 3" };
 pub(super) static PREEMPT: Key = Key { name: "preempt", example: "preempt = false" };
+pub(super) static PEERS: Key = Key { name: "peers", example: "peers = [\"10.77.0.2\"]" };
+pub(super) static UNICAST: Key = Key { name: "unicast", example: "unicast = [\"10.77.0.2\"]" };
+pub(super) static REFUSED: Key = Key { name: "refused", example: "refused = \"drop\"" };
+pub(super) static MAC: Key = Key { name: "mac", example: "mac = \"interface\"" };
+pub(super) static ADVERTISE_FROM: Key =
+    Key { name: "advertise_from", example: "advertise_from = \"interface\"" };
+pub(super) static FAMILIES: Key = Key { name: "families", example: "families = \"either\"" };
+pub(super) static ANNOUNCE_EVERY: Key = Key { name: "announce_every", example: "announce_every = \"60s\"" };
 
 static SCHEMAS: [&Schema; 3] = [&ROOT, &AUTH_TABLE, &VHOST_TABLE];
 
