@@ -41,6 +41,8 @@
 //!      └─ passphrase  one of the files that the text names
 //! ```
 //!
+//! A running agent takes a new configuration through [`Config::changes_to`].
+//!
 //! Every sentence about a mistake stands in mistake.
 
 mod address;
@@ -52,6 +54,7 @@ mod mistake;
 mod parse;
 mod passphrase;
 mod quote;
+mod reload;
 mod schema;
 mod table;
 mod value;
@@ -73,6 +76,7 @@ use self::table::Document;
 pub use self::choice::{FamilyRule, MacChoice, Mode, Refused};
 pub use self::error::ConfigError;
 pub use self::passphrase::Passphrase;
+pub use self::reload::{Change, Reload, RestartNeeded};
 
 /// Reads the configuration in `path`, and the passphrase file that it names.
 ///

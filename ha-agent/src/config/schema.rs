@@ -34,7 +34,8 @@ impl Schema {
         }
     }
 
-    fn names(&self) -> Vec<&'static str> {
+    /// The names of its keys.
+    pub(super) fn names(&self) -> Vec<&'static str> {
         self.keys.iter().map(|key| key.name).collect()
     }
 }
@@ -99,7 +100,7 @@ pub(super) static ADVERTISE_FROM: Key =
 pub(super) static FAMILIES: Key = Key { name: "families", example: "families = \"either\"" };
 pub(super) static ANNOUNCE_EVERY: Key = Key { name: "announce_every", example: "announce_every = \"60s\"" };
 
-static SCHEMAS: [&Schema; 3] = [&ROOT, &AUTH_TABLE, &VHOST_TABLE];
+pub(super) static SCHEMAS: [&Schema; 3] = [&ROOT, &AUTH_TABLE, &VHOST_TABLE];
 
 /// Jaro–Winkler similarity from which a known key is worth a guess.
 const NEAR: f64 = 0.8;

@@ -5,6 +5,7 @@ mod files;
 mod peers;
 mod random;
 mod refused;
+mod reload;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
