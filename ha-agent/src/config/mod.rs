@@ -28,6 +28,7 @@
 //! ```
 //!
 //! A passphrase is the first line of its file, 1 to 19 bytes. Durations have the unit us, ms, s, min or h.
+//! The whole, explained for operators, is in `docs/ha-agent.toml`.
 //!
 //! What is wrong is said in one line, with file, line, cause and remedy.
 //!

@@ -6,6 +6,7 @@ mod peers;
 mod random;
 mod refused;
 mod reload;
+mod sample;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
