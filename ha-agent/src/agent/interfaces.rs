@@ -94,8 +94,8 @@ impl Follower {
         modes: Modes,
         detector: mpsc::UnboundedSender<Input>,
     ) -> Self {
-        let addresses = vhosts.iter().flat_map(|member| &member.config.addresses);
-        let virtual_addresses = addresses.map(ipnet::Ipv4Net::addr).collect();
+        let addresses = vhosts.iter().flat_map(|member| member.config.ipv4());
+        let virtual_addresses = addresses.map(|network| network.addr()).collect();
         let followed = vhosts.iter().map(|member| (member.config.interface.clone(), None)).collect();
         Self { dataplane, tables, netlink, vhosts, virtual_addresses, followed, modes, detector }
     }
@@ -191,12 +191,12 @@ impl Follower {
             if member.config.interface != name {
                 continue;
             }
-            let ips = member.config.addresses.iter().map(ipnet::Ipv4Net::addr);
+            let ips = member.config.ipv4().map(|network| network.addr());
             let target = Target {
                 addresses: Addresses::new(
                     self.netlink.clone(),
                     interface.index,
-                    member.config.addresses.clone(),
+                    member.config.ipv4().collect(),
                 ),
                 announcer: Announcer::new(open()?, interface.hardware, ips),
             };

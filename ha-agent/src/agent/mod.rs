@@ -130,7 +130,7 @@ pub async fn run(config: Config, socket: &Path) -> Result<(), AgentError> {
             fault,
         };
         executors.spawn(executor.run(order_queue));
-        let setup = setup(vhost_config, &config.passphrase, orders.clone())?;
+        let setup = setup(vhost_config, &config.auth.passphrases[0], orders.clone())?;
         let mut keys = Keys { count: 1, ..Keys::NONE };
         keys.macs[0] = setup.mac;
         tables.set_keys(key_set(vhost), &keys)?;
@@ -212,7 +212,7 @@ fn setup(
     passphrase: &Passphrase,
     orders: mpsc::UnboundedSender<Order>,
 ) -> Result<VhostSetup, AgentError> {
-    let addresses: Vec<[u8; 4]> = config.addresses.iter().map(|address| address.addr().octets()).collect();
+    let addresses: Vec<[u8; 4]> = config.ipv4().map(|network| network.addr().octets()).collect();
     let message = Message { vhid: config.vhid, ipv4: &addresses, ipv6: &[], link_local: true, lladdr: None };
     let counter = getrandom::u64()
         .map_err(|error| AgentError::Os { what: "random numbers", cause: io::Error::other(error) })?;
