@@ -1,7 +1,9 @@
 //! The program, loaded into the kernel and run on frames of one's own.
 
+use std::collections::BTreeMap;
+
 use aya::programs::{TestRun, TestRunOptions};
-use ha_agent::dataplane::{Counters, Dataplane, Events, LoadError, Loaded};
+use ha_agent::dataplane::{Counters, Dataplane, Events, LoadError, Loaded, Memory, Tables};
 use ha_common::abi::{self, Address, Advert, COMMON_SLOT, COUNTER_SLOTS, FAMILY_IPV4};
 use ha_common::reason::Reason;
 use lab::Site;
@@ -14,10 +16,12 @@ use super::packet::l3_offset;
 pub(crate) struct Kernel {
     dataplane: Dataplane,
     events: Events,
+    tables: Tables,
     counters: Counters,
+    memory: Memory,
     site: Site,
-    /// Of the common slot and of every watch.
-    before: Vec<(u32, abi::Counters)>,
+    /// Of the common slot and of every watch that there was.
+    before: BTreeMap<u32, abi::Counters>,
 }
 
 /// What one run did.
@@ -38,7 +42,7 @@ impl Kernel {
         if !lab::available() {
             return None;
         }
-        let Loaded { dataplane, mut tables, events, counters, mut memory } = match Dataplane::load() {
+        let Loaded { dataplane, tables, events, counters, memory } = match Dataplane::load() {
             Ok(loaded) => loaded,
             Err(error @ (LoadError::NoObject | LoadError::NoPermission(_) | LoadError::NoBpf(_)))
                 if std::env::var_os("HA_TEST_ROOT").is_none() =>
@@ -53,24 +57,37 @@ impl Kernel {
                 panic!("{error}");
             }
         };
+        let (nowhere, before) = (Site::default(), BTreeMap::from([(COMMON_SLOT, abi::Counters::default())]));
+        let mut kernel = Self { dataplane, events, tables, counters, memory, site: nowhere, before };
+        kernel.tell(site);
+        Some(kernel)
+    }
+
+    /// Lets it watch for something else. What is remembered stays, and what the site has heard is added.
+    pub(crate) fn tell(&mut self, site: &Site) {
         for (index, keys) in &site.keys {
-            tables.set_keys(*index, keys).expect("a place for keys");
+            self.tables.set_keys(*index, keys).expect("a place for keys");
+        }
+        for (host, role) in self.site.lists.keys().filter(|list| !site.lists.contains_key(list)) {
+            self.tables.list(*host, *role, &[]).expect("an empty list");
         }
         for ((host, role), list) in &site.lists {
-            tables.list(*host, *role, &Vec::from_iter(list.iter().copied())).expect("room for a list");
+            self.tables.list(*host, *role, &Vec::from_iter(list.iter().copied())).expect("room for a list");
         }
         for (key, heard) in site.heard.borrow().iter() {
-            memory.restore(*key, *heard).expect("room for what was heard");
+            self.memory.restore(*key, *heard).expect("room for what was heard");
         }
-        tables.set_clock(site.clock_offset_ns).expect("a clock");
+        self.tables.set_clock(site.clock_offset_ns).expect("a clock");
+        for key in self.site.watches.keys().filter(|key| !site.watches.contains_key(key)) {
+            self.tables.unwatch(key);
+        }
         for (key, watch) in &site.watches {
-            tables.watch(*key, *watch).expect("room for a watch");
+            self.tables.watch(*key, *watch).expect("room for a watch");
         }
-        let mut slots: Vec<_> = site.watches.values().map(|watch| watch.slot).chain([COMMON_SLOT]).collect();
-        slots.sort_unstable();
-        slots.dedup();
-        let before = slots.into_iter().map(|slot| (slot, abi::Counters::default())).collect();
-        Some(Self { dataplane, events, counters, site: site.clone(), before })
+        self.site = site.clone();
+        for watch in site.watches.values() {
+            self.before.entry(watch.slot).or_default();
+        }
     }
 
     /// Demands an outcome for a frame: verdict, counters, record, and that the frame was left as it was.
@@ -81,7 +98,7 @@ impl Kernel {
         assert_eq!(run.counted, Vec::from_iter(outcome.counted()), "counted for {}", about());
         assert_eq!(run.verdict, outcome.verdict(), "verdict for {}", about());
         let records = self.drain();
-        let Outcome::Accepted(slot) = outcome else {
+        let Outcome::Accepted(slot, signer) = outcome else {
             assert_eq!(records, [], "pushed for {}", about());
             if let Outcome::Refused(slot, reason) | Outcome::Passed(slot, reason) = outcome
                 && slot != COMMON_SLOT
@@ -93,7 +110,7 @@ impl Kernel {
         let &[advert] = records.as_slice() else {
             panic!("{} records for {}", records.len(), about());
         };
-        assert_eq!(advert, self.expected(frame, slot, &advert), "pushed for {}", about());
+        assert_eq!(advert, self.expected(frame, slot, signer, &advert), "pushed for {}", about());
         let [from, to] = run.time_ns;
         assert!((from..=to).contains(&advert.stamp_ns), "stamped {} for {}", advert.stamp_ns, about());
         Some(advert)
@@ -125,17 +142,17 @@ impl Kernel {
     /// Demands that nothing was counted in any slot but those of the watches.
     pub(crate) fn demand_rest_untouched(&self) {
         let slots = u32::try_from(COUNTER_SLOTS).expect("some thousand");
-        for slot in (0..slots).filter(|slot| self.before.iter().all(|(known, _)| known != slot)) {
+        for slot in (0..slots).filter(|slot| !self.before.contains_key(slot)) {
             assert_eq!(self.read(slot), abi::Counters::default(), "slot {slot}");
         }
     }
 
     /// What was counted since the last call, by slot.
     fn counted(&mut self) -> Vec<(u32, abi::Counters)> {
-        let now: Vec<_> = self.before.iter().map(|(slot, _)| (*slot, self.read(*slot))).collect();
+        let now: BTreeMap<_, _> = self.before.keys().map(|slot| (*slot, self.read(*slot))).collect();
         let before = std::mem::replace(&mut self.before, now.clone());
-        let more = now.into_iter().zip(before).filter(|(now, before)| now != before);
-        more.map(|((slot, now), (_, before))| (slot, difference(&now, &before))).collect()
+        let more = now.into_iter().zip(before.into_values()).filter(|((_, now), before)| now != before);
+        more.map(|((slot, now), before)| (slot, difference(&now, &before))).collect()
     }
 
     fn read(&self, slot: u32) -> abi::Counters {
@@ -148,9 +165,9 @@ impl Kernel {
         sightings.0[reason as usize].at_ns > 0
     }
 
-    /// The record that a frame is to make; stamp and signer are those that it has. Its header has no options:
-    /// such frames are refused.
-    fn expected(&self, frame: &[u8], slot: u32, advert: &Advert) -> Advert {
+    /// The record that a frame is to make; the stamp is the one that it has. Its header has no options: such
+    /// frames are refused.
+    fn expected(&self, frame: &[u8], slot: u32, signer: u32, advert: &Advert) -> Advert {
         let mut watches = self.site.watches.iter();
         let (key, _) = watches.find(|(_, watch)| watch.slot == slot).expect("a watched slot");
         let packet = &frame[l3_offset(frame)..];
@@ -168,7 +185,7 @@ impl Kernel {
             stamp_ns: advert.stamp_ns,
             watch: *key,
             source,
-            signer: advert.signer,
+            signer,
             carp: carp.try_into().expect("36 bytes"),
             reserved: 0,
         }

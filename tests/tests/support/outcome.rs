@@ -1,7 +1,10 @@
 //! What is to become of a frame.
 
-use ha_common::abi::{Counters, FAMILY_IPV4, FAMILY_IPV6, WatchKey};
+use ha_common::abi::{COMMON_SLOT, Counters, FAMILY_IPV4, FAMILY_IPV6, Watch, WatchKey};
+use ha_common::decode::{Frame, decode};
+use ha_common::judge::{Desk, Judgement, judge};
 use ha_common::reason::Reason;
+use lab::Site;
 
 /// What is to become of a frame: the lines of the table at the top of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,15 +15,34 @@ pub(crate) enum Outcome {
     Refused(u32, Reason),
     /// The same for a virtual host whose refused frames are passed on.
     Passed(u32, Reason),
-    /// Passed, counted in a slot and pushed.
-    Accepted(u32),
+    /// Passed, counted in a slot and pushed, with which of the passphrases signed it.
+    Accepted(u32, u32),
 }
 
 impl Outcome {
+    /// What becomes of a frame on the loopback interface, by user space's build of the judge. The site remembers
+    /// what it heard.
+    pub(crate) fn predict(frame: &[u8], site: &Site) -> Self {
+        let candidate = match decode(&frame) {
+            Frame::Foreign => return Self::Foreign,
+            Frame::NotCarp(reason) => return Self::Refused(COMMON_SLOT, reason),
+            Frame::Carp(candidate) => candidate,
+        };
+        let mut desk = Desk::default();
+        let judgement = judge(&candidate, LOOPBACK, site, &mut desk);
+        let slot = desk.watch.slot;
+        match judgement {
+            Judgement::Others(reason) => Self::Refused(COMMON_SLOT, reason),
+            Judgement::Refused(reason) if desk.watch.has(Watch::PASS_REFUSED) => Self::Passed(slot, reason),
+            Judgement::Refused(reason) => Self::Refused(slot, reason),
+            Judgement::Accepted { signer, .. } => Self::Accepted(slot, signer),
+        }
+    }
+
     /// What the kernel is told to do with the frame.
     pub(crate) fn verdict(self) -> u32 {
         match self {
-            Self::Foreign | Self::Accepted(_) | Self::Passed(..) => XDP_PASS,
+            Self::Foreign | Self::Accepted(..) | Self::Passed(..) => XDP_PASS,
             Self::Refused(_, reason) => match reason {
                 Reason::NotCarp | Reason::BadVer | Reason::BadVhid | Reason::RingFull => XDP_PASS,
                 Reason::BadOpts
@@ -40,6 +62,16 @@ impl Outcome {
         }
     }
 
+    /// A short name: of the counter, where there is one.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Foreign => "foreign",
+            Self::Refused(_, reason) => reason.label(),
+            Self::Passed(..) => "passed",
+            Self::Accepted(..) => "accepted",
+        }
+    }
+
     /// What one frame adds to the counters of which slot.
     pub(crate) fn counted(self) -> Option<(u32, Counters)> {
         let mut counters = Counters { received: 1, ..Counters::default() };
@@ -49,7 +81,7 @@ impl Outcome {
                 counters.count(reason);
                 Some((slot, counters))
             }
-            Self::Accepted(slot) => {
+            Self::Accepted(slot, _) => {
                 counters.accepted = 1;
                 Some((slot, counters))
             }
