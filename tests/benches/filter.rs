@@ -4,14 +4,15 @@
 //! down slows all of them; the figure of a row is the median over the rounds.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use ha_agent::core::Priority;
 use ha_agent::dataplane::{Dataplane, Events};
-use ha_agent::net::advertise::Frames;
+use ha_agent::net::advertise::{Advertisement, Frames};
+use ha_agent::net::link::Sources;
 use ha_common::abi::{FAMILY_IPV4, Watch, WatchKey};
 use ha_common::auth::{Mac, Message, key};
 use ha_common::wire::carp;
@@ -68,13 +69,12 @@ fn advertisement(vhid: u8) -> Vec<u8> {
     let message = Message { vhid, ipv4: &[[10, 77, 0, 100]], ipv6: &[], link_local: true, lladdr: None };
     let frames = Frames {
         hardware: [2, 0, 0, 0, 0, 1],
-        source: Ipv4Addr::new(10, 77, 0, 1),
-        group: carp::GROUP.into(),
+        sources: Sources { v4: Ipv4Addr::new(10, 77, 0, 1), v6: Ipv6Addr::UNSPECIFIED },
         vhid,
         mac: Mac::new(&key(b"secret"), &message),
-        counter: 1,
     };
-    frames.emit(Priority { advbase: 1, advskew: 0 }).to_vec()
+    let advertisement = Advertisement { priority: Priority { advbase: 1, advskew: 0 }, demote: 0 };
+    frames.emit_v4(carp::GROUP.into(), advertisement, 1).to_vec()
 }
 
 /// The kernel's own average over many runs, in ns.

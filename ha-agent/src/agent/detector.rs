@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::thread;
 
 use ha_common::abi::{Advert, WatchKey};
@@ -19,9 +19,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::core::{self, Command, Event, Instant, Link, Priority, State, Vhost};
 use crate::dataplane::Events;
 use crate::exec::Order;
-use crate::net::advertise::{Advertiser, Frames};
+use crate::net::advertise::{Advertisement, Advertiser, Frames, Path};
+use crate::net::link::Sources;
 use crate::sys::clock;
-use crate::sys::packet_socket::PacketSocket;
 use crate::sys::readable::readable;
 use crate::sys::timer::Timer;
 
@@ -35,7 +35,7 @@ pub enum Input {
         /// Which records are its own.
         key: WatchKey,
         /// What it sends through.
-        socket: PacketSocket,
+        path: Path,
         /// Hardware address of the interface.
         hardware: ethernet::Mac,
     },
@@ -214,12 +214,12 @@ impl Detector {
 
     fn input(&mut self, now: Instant, input: Input) {
         match input {
-            Input::Attach { vhost, key, socket, hardware } => {
+            Input::Attach { vhost, key, path, hardware } => {
                 if let Some(host) = self.hosts.get_mut(vhost) {
                     if let Some(old) = host.key.replace(key) {
                         self.by_key.remove(&old);
                     }
-                    host.attach(socket, hardware);
+                    host.attach(path, hardware);
                     self.by_key.insert(key, vhost);
                 }
             }
@@ -275,21 +275,19 @@ impl Host {
         VhostSnapshot { state: self.machine.state(), ..self.snapshot }
     }
 
-    fn attach(&mut self, socket: PacketSocket, hardware: ethernet::Mac) {
+    fn attach(&mut self, path: Path, hardware: ethernet::Mac) {
         let frames = Frames {
             hardware,
-            source: self.advertiser.as_ref().map_or(Ipv4Addr::UNSPECIFIED, Advertiser::source),
-            group: carp::GROUP.into(),
+            sources: self.advertiser.as_ref().map_or(NO_SOURCES, Advertiser::sources),
             vhid: self.setup.vhid,
             mac: self.setup.mac,
-            counter: self.advertiser.as_ref().map_or(self.setup.counter, Advertiser::counter),
         };
-        self.advertiser = Some(Advertiser::new(socket, frames, self.setup.settings.priority));
+        self.advertiser = Some(Advertiser::new(path, frames));
     }
 
     fn link(&mut self, now: Instant, link: Link) {
         if let (Link::Up { source }, Some(advertiser)) = (link, &mut self.advertiser) {
-            advertiser.set_source(source);
+            advertiser.set_sources(Sources { v4: source, ..NO_SOURCES });
         }
         self.handle(now, Event::Link(link));
     }
@@ -301,7 +299,7 @@ impl Host {
             self.snapshot.refused.count(Reason::BadAuth);
             return;
         }
-        let own = self.advertiser.as_ref().map(Advertiser::source);
+        let own = self.advertiser.as_ref().map(|advertiser| advertiser.sources().v4);
         if own == Some(source) && !source.is_unspecified() {
             self.snapshot.refused.count(Reason::Looped);
             return;
@@ -348,19 +346,29 @@ impl Host {
         // Whatever left before is no witness for this one.
         self.advertised = None;
         let Some(advertiser) = &mut self.advertiser else { return };
-        match advertiser.send(priority) {
-            Ok(()) => {
+        let counter = &mut self.setup.counter;
+        let mut next_counter = || {
+            let next = *counter;
+            *counter = counter.wrapping_add(1);
+            next
+        };
+        let sent = advertiser.send(Advertisement { priority, demote: 0 }, &mut next_counter);
+        match sent.error {
+            None => {
                 self.snapshot.sent += 1;
                 self.advertised = Some(clock::now());
             }
             // Counted and shown; the next one is due in an interval.
-            Err(error) => {
+            Some(error) => {
                 self.snapshot.send_errors += 1;
                 tracing::debug!(vhid = self.setup.vhid, %error, "an advertisement could not be sent");
             }
         }
     }
 }
+
+/// What an interface has before we know better.
+const NO_SOURCES: Sources = Sources { v4: Ipv4Addr::UNSPECIFIED, v6: Ipv6Addr::UNSPECIFIED };
 
 #[cfg(test)]
 mod tests {

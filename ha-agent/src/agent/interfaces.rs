@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ha_common::abi::{FAMILY_IPV4, Watch, WatchKey};
 use ha_common::wire::{carp, ethernet::Mac};
+use ipnet::IpNet;
 use rtnetlink::Handle;
-use socket2::{InterfaceIndexOrAddress, SockRef};
 use tokio::sync::mpsc;
 
 use super::detector::Input;
@@ -18,8 +18,10 @@ use crate::core::{Link, LinkDown};
 use crate::dataplane::{AttachError, Dataplane, LoadError, Mode};
 use crate::exec::{Order, Target};
 use crate::net::address::Addresses;
+use crate::net::advertise::Path;
 use crate::net::announce::Announcer;
 use crate::net::link::{self, Interfaces};
+use crate::net::membership::{Membership, MembershipError};
 use crate::sys::packet_socket::PacketSocket;
 
 /// Where the program runs on each interface that it is attached to; for the status.
@@ -31,7 +33,7 @@ pub struct Follower {
     dataplane: Dataplane,
     netlink: Handle,
     vhosts: Vec<Member>,
-    virtual_addresses: BTreeSet<Ipv4Addr>,
+    virtual_addresses: BTreeSet<IpAddr>,
     followed: BTreeMap<String, Option<Attached>>,
     modes: Modes,
     detector: mpsc::UnboundedSender<Input>,
@@ -61,6 +63,14 @@ pub enum FollowError {
     /// A watch can't be set.
     #[error(transparent)]
     Watch(#[from] LoadError),
+    /// A group can't be joined.
+    #[error("interface {interface}: {cause}")]
+    Membership {
+        /// The interface.
+        interface: String,
+        /// Why not.
+        cause: MembershipError,
+    },
     /// A socket can't be opened.
     #[error(
         "a socket on interface {interface} could not be opened: {cause}; CAP_NET_RAW is needed, and the interface"
@@ -80,7 +90,7 @@ struct Attached {
     hardware: Mac,
     link: Option<Link>,
     /// Keeps the interface in the group for as long as it lives.
-    _membership: UdpSocket,
+    _membership: Membership,
 }
 
 impl Follower {
@@ -93,7 +103,7 @@ impl Follower {
         detector: mpsc::UnboundedSender<Input>,
     ) -> Self {
         let addresses = vhosts.iter().flat_map(|member| &member.config.addresses);
-        let virtual_addresses = addresses.map(ipnet::Ipv4Net::addr).collect();
+        let virtual_addresses = addresses.map(|address| IpAddr::V4(address.addr())).collect();
         let followed = vhosts.iter().map(|member| (member.config.interface.clone(), None)).collect();
         Self { dataplane, netlink, vhosts, virtual_addresses, followed, modes, detector }
     }
@@ -132,7 +142,7 @@ impl Follower {
         self.tell_link(name, interface);
         for member in self.vhosts.iter().filter(|member| member.config.interface == name) {
             // It is gone only while the agent ends.
-            let _ = member.orders.send(Order::Keep(interface.addresses.clone()));
+            let _ = member.orders.send(Order::Keep(interface.ips().collect()));
         }
         Ok(())
     }
@@ -141,8 +151,8 @@ impl Follower {
         if interface.hardware == [0; 6] {
             return Err(FollowError::NoEthernet(name.to_owned()));
         }
-        let membership = join(interface.index)
-            .map_err(|cause| FollowError::Socket { interface: name.to_owned(), cause })?;
+        let membership = Membership::join(interface.index, true, false)
+            .map_err(|cause| FollowError::Membership { interface: name.to_owned(), cause })?;
         let mode = self.dataplane.attach(name, interface.index, interface.program)?;
         match mode {
             Mode::Native => tracing::info!(interface = name, "attached in the driver (native XDP)"),
@@ -170,27 +180,22 @@ impl Follower {
 
     /// Gives executors and detector what they act through.
     fn equip(&mut self, name: &str, interface: &link::Interface) -> Result<(), FollowError> {
-        let open = || {
-            PacketSocket::open(interface.index)
-                .map_err(|cause| FollowError::Socket { interface: name.to_owned(), cause })
-        };
+        let socket = |cause| FollowError::Socket { interface: name.to_owned(), cause };
+        let open = || PacketSocket::open(interface.index).map_err(socket);
         for (vhost, member) in self.vhosts.iter().enumerate() {
             if member.config.interface != name {
                 continue;
             }
-            let ips = member.config.addresses.iter().map(ipnet::Ipv4Net::addr);
+            let addresses: Vec<_> = member.config.addresses.iter().copied().map(IpNet::V4).collect();
+            let ips = addresses.iter().map(IpNet::addr);
             let target = Target {
-                addresses: Addresses::new(
-                    self.netlink.clone(),
-                    interface.index,
-                    member.config.addresses.clone(),
-                ),
-                announcer: Announcer::new(open()?, interface.hardware, ips),
+                addresses: Addresses::new(self.netlink.clone(), interface.index, addresses.clone()),
+                announcer: Announcer::new(open()?, interface.index, interface.hardware, ips),
             };
             let attach = Input::Attach {
                 vhost,
                 key: key(interface.index, member.config.vhid),
-                socket: open()?,
+                path: Path::to_group(interface.index, true, false).map_err(socket)?,
                 hardware: interface.hardware,
             };
             // The target first: orders that follow from the input act on it.
@@ -208,7 +213,7 @@ impl Follower {
         let link = match (interface.up, interface.running) {
             (false, _) => Link::Down(LinkDown::AdminDown),
             (true, false) => Link::Down(LinkDown::Carrier),
-            (true, true) => Link::Up { source: interface.source(&self.virtual_addresses) },
+            (true, true) => Link::Up { source: interface.sources(&self.virtual_addresses, &[]).v4 },
         };
         if let Some(Some(attached)) = self.followed.get_mut(name)
             && attached.link.replace(link) != Some(link)
@@ -256,14 +261,6 @@ fn key(ifindex: u32, vhid: u8) -> WatchKey {
     WatchKey { ifindex, outer_vlan: 0, vlan: 0, vhid, family: FAMILY_IPV4, reserved: [0; 2] }
 }
 
-/// Joins the group, so that the interface's filter and the switches let advertisements through.
-fn join(ifindex: u32) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    let group = Ipv4Addr::from(carp::GROUP);
-    SockRef::from(&socket).join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(ifindex))?;
-    Ok(socket)
-}
-
 impl FollowError {
     /// The exit code that fits.
     #[must_use]
@@ -275,7 +272,9 @@ impl FollowError {
             Self::Socket { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => {
                 Exit::NoPermission
             }
-            Self::NoInterface(_) | Self::NoEthernet(_) | Self::Socket { .. } => Exit::Unavailable,
+            Self::NoInterface(_) | Self::NoEthernet(_) | Self::Socket { .. } | Self::Membership { .. } => {
+                Exit::Unavailable
+            }
         }
     }
 }

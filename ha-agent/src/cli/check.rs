@@ -1,6 +1,7 @@
 //! `ha-agent check`
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use super::exit::Exit;
 use super::{ConfigArg, fail, say};
@@ -71,7 +72,7 @@ type Finding = (String, Result<String, (String, Exit)>);
 
 fn check_interfaces(config: &Config, machine: &Interfaces) -> Vec<Finding> {
     let virtual_addresses: BTreeSet<_> =
-        config.vhosts.iter().flat_map(|vhost| &vhost.addresses).map(ipnet::Ipv4Net::addr).collect();
+        config.vhosts.iter().flat_map(|vhost| &vhost.addresses).map(|net| IpAddr::V4(net.addr())).collect();
     let names: BTreeSet<_> = config.vhosts.iter().map(|vhost| vhost.interface.clone()).collect();
     let finding = |name: String| {
         let Some(interface) = machine.get(&name) else {
@@ -95,7 +96,7 @@ fn check_interfaces(config: &Config, machine: &Interfaces) -> Vec<Finding> {
                     (true, false) => "up, without carrier",
                     (true, true) => "up",
                 };
-                Ok(format!("{link}, advertises from {}", interface.source(&virtual_addresses)))
+                Ok(format!("{link}, advertises from {}", interface.sources(&virtual_addresses, &[]).v4))
             }
         };
         (name, result)

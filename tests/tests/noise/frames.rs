@@ -1,7 +1,10 @@
 //! The frames that noise is made of.
 
+use std::net::Ipv6Addr;
+
 use ha_agent::core::Priority;
-use ha_agent::net::advertise::Frames;
+use ha_agent::net::advertise::{Advertisement, Frames};
+use ha_agent::net::link::Sources;
 use ha_common::auth::{Mac, Message, key};
 use ha_common::decode::{Frame, decode};
 use ha_common::wire::{carp, checksum, ethernet, ipv4};
@@ -147,13 +150,12 @@ impl Forger {
         };
         let frames = Frames {
             hardware: [2, 0, 0, 0, 0, random.byte()],
-            source: [10, 77, 0, random.byte()].into(),
-            group: carp::GROUP.into(),
+            sources: Sources { v4: [10, 77, 0, random.byte()].into(), v6: Ipv6Addr::UNSPECIFIED },
             vhid: VHID,
             mac: self.mac,
-            counter: random.next(),
         };
-        frames.emit(priority).to_vec()
+        let advertisement = Advertisement { priority, demote: 0 };
+        frames.emit_v4(carp::GROUP.into(), advertisement, random.next()).to_vec()
     }
 }
 
