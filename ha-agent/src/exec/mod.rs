@@ -2,7 +2,7 @@
 //! order, away from the fast thread. It has no opinion.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub enum Order {
     /// Announce the addresses.
     Announce,
     /// These addresses are on the interface now: if we hold ours and somebody took one off, put it on again.
-    Keep(Vec<Ipv4Addr>),
+    Keep(Vec<IpAddr>),
     /// Write a transition into the journal, once all orders before it are carried out.
     Record {
         /// The transition.
@@ -113,7 +113,7 @@ impl Executor {
         }
     }
 
-    async fn keep(&self, target: Option<&Target>, present: &[Ipv4Addr]) {
+    async fn keep(&self, target: Option<&Target>, present: &[IpAddr]) {
         if target.is_none_or(|target| target.addresses.all_in(present)) {
             return;
         }

@@ -1,6 +1,8 @@
 //! The frames that noise is made of.
 
-use ha_agent::core::Priority;
+use std::net::Ipv6Addr;
+
+use ha_agent::core::{Advertisement, Priority, Sources};
 use ha_agent::net::advertise::Frames;
 use ha_common::abi::Address;
 use ha_common::auth::{Mac, Message, key};
@@ -149,13 +151,12 @@ impl Forger {
         };
         let frames = Frames {
             hardware: [2, 0, 0, 0, 0, random.byte()],
-            source: [10, 77, 0, random.byte()].into(),
-            group: carp::GROUP.into(),
+            sources: Sources { v4: [10, 77, 0, random.byte()].into(), v6: Ipv6Addr::UNSPECIFIED },
             vhid: VHID,
             mac: self.mac,
-            counter: random.next(),
         };
-        frames.emit(priority).to_vec()
+        let advertisement = Advertisement { priority, demote: 0 };
+        frames.emit_v4(carp::GROUP.into(), advertisement, random.next()).to_vec()
     }
 }
 
