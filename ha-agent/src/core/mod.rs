@@ -8,17 +8,22 @@
 //! ```
 //!
 //! Start with [`vhost`], where the state machine is; [`election`] says who is better, [`pace`] how long to
-//! wait.
+//! wait, `patience` from when. Beside it, and as pure: [`demotion`], why this host would rather not be master;
+//! [`fresh`], the clock in our frames of strict mode; [`suspicion`], what looks like an attack where nothing can
+//! be refused.
 
 pub mod command;
 pub mod election;
+pub mod family;
 pub mod pace;
+mod patience;
 pub mod time;
 pub mod timers;
 pub mod vhost;
 
-pub use command::{Advert, Cause, Command, Event, Link, LinkDown, State, Transition};
+pub use command::{Advert, Advertisement, Cause, Command, Event, Link, LinkDown, State, Transition};
 pub use election::{Contender, Priority, Verdict};
+pub use family::{Families, Family, FamilyRule, Sources};
 pub use pace::Pace;
 pub use time::Instant;
 pub use timers::{Timer, TimerTable};
