@@ -112,6 +112,14 @@ pub struct Advertisement {
     pub demote: u8,
 }
 
+impl Advertisement {
+    /// Whether this one is strictly better than `other`; the demotion level counts first.
+    #[must_use]
+    pub fn beats(self, other: Self) -> bool {
+        self.demote < other.demote || (self.demote == other.demote && self.priority.beats(other.priority))
+    }
+}
+
 /// What is to be done, in the order given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {

@@ -1,7 +1,9 @@
 //! Whom a backup has heard, and from when it counts its patience.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
+use super::family::Family;
 use super::time::Instant;
 
 /// Where a backup listens: in all families at once, or in each for itself.
@@ -19,13 +21,16 @@ pub(super) struct Patience {
     since: Instant,
     /// The newest stamp, by [`Ear`].
     heard: [Option<Instant>; 2],
-    bowed_out: Option<Farewell>,
+    /// Whom we follow, by [`Family`].
+    masters: [Option<Word>; 2],
+    /// A bow-out after which nobody has advertised.
+    bowed_out: Option<Word>,
 }
 
-/// A bow-out after which nobody has advertised.
+/// Somebody said something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Farewell {
-    /// Who said it.
+pub(super) struct Word {
+    /// Who.
     pub(super) source: IpAddr,
     /// When it arrived.
     pub(super) stamp: Instant,
@@ -34,24 +39,32 @@ pub(super) struct Farewell {
 impl Patience {
     /// Nothing heard yet; patience counts from here.
     pub(super) fn new(since: Instant) -> Self {
-        Self { since, heard: [None; 2], bowed_out: None }
+        Self { since, heard: [None; 2], masters: [None; 2], bowed_out: None }
     }
 
     /// Takes in the advertisement of a living master: it takes back a bow-out that is not newer.
-    pub(super) fn hear(&mut self, ear: Ear, stamp: Instant) {
-        if self.is_newest(stamp) {
+    pub(super) fn hear(&mut self, ear: Ear, word: Word) {
+        if self.is_newest(word.stamp) {
             self.bowed_out = None;
+            self.masters[Family::of(word.source) as usize] = Some(word);
         }
-        self.note(ear, stamp);
+        self.note(ear, word.stamp);
     }
 
     /// Takes in a bow-out, unless somebody has advertised since. Of several, the first counts: to repeat it
     /// does not put off our turn.
-    pub(super) fn hear_bow_out(&mut self, ear: Ear, farewell: Farewell) {
-        if self.is_newest(farewell.stamp) {
-            self.bowed_out.get_or_insert(farewell);
+    pub(super) fn hear_bow_out(&mut self, ear: Ear, word: Word) {
+        if self.is_newest(word.stamp) {
+            self.bowed_out.get_or_insert(word);
+            self.masters = [None; 2];
         }
-        self.note(ear, farewell.stamp);
+        self.note(ear, word.stamp);
+    }
+
+    /// Whether this is not the word of the master that we follow, who was heard less than `down` before.
+    pub(super) fn follows_another(&self, word: Word, down: Duration) -> bool {
+        let master = self.masters[Family::of(word.source) as usize];
+        master.is_some_and(|master| master.source != word.source && word.stamp < master.stamp + down)
     }
 
     /// The newest advertisement heard by `ear`, by its stamp.
@@ -65,7 +78,7 @@ impl Patience {
     }
 
     /// The bow-out after which nobody has advertised.
-    pub(super) fn bowed_out(&self) -> Option<Farewell> {
+    pub(super) fn bowed_out(&self) -> Option<Word> {
         self.bowed_out
     }
 

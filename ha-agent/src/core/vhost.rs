@@ -92,36 +92,38 @@ impl Vhost {
     /// A deadline that has not come, or no longer exists, does nothing: the caller need not cancel a wake-up.
     ///
     /// ```text
-    ///                  Link::Up: drop addresses (a stale one must not answer)
-    ///         ┌────────────────────────────────────────────────────────┐
-    ///         │                                                        ▼
-    ///   ┌───────────┐          Link::Down, Leave                ┌────────────┐ ◀─┐ advert
-    ///   │   INIT    │ ◀──────────────────────────────────────── │   BACKUP   │   │ (listen on)
-    ///   └───────────┘                                           └────────────┘ ──┘
-    ///    ▲    ▲    ▲                                              │    ▲     ▲ any advert but a bow-out:
-    ///    │    │    │             MasterDown or Turn expires,      │    │     │ drop addresses
-    ///    │    │    │                          demoted master,     │    │   ┌────────────┐
-    ///    │    │    │   preempt or hopeless (inferior advert):     │    │   │  STALLED   │ ──▶ as MASTER on
-    ///    │    │    │        advertise, take addresses, announce   │    │   └────────────┘     Link::Down
-    ///    │    │    │                        less demoted or       │    │     │        ▲       and Leave
-    ///    │    │    │              superior advert, tie lost:      ▼    │     │        │ overdue by the
-    ///    │    │    │ Link::Down:             drop addresses ┌────────────┐   │        │ peers' dead time
-    ///    │    │    └─────────────────────────────────────── │   MASTER   │ ◀─┘        │ (at any event)
-    ///    │    │      drop addresses                         │            │ ───────────┘
-    ///    │    │                                             └────────────┘   nobody heard for an interval:
-    ///    │    │ Released, Release expires: bow out            │      │ ▲     advertise, announce
-    ///    │    │ less demoted or superior advert, tie lost,    │      └─┘
-    ///    │    │ overdue: quietly                              │ Leave:   Advertise, Announce; demotion changed;
-    ///    │    │ Link::Down: drop addresses                    ▼   drop   any other advert: announce anew
-    ///    │    │                                         ┌────────────┐ ◀─┐ Advertise; demotion changed;
-    ///    │    └──────────────────────────────────────── │  LEAVING   │   │ any other advert
-    ///    │                                              └────────────┘ ──┘
-    ///    └─ Leave in INIT: for good
+    ///                Link::Up: drop addresses (a stale one must not answer)
+    ///         ┌──────────────────────────────────────────────────────┐
+    ///         │                                                      ▼
+    ///   ┌───────────┐          Link::Down, Leave              ┌────────────┐ ◀─┐ advert
+    ///   │   INIT    │ ◀────────────────────────────────────── │   BACKUP   │   │ (listen on)
+    ///   └───────────┘                                         └────────────┘ ──┘
+    ///     ▲       ▲           MasterDown or Turn expires,       │    ▲     ▲
+    ///     │       │                       demoted master,       │    │     │ any advert but a bow-out:
+    ///     │       │    preempt, hopeless (inferior advert):     │    │     │ drop addresses
+    ///     │       │             advertise, take addresses,      │    │     └───────────────────┐
+    ///     │       │                              announce       │    │ less demoted, superior  │
+    ///     │       │                                             │    │ advert, tie lost:       │
+    ///     │       │                                             ▼    │ drop addresses          │
+    ///     │       │   Link::Down: drop addresses          ┌────────────┐  overdue       ┌───────────┐
+    ///     │       └────────────────────────────────────── │   MASTER   │ ─────────────▶ │  STALLED  │
+    ///     │                                          ┌──▶ └────────────┘ ◀───────────── └───────────┘
+    ///     │  Advertise, Announce, other demotion;    └────────┘  │     Advertise expires:     │ Leave:
+    ///     │  any other advert: announce anew                     │     advertise, announce    │ drop addresses
+    ///     │                                                      │ Leave:                     │
+    ///     │  Released, Release expires: bow out                  │ drop addresses             │
+    ///     │  less demoted, superior advert,                      ▼                            │
+    ///     │  tie lost, overdue: quietly                   ┌────────────┐                      │
+    ///     └────────────────────────────────────────────── │  LEAVING   │ ◀────────────────────┘
+    ///        Link::Down: drop addresses              ┌──▶ └────────────┘
+    ///                   Advertise, other demotion;   └────────┘
+    ///                             any other advert
     /// ```
     ///
-    /// STALLED keeps the addresses, for nobody else may have them; it does not advertise, and it does not answer
-    /// another master, but steps back. An event is judged as one of STALLED already if it is the one that shows
-    /// the stall.
+    /// *Overdue* is an advertisement that is late by the time after which the peers count us as down. It is
+    /// noticed at any event, before that event is judged. STALLED keeps the addresses, for nobody else may have
+    /// them; it neither advertises nor answers another master, but steps back; a lost link ends it as it ends
+    /// MASTER.
     ///
     /// After `Leave` the machine ends in INIT and stays there: see [`has_left`](Self::has_left).
     #[expect(clippy::match_same_arms, reason = "every state keeps its own list, as in the diagram")]
@@ -137,7 +139,14 @@ impl Vhost {
                     LinkDown::Carrier | LinkDown::AdminDown | LinkDown::Removed | LinkDown::DataPlane,
                 ))
                 | Event::Advert(Advert { .. })
-                | Event::Deadline(_)
+                | Event::Deadline(
+                    Timer::Advertise
+                    | Timer::MasterDown
+                    | Timer::MasterDownV6
+                    | Timer::Turn
+                    | Timer::Announce
+                    | Timer::Release,
+                )
                 | Event::Released,
             ) => {}
 

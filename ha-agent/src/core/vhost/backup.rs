@@ -1,10 +1,12 @@
 //! What a virtual host does while it listens.
 
+use std::time::Duration;
+
 use super::{Settings, Vhost};
 use crate::core::command::{Advert, Cause, Command, State};
 use crate::core::election::Verdict;
 use crate::core::family::{Family, Sources};
-use crate::core::patience::{Ear, Farewell, Patience};
+use crate::core::patience::{Ear, Patience, Word};
 use crate::core::time::Instant;
 use crate::core::timers::Timer;
 
@@ -27,12 +29,20 @@ impl Vhost {
     ///
     /// A demoted master is relieved whether we preempt or not (B2). We find nobody hopeless who is less demoted
     /// than we are: to such a one we would lose again at once.
+    ///
+    /// While a master is heard that we follow, all this is about that one only: what another says, who is about
+    /// to lose to it, is no reason for a third to take over.
     pub(super) fn listen(&mut self, now: Instant, advert: Advert) {
-        let Advert { source, priority, .. } = advert;
+        let Advert { stamp, source, priority, .. } = advert;
+        let word = Word { source, stamp };
+        let follows_another = self.patience.follows_another(word, self.master_down_time());
         let mut patience = self.patience;
         if priority.is_bow_out() {
-            patience.hear_bow_out(self.ear(advert), Farewell { source, stamp: advert.stamp });
-            return self.follow(patience);
+            if !follows_another {
+                patience.hear_bow_out(self.ear(advert), word);
+                self.follow(patience);
+            }
+            return;
         }
         let cause = match self.judge(advert) {
             Verdict::MoreDemoted => Some(Cause::Demoted { source }),
@@ -47,9 +57,10 @@ impl Vhost {
             | Verdict::Inferior => None,
         };
         match cause {
+            Some(_) if follows_another => {}
             Some(cause) => self.become_master(now, cause),
             None => {
-                patience.hear(self.ear(advert), advert.stamp);
+                patience.hear(self.ear(advert), word);
                 self.follow(patience);
             }
         }
@@ -65,7 +76,7 @@ impl Vhost {
     /// Waits as `patience` and our own priority say.
     pub(super) fn follow(&mut self, patience: Patience) {
         let Settings { pace, families, .. } = self.settings;
-        let down = pace.master_down_time(self.advertised());
+        let down = self.master_down_time();
         self.timers.arm(Timer::MasterDown, patience.since(Ear::First) + down);
         if families.are_apart() {
             self.timers.arm(Timer::MasterDownV6, patience.since(Ear::Second) + down);
@@ -83,7 +94,7 @@ impl Vhost {
         let Some(deadline) = self.timers.take_due(timer, now) else { return };
         let ear = if timer == Timer::MasterDownV6 { Ear::Second } else { Ear::First };
         let cause = match self.patience.bowed_out() {
-            Some(Farewell { source, .. }) => Cause::BowOut { source },
+            Some(Word { source, .. }) => Cause::BowOut { source },
             None => Cause::Silence {
                 family: self.settings.families.are_apart().then_some(match ear {
                     Ear::First => Family::V4,
@@ -104,5 +115,9 @@ impl Vhost {
     pub(super) fn leave_backup(&mut self, now: Instant) {
         self.leave_asked = true;
         self.stop(now, Cause::Leave);
+    }
+
+    fn master_down_time(&self) -> Duration {
+        self.settings.pace.master_down_time(self.advertised())
     }
 }

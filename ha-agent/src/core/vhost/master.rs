@@ -6,7 +6,7 @@ use super::Vhost;
 use crate::core::command::{Advert, Advertisement, Cause, Command, LinkDown, State};
 use crate::core::election::{Priority, Verdict};
 use crate::core::family::{Families, Family};
-use crate::core::patience::Patience;
+use crate::core::patience::{Patience, Word};
 use crate::core::time::Instant;
 use crate::core::timers::Timer;
 
@@ -77,7 +77,7 @@ impl Vhost {
         self.commands.push_back(Command::DropAddresses);
         self.timers.clear();
         let mut patience = Patience::new(since);
-        patience.hear(self.ear(advert), advert.stamp);
+        patience.hear(self.ear(advert), Word { source: advert.source, stamp: advert.stamp });
         self.follow(patience);
         self.enter(State::Backup, now, cause);
     }
