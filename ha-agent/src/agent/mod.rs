@@ -27,7 +27,7 @@ use crate::cli::exit::Exit;
 use crate::config::{Config, Passphrase, VhostConfig};
 use crate::control::server::{Server, ServerError, Source};
 use crate::control::status::{Clocks, Parts, Status, VhostStatus, by_reason};
-use crate::core::{Instant, Priority, Settings};
+use crate::core::{Families, Family, Instant, Priority, Settings};
 use crate::dataplane::{Counters, Dataplane, LoadError};
 use crate::exec::{Executor, Order};
 use crate::journal::Journal;
@@ -217,6 +217,8 @@ fn setup(
             priority: Priority { advbase: config.advbase, advskew: config.advskew },
             pace: config.pace.into(),
             preempt: config.preempt,
+            families: Families::only(Family::V4),
+            announce_every: None,
         },
         vhid: config.vhid,
         mac: Mac::new(&key(passphrase.as_bytes()), &message),
