@@ -288,8 +288,8 @@ impl Host {
     }
 
     fn link(&mut self, now: Instant, link: Link) {
-        if let (Link::Up { source }, Some(advertiser)) = (link, &mut self.advertiser) {
-            advertiser.set_source(source);
+        if let (Link::Up { sources }, Some(advertiser)) = (link, &mut self.advertiser) {
+            advertiser.set_source(sources.v4);
         }
         self.handle(now, Event::Link(link));
     }
@@ -305,7 +305,10 @@ impl Host {
         let priority = Priority { advbase: header.advbase(), advskew: header.advskew() };
         let stamp = Instant::from_nanos(advert.stamp_ns);
         self.snapshot.peer = Some(Peer { source, priority, heard: stamp });
-        self.handle(now, Event::Advert(core::Advert { stamp, source, priority, demote: header.demote() }));
+        self.handle(
+            now,
+            Event::Advert(core::Advert { stamp, source: source.into(), priority, demote: header.demote() }),
+        );
     }
 
     fn dropped(&mut self, now: Instant, well: bool) {
@@ -320,8 +323,12 @@ impl Host {
         self.machine.handle(now, event);
         while let Some(command) = self.machine.next_command() {
             let order = match command {
-                Command::Advertise(priority) => {
-                    self.advertise(priority);
+                Command::Advertise(advertisement) => {
+                    self.advertise(advertisement.priority);
+                    continue;
+                }
+                Command::Stalled { lasted } => {
+                    tracing::warn!(vhid = self.setup.vhid, "this node did not run for {lasted:?}");
                     continue;
                 }
                 Command::TakeAddresses => Order::Take,
@@ -369,7 +376,13 @@ mod tests {
         let priority = Priority { advbase: 1, advskew: 0 };
         let message = Message { vhid: 10, ipv4: &[], ipv6: &[], link_local: true, lladdr: None };
         let mut host = Host::new(VhostSetup {
-            settings: core::Settings { priority, pace: core::Pace::Classic, preempt: false },
+            settings: core::Settings {
+                priority,
+                pace: core::Pace::Classic,
+                preempt: false,
+                families: core::Families::only(core::Family::V4),
+                announce_every: None,
+            },
             vhid: 10,
             mac: Mac::new(&key(b"secret"), &message),
             counter: 0,

@@ -221,7 +221,7 @@ impl Follower {
         let link = match (interface.up, interface.running) {
             (false, _) => Link::Down(LinkDown::AdminDown),
             (true, false) => Link::Down(LinkDown::Carrier),
-            (true, true) => Link::Up { source: interface.source(&self.virtual_addresses) },
+            (true, true) => Link::Up { sources: interface.source(&self.virtual_addresses).into() },
         };
         if let Some(Some(attached)) = self.followed.get_mut(name)
             && attached.link.replace(link) != Some(link)

@@ -206,13 +206,16 @@ impl Change {
     fn new(clocks: Clocks, entry: &Entry) -> Self {
         let transition = &entry.transition;
         let (last_heard, deadline) = match transition.cause {
-            Cause::Silence { last_heard, deadline } => (last_heard, Some(deadline)),
+            Cause::Silence { last_heard, deadline, .. } => (last_heard, Some(deadline)),
             Cause::Started
             | Cause::BowOut { .. }
+            | Cause::Demoted { .. }
             | Cause::Preempt { .. }
             | Cause::Hopeless { .. }
+            | Cause::LessDemoted { .. }
             | Cause::Superior { .. }
             | Cause::Tie { .. }
+            | Cause::Stalled { .. }
             | Cause::LinkDown(_)
             | Cause::Leave => (None, None),
         };
