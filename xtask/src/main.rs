@@ -15,6 +15,7 @@ mod rustc;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,7 @@ fn run(command: Command) -> Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Vm(args) => vm::run(&args),
     }
 }
 
@@ -64,6 +66,8 @@ enum Command {
     Test(test::Args),
     /// Measure against a floor or a peer, in the same run
     Bench(bench::Args),
+    /// Test in a guest with a kernel of its own, which is emulated (VLANs, bonds; no root, no KVM)
+    Vm(vm::Args),
 }
 
 #[cfg(test)]
