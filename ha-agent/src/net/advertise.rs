@@ -9,19 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ha_common::auth::Mac;
 use ha_common::wire::{carp, ethernet, ipv4, ipv6};
 
-use super::link::Sources;
-use crate::core::Priority;
+use crate::core::{Advertisement, Sources};
 use crate::sys::packet_socket::PacketSocket;
 use crate::sys::raw_socket::RawSocket;
-
-/// What is advertised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Advertisement {
-    /// Priority, as it goes on the wire.
-    pub priority: Priority,
-    /// `OpenBSD`'s demotion byte.
-    pub demote: u8,
-}
 
 /// Sends one virtual host's advertisements through one interface.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::mpsc;
 
-pub use interface::{Interface, Interfaces, Kind, Sources, Tag};
+pub use interface::{Interface, Interfaces, Kind, Tag};
 pub(super) use parse::interface_of;
 
 /// Asks the kernel for the interfaces, and says when they may have changed.

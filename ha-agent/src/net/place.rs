@@ -2,17 +2,20 @@
 //!
 //! It belongs where frames can still be read as they were sent:
 //!
-//! | The interface | Attached to | Frames name |
-//! |---|---|---|
-//! | a network card, a veth | itself | itself |
-//! | a bond | itself: in the driver, the program runs on each slave, else on the bond | the slave, or the bond |
-//! | a bridge, a team, a macvlan | itself, in the generic path: no driver is there | itself |
-//! | a VLAN, or a VLAN within a VLAN, of a card or a bond | that card or bond, where frames carry their tags | as above |
-//! | a VLAN of anything else | itself, in the generic path: what carries it takes the tags off | itself |
+//! | The interface | Attached to |
+//! |---|---|
+//! | a network card, a veth | itself |
+//! | a bond, a bridge, a team, a macvlan | itself, in the generic path |
+//! | a VLAN, or a VLAN within a VLAN, of a card | that card, where frames carry their tags |
+//! | a VLAN of anything else | itself, in the generic path: what carries it takes the tags off |
+//!
+//! A bond runs a program in the drivers of its slaves, each by itself: there every frame of a group comes once a
+//! slave, our own come back, and none names the bond. In the generic path it comes once.
 //!
 //! A card that takes the tags off in hardware hides them from the program. Then they must be left on
 //! ([`strips_vlan_tags`](crate::sys::ethtool::strips_vlan_tags) tells, [`Stripped`] says how), or the
-//! program goes to the VLAN interface itself.
+//! program goes to the VLAN interface itself. A veth says that it takes them off; whether it does, its other end
+//! decides, so there the VLAN interface itself is the right place, too.
 
 use std::fmt;
 
@@ -23,11 +26,8 @@ use super::link::{Interface, Interfaces, Kind, Tag};
 pub struct Place {
     /// Where to attach.
     pub at: Spot,
-    /// Where else to attach, if what is at the first spot takes the tags off, or has no driver that takes the
-    /// program where it must. Only for VLANs.
+    /// Where else to attach, if what is at the first spot takes the tags off. Only for VLANs.
     pub instead: Option<Spot>,
-    /// The interfaces whose hardware could take the tags off before the program sees them. Only for VLANs.
-    pub tagged_by: Vec<String>,
     reason: Reason,
 }
 
@@ -38,8 +38,6 @@ pub struct Spot {
     pub interface: String,
     /// Its index.
     pub index: u32,
-    /// The indexes that frames may name as the interface on which they arrived: its own first.
-    pub carriers: Vec<u32>,
     /// The outer of two tags, else 0.
     pub outer_vlan: u16,
     /// The only or inner tag, or 0.
@@ -53,8 +51,6 @@ pub struct Spot {
 pub enum Stage {
     /// In the driver, or else in the generic path.
     Any,
-    /// In the driver only: in the generic path the frames have lost their tags.
-    Driver,
     /// In the generic path: there is no driver.
     Generic,
 }
@@ -104,7 +100,6 @@ pub struct Stripped {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Reason {
     Itself,
-    Bond { slaves: Vec<String> },
     NoDriver { what: &'static str },
     Vlan { name: String, tags: String, parent: String },
     Untagged { name: String, tags: String, parent: String },
@@ -130,7 +125,7 @@ pub fn place(interfaces: &Interfaces, name: &str) -> Result<Place, PlaceError> {
     }
     match named.kind {
         Kind::Plain => Ok(untagged(named, Stage::Any, Reason::Itself)),
-        Kind::Bond => Ok(bond(interfaces, named)),
+        Kind::Bond => Ok(untagged(named, Stage::Generic, Reason::NoDriver { what: "a bond" })),
         Kind::Team => Ok(untagged(named, Stage::Generic, Reason::NoDriver { what: "a team" })),
         Kind::Bridge => Ok(untagged(named, Stage::Generic, Reason::NoDriver { what: "a bridge" })),
         Kind::Macvlan { .. } => Ok(untagged(named, Stage::Generic, Reason::NoDriver { what: "a macvlan" })),
@@ -139,24 +134,17 @@ pub fn place(interfaces: &Interfaces, name: &str) -> Result<Place, PlaceError> {
 }
 
 impl Place {
-    /// The first interface that takes the tags off before the program sees them, if one does, by what
-    /// [`strips_vlan_tags`](crate::sys::ethtool::strips_vlan_tags) says of each.
+    /// Whether the interface at the first spot takes the tags off before the program sees them, by what
+    /// [`strips_vlan_tags`](crate::sys::ethtool::strips_vlan_tags) says of it. Only for VLANs.
     #[must_use]
-    pub fn stripped(&self, mut strips: impl FnMut(&str) -> bool) -> Option<Stripped> {
-        let interface = self.tagged_by.iter().find(|interface| strips(interface))?.clone();
-        Some(Stripped { interface })
+    pub fn stripped(&self, strips: impl FnOnce(&str) -> bool) -> Option<Stripped> {
+        let tagged = self.instead.is_some() && strips(&self.at.interface);
+        tagged.then(|| Stripped { interface: self.at.interface.clone() })
     }
 }
 
 fn untagged(named: &Interface, stage: Stage, reason: Reason) -> Place {
-    Place { at: spot(named, stage), instead: None, tagged_by: Vec::new(), reason }
-}
-
-fn bond(interfaces: &Interfaces, bond: &Interface) -> Place {
-    let slaves = interfaces.ports_of(bond.index).map(|slave| slave.name.clone()).collect();
-    let mut place = untagged(bond, Stage::Any, Reason::Bond { slaves });
-    place.at.carriers.extend(slaves_of(interfaces, bond));
-    place
+    Place { at: spot(named, stage), instead: None, reason }
 }
 
 fn vlan(interfaces: &Interfaces, named: &Interface) -> Result<Place, PlaceError> {
@@ -164,12 +152,7 @@ fn vlan(interfaces: &Interfaces, named: &Interface) -> Result<Place, PlaceError>
     let itself = spot(named, Stage::Generic);
     let (name, text) = (named.name.clone(), tags.to_string());
     let Some(bottom) = tags.bottom else {
-        return Ok(Place {
-            at: itself,
-            instead: None,
-            tagged_by: Vec::new(),
-            reason: Reason::Elsewhere { name },
-        });
+        return Ok(Place { at: itself, instead: None, reason: Reason::Elsewhere { name } });
     };
     let parent = bottom.name.clone();
     let at = |stage| Spot { outer_vlan: tags.outer, vlan: tags.inner, ..spot(bottom, stage) };
@@ -177,44 +160,18 @@ fn vlan(interfaces: &Interfaces, named: &Interface) -> Result<Place, PlaceError>
         Kind::Plain => Place {
             at: at(Stage::Any),
             instead: Some(itself),
-            tagged_by: vec![parent.clone()],
             reason: Reason::Vlan { name, tags: text, parent },
         },
-        Kind::Bond => {
-            let mut at = at(Stage::Driver);
-            at.carriers.extend(slaves_of(interfaces, bottom));
-            let slaves = interfaces.ports_of(bottom.index);
-            Place {
-                at,
-                instead: Some(itself),
-                tagged_by: slaves.map(|slave| slave.name.clone()).collect(),
-                reason: Reason::Vlan { name, tags: text, parent },
-            }
-        }
         // A VLAN is never at the bottom.
-        Kind::Team | Kind::Bridge | Kind::Macvlan { .. } | Kind::Vlan { .. } => Place {
-            at: itself,
-            instead: None,
-            tagged_by: Vec::new(),
-            reason: Reason::Untagged { name, tags: text, parent },
-        },
+        Kind::Bond | Kind::Team | Kind::Bridge | Kind::Macvlan { .. } | Kind::Vlan { .. } => {
+            Place { at: itself, instead: None, reason: Reason::Untagged { name, tags: text, parent } }
+        }
     };
     Ok(place)
 }
 
 fn spot(interface: &Interface, stage: Stage) -> Spot {
-    Spot {
-        interface: interface.name.clone(),
-        index: interface.index,
-        carriers: vec![interface.index],
-        outer_vlan: 0,
-        vlan: 0,
-        stage,
-    }
-}
-
-fn slaves_of(interfaces: &Interfaces, bond: &Interface) -> impl Iterator<Item = u32> {
-    interfaces.ports_of(bond.index).map(|slave| slave.index)
+    Spot { interface: interface.name.clone(), index: interface.index, outer_vlan: 0, vlan: 0, stage }
 }
 
 /// The tags of a VLAN interface's frames, and what carries them.
@@ -268,14 +225,6 @@ impl fmt::Display for Place {
         let at = &self.at.interface;
         match &self.reason {
             Reason::Itself => write!(f, "attaches to {at} itself"),
-            Reason::Bond { slaves } if slaves.is_empty() => {
-                write!(f, "{at} is a bond, without slaves yet: attaches to {at} itself")
-            }
-            Reason::Bond { slaves } => write!(
-                f,
-                "{at} is a bond of {}: attaches to {at}; in the driver, the program runs on its slaves",
-                slaves.join(" and ")
-            ),
             Reason::NoDriver { what } => {
                 write!(f, "{at} is {what}: attaches to {at} itself, in the generic path")
             }

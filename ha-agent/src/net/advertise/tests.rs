@@ -1,4 +1,6 @@
 use super::*;
+use crate::core::Priority;
+use ha_common::abi::Address;
 use ha_common::auth::{Message, key};
 use ha_common::decode::{Frame, decode};
 
@@ -22,8 +24,8 @@ fn emits_what_our_own_decoder_takes() {
         let frame = frames().emit_v4(carp::GROUP.into(), advertisement, 41);
         let frame = frame.as_slice();
         let Frame::Carp(candidate) = decode(&frame) else { panic!("not CARP") };
-        let header = carp::Header(candidate.check(carp::GROUP).unwrap());
-        assert_eq!((candidate.vhid, candidate.source()), (10, [10, 77, 0, 1]));
+        let header = carp::Header(candidate.check(|address| *address == Address::v4(carp::GROUP)).unwrap());
+        assert_eq!((candidate.vhid, candidate.source()), (10, Address::v4([10, 77, 0, 1])));
         let Advertisement { priority, demote } = advertisement;
         assert_eq!(
             (header.advbase(), header.advskew(), header.demote()),

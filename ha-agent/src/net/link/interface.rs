@@ -1,10 +1,12 @@
 //! What is known of an interface.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ha_common::wire::ethernet::Mac;
 use ipnet::IpNet;
+
+use crate::core::Sources;
 
 /// An interface as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,15 +73,6 @@ pub enum Tag {
     Dot1Ad,
 }
 
-/// The addresses that advertisements leave from; unspecified where there is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Sources {
-    /// For IPv4. `0.0.0.0` is a legal source of an advertisement (CARP specification §1.1).
-    pub v4: Ipv4Addr,
-    /// For IPv6. From `::` nothing is sent.
-    pub v6: Ipv6Addr,
-}
-
 impl Interface {
     /// The addresses that advertisements to the groups, or else to these unicast peers, leave from. Virtual
     /// addresses are none: they are elsewhere tomorrow.
@@ -99,7 +92,7 @@ impl Interface {
                 .or_else(|| same_family().next())
                 .map(IpNet::addr)
         };
-        let mut sources = Sources { v4: Ipv4Addr::UNSPECIFIED, v6: Ipv6Addr::UNSPECIFIED };
+        let mut sources = Sources::UNSPECIFIED;
         let first_v4 = || real().map(IpNet::addr).find(IpAddr::is_ipv4);
         let first_v6 = || real().map(IpNet::addr).find(|ip| ip.is_ipv6() && is_link_local(*ip));
         let v4 = unicast.iter().find(|peer| peer.is_ipv4()).map_or_else(first_v4, best);

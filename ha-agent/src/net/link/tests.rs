@@ -10,6 +10,7 @@ use rtnetlink::packet_route::link::{
 };
 
 use super::*;
+use crate::core::Sources;
 
 fn link(index: u32, name: &str, attributes: Vec<LinkAttribute>) -> LinkMessage {
     let mut message = LinkMessage::default();
