@@ -54,7 +54,7 @@ impl Attacker {
     /// If none comes within 10 s.
     pub fn record(&self, source: impl Into<IpAddr>) -> Result<Advertisement> {
         let source = source.into();
-        let look = |frame: &Captured| Advertisement::parse(&frame.frame).filter(|it| it.source == source);
+        let look = |frame: &Captured| self.heard(frame).filter(|it| it.source == source);
         self.capture.wait_for(self.capture.mark(), PATIENCE, look).context("nothing to record")
     }
 
@@ -66,7 +66,7 @@ impl Attacker {
     pub fn last(&self, source: impl Into<IpAddr>) -> Result<Advertisement> {
         let source = source.into();
         let frames = self.capture.frames(0);
-        let mut recorded = frames.iter().rev().filter_map(|frame| Advertisement::parse(&frame.frame));
+        let mut recorded = frames.iter().rev().filter_map(|frame| self.heard(frame));
         recorded.find(|it| it.source == source).context("nothing was recorded")
     }
 
@@ -121,6 +121,11 @@ impl Attacker {
                 }
             }
         })
+    }
+
+    /// The advertisement that a frame is, if it is one that somebody else sent.
+    fn heard(&self, frame: &Captured) -> Option<Advertisement> {
+        Advertisement::parse(&frame.frame).filter(|it| it.from != self.hardware)
     }
 
     fn barrage(&self, mut round: impl FnMut(&OwnedFd, &AtomicU64) + Send + 'static) -> Result<Barrage> {

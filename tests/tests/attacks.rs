@@ -1,0 +1,449 @@
+//! What somebody on the LAN can do with one recorded frame and no key (CARP specification §8.1): nothing in
+//! strict mode, nothing unnoticed in compat mode, and everything against ucarp.
+//!
+//! The digest covers neither the priority nor the sender: a recorded frame can be changed there, and sent from
+//! anywhere, by anybody.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lab::attacker::{ATTACKER, Barrage};
+use lab::capture::{Captured, now_ns};
+use lab::frame::Advertisement;
+use lab::pair::{A, A6, B, VIRTUAL6};
+use lab::pauses::undisturbed;
+use lab::{Agent, AgentConfig, Attacker, Pair, Ucarp, UcarpConfig};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+#[test]
+fn in_strict_mode_no_recorded_frame_changes_anything() -> Result<()> {
+    scenario("strict", |pair| {
+        let (a, b) = pair.start(&strict(0), &strict(100))?;
+        let attacker = Attacker::new(&pair.lan)?;
+        for (attack, change) in FORGERIES {
+            for source in [ATTACKER, A, B] {
+                let forged = change(attacker.record(A)?).with_source(source);
+                expect_refused([&a, &b], || {
+                    let barrage = attacker.repeat(&forged, EVERY)?;
+                    pair.next_advertisements(20)?;
+                    Ok(barrage.stop())
+                })
+                .with_context(|| format!("{attack} from {source}"))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn in_strict_mode_live_frames_from_elsewhere_change_nothing() -> Result<()> {
+    scenario("reflect", |pair| {
+        let (a, b) = pair.start(&strict(0), &strict(100))?;
+        let attacker = Attacker::new(&pair.lan)?;
+        for (attack, change) in FORGERIES {
+            for source in [ATTACKER, A, B] {
+                expect_refused([&a, &b], || {
+                    let barrage = attacker
+                        .echo(move |heard| (heard.source == A).then(|| change(heard).with_source(source)))?;
+                    pair.next_advertisements(40)?;
+                    Ok(barrage.stop())
+                })
+                .with_context(|| format!("{attack} from {source}"))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn in_strict_mode_a_takeover_is_on_time_whatever_is_replayed() -> Result<()> {
+    for (label, source) in [("starve-a", A), ("starve-x", ATTACKER)] {
+        scenario(label, |pair| {
+            let (a, b) = pair.start(&strict(0), &strict(100))?;
+            let attacker = Attacker::new(&pair.lan)?;
+            let hardware = (pair.a.hardware("eth0")?, pair.b.hardware("eth0")?);
+            let recorded = attacker.record(A)?;
+            let mark = b.mark();
+            // What has just been heard, too, as soon as it was.
+            let _live = attacker.echo(move |heard| (heard.source == A).then(|| heard.with_source(source)))?;
+            let _old = attacker.repeat(&recorded.with_source(source), EVERY)?;
+            pair.lan.cut(&pair.a)?;
+            let last = attacker.last(A)?.with_source(source);
+            let _last = attacker.repeat(&last, EVERY)?;
+            b.wait_for_state(mark, "MASTER")?;
+            pair.advertisement(pair.capture.mark(), |seen| seen.source == B)?;
+            expect_takeover_in_time(pair, hardware)?;
+            ensure!(b.vhost()?["last_change"]["cause"] == "silence", "{:#}", b.vhost()?);
+            drop(a);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn in_strict_mode_a_restarted_agent_knows_what_it_has_heard() -> Result<()> {
+    scenario("restart", |pair| {
+        // Long enough that the clock does not decide.
+        let config = |advskew| AgentConfig { clock_difference: Some("60s".to_owned()), ..strict(advskew) };
+        let (mut a, mut b) = pair.start(&config(0), &config(100))?;
+        let attacker = Attacker::new(&pair.lan)?;
+        let recorded = attacker.record(A)?;
+        pair.only_master(A, 10)?;
+        b.process.signal(Signal::SIGTERM)?;
+        b.process.wait(PATIENCE)?;
+        a.kill()?;
+        let barrage = attacker.repeat(&recorded, EVERY)?;
+        let began = Instant::now();
+        b.restart(&pair.b)?;
+        // It was heard before, so nobody is there.
+        b.wait_for_state(0, "MASTER").context("a replay kept it from taking over")?;
+        ensure!(began.elapsed() < Duration::from_secs(1), "it took over after {:?}", began.elapsed());
+        ensure!(barrage.stop() > 0, "no attack");
+        ensure!(b.refused(&["replay"])? > 0, "not refused as a replay: {:#}", b.vhost()?);
+        Ok(())
+    })
+}
+
+#[test]
+fn in_strict_mode_a_frame_counts_in_its_own_family_only() -> Result<()> {
+    scenario("wrap", |pair| {
+        let config = |advskew| AgentConfig {
+            addresses: vec!["10.77.0.100/24".to_owned(), format!("{VIRTUAL6}/64")],
+            ..strict(advskew)
+        };
+        let (a, b) = pair.start(&config(0), &config(100))?;
+        pair.advertisement(pair.capture.mark(), |seen| seen.source == A6)?;
+        let attacker = Attacker::new(&pair.lan)?;
+        let stranger = attacker.node.link_local;
+        let wrappings: [(IpAddr, IpAddr); 4] = [
+            (A.into(), A6.into()),
+            (A.into(), stranger.into()),
+            (A6.into(), A.into()),
+            (A6.into(), ATTACKER.into()),
+        ];
+        for (heard_from, source) in wrappings {
+            expect_refused([&a, &b], || {
+                let barrage = attacker
+                    .echo(move |heard| (heard.source == heard_from).then(|| heard.with_source(source)))?;
+                pair.next_advertisements(40)?;
+                Ok(barrage.stop())
+            })
+            .with_context(|| format!("from {heard_from} wrapped as from {source}"))?;
+        }
+        Ok(())
+    })
+}
+
+/// All but the starving, in which the master must die.
+#[test]
+fn in_compat_mode_each_forgery_is_reported_by_name_within_a_second() -> Result<()> {
+    let from_elsewhere = ["two_sources", "sudden_priority"].as_slice();
+    let from_the_master = ["sudden_priority", "repeated", "regressed"].as_slice();
+    for (label, (_, change), source, names) in [
+        ("depose-x", FORGERIES[0], ATTACKER, from_elsewhere),
+        ("depose-a", FORGERIES[0], A, from_the_master),
+        ("bow-x", FORGERIES[1], ATTACKER, from_elsewhere),
+        ("bow-a", FORGERIES[1], A, from_the_master),
+        ("demote-x", FORGERIES[2], ATTACKER, from_elsewhere),
+        ("demote-a", FORGERIES[2], A, from_the_master),
+        ("same-x", FORGERIES[3], ATTACKER, from_elsewhere),
+        ("same-a", FORGERIES[3], A, from_the_master),
+    ] {
+        scenario(label, |pair| {
+            let (a, b) = pair.start(&compat(0), &compat(100))?;
+            let attacker = Attacker::new(&pair.lan)?;
+            pair.only_master(A, 20)?;
+            expect_report(&[&a, &b], names, || {
+                attacker.repeat(&change(attacker.record(A)?).with_source(source), EVERY)
+            })
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn in_compat_mode_starving_is_reported_by_name_within_a_second() -> Result<()> {
+    let table: [(&str, _, &[&str]); 2] =
+        [("starve-a", A, &["repeated", "regressed"]), ("starve-x", ATTACKER, &["two_sources"])];
+    for (label, source, names) in table {
+        scenario(label, |pair| {
+            let (mut a, b) = pair.start(&compat(0), &compat(100))?;
+            let attacker = Attacker::new(&pair.lan)?;
+            pair.only_master(A, 20)?;
+            a.kill()?;
+            expect_report(&[&b], names, || attacker.repeat(&attacker.last(A)?.with_source(source), EVERY))
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn with_peers_listed_nothing_from_elsewhere_is_heard() -> Result<()> {
+    scenario("peers", |pair| {
+        let config = |advskew| AgentConfig { peers: vec![A.into(), B.into()], ..compat(advskew) };
+        let (a, b) = pair.start(&config(0), &config(100))?;
+        let attacker = Attacker::new(&pair.lan)?;
+        for (attack, change) in FORGERIES {
+            let before = (a.refused(&["badsource"])?, b.refused(&["badsource"])?);
+            let marks = (a.mark(), b.mark());
+            let barrage = attacker.repeat(&change(attacker.record(A)?).with_source(ATTACKER), EVERY)?;
+            pair.next_advertisements(20)?;
+            let sent = barrage.stop();
+            for (agent, before, mark) in [(&a, before.0, marks.0), (&b, before.1, marks.1)] {
+                let count =
+                    |vhost: &Value| vhost["refused"]["badsource"].as_u64().filter(|it| *it >= before + sent);
+                let counted = agent.until(Duration::from_secs(1), count).context(attack)?;
+                ensure!(
+                    counted == before + sent,
+                    "{attack}: {counted} counted of {sent} sent after {before}"
+                );
+                ensure!(agent.changes(mark).is_empty(), "{attack}: {:?}", agent.changes(mark));
+            }
+        }
+        let hardware = (pair.a.hardware("eth0")?, pair.b.hardware("eth0")?);
+        let mark = b.mark();
+        let _live = attacker.echo(|heard| (heard.source == A).then(|| heard.with_source(ATTACKER)))?;
+        let _old = attacker.repeat(&attacker.record(A)?.with_source(ATTACKER), EVERY)?;
+        pair.lan.cut(&pair.a)?;
+        b.wait_for_state(mark, "MASTER")?;
+        pair.advertisement(pair.capture.mark(), |seen| seen.source == B)?;
+        expect_takeover_in_time(pair, hardware)
+    })
+}
+
+/// They show that the attacks are real; all at once, because each of them mostly waits.
+#[test]
+fn each_attack_works_against_ucarp() {
+    if !lab::available() {
+        return;
+    }
+    let scenarios: [(&str, Scenario); 3] =
+        [("t9a", a_ucarp_is_deposed), ("t9b", a_ucarp_is_made_a_second_master), ("t9c", a_ucarp_is_starved)];
+    let failed: Vec<_> = thread::scope(|scope| {
+        let running = scenarios
+            .map(|(label, run)| (label, scope.spawn(move || Pair::new(label).and_then(|pair| run(&pair)))));
+        let ended = running.into_iter().map(|(label, thread)| (label, thread.join()));
+        ended.filter(|(_, result)| !matches!(result, Ok(Ok(())))).collect()
+    });
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+fn a_ucarp_is_deposed(pair: &Pair) -> Result<()> {
+    let (a, b) = ucarps(pair)?;
+    let attacker = Attacker::new(&pair.lan)?;
+    let forged = attacker.record(A)?.with_priority(0, 0).with_source(ATTACKER);
+    let (on_a, on_b) = (a.mark(), b.mark());
+    let _barrage = attacker.repeat(&forged, Duration::from_millis(200))?;
+    a.wait_for_state(on_a, "BACKUP")?;
+    a.wait_for_script(on_a, "down")?;
+    // Longer than the other one's patience of 3.39 s, and the second that it may hear late. Before it yields,
+    // the loser says a last word.
+    let from = now_ns() + 500_000_000;
+    pair.advertisement(0, |seen| seen.source == ATTACKER && seen.at_ns > from + 5_000_000_000)?;
+    let seen = pair.capture.advertisements(0);
+    let other = seen.iter().find(|seen| seen.at_ns > from && seen.source != ATTACKER);
+    ensure!(other.is_none(), "there is still a master: {other:?}");
+    let took_over = b.process.lines().split_off(on_b).iter().any(|line| line.contains("state: MASTER"));
+    ensure!(!took_over, "the standby took over");
+    Ok(())
+}
+
+fn a_ucarp_is_made_a_second_master(pair: &Pair) -> Result<()> {
+    let (a, b) = ucarps(pair)?;
+    let attacker = Attacker::new(&pair.lan)?;
+    let forged = attacker.record(A)?.with_priority(255, 255).with_source(ATTACKER);
+    let on_a = a.mark();
+    // With each repeat: one frame is enough.
+    for _ in 0..2 {
+        let on_b = b.mark();
+        attacker.send(&forged)?;
+        b.wait_for_state(on_b, "MASTER")?;
+        b.wait_for_state(on_b, "BACKUP")?;
+    }
+    let yielded = a.process.lines().split_off(on_a).iter().any(|line| line.contains("state: BACKUP"));
+    ensure!(!yielded, "the first master yielded, so there were never two");
+    Ok(())
+}
+
+fn a_ucarp_is_starved(pair: &Pair) -> Result<()> {
+    let (mut a, b) = ucarps(pair)?;
+    let attacker = Attacker::new(&pair.lan)?;
+    let mark = b.mark();
+    let recorded = attacker.record(A)?;
+    a.process.kill()?;
+    let barrage = attacker.repeat(&recorded, Duration::from_millis(200))?;
+    // Longer than its patience, and the second that it may hear late.
+    let until = now_ns() + 6_000_000_000;
+    pair.advertisement(0, |seen| seen.at_ns > until)?;
+    let lines = b.process.lines().split_off(mark);
+    ensure!(!lines.iter().any(|line| line.contains("state: MASTER")), "it took over: {lines:?}");
+    let _ = barrage.stop();
+    b.wait_for_state(mark, "MASTER").map(drop)
+}
+
+/// Nothing here needs the lab.
+#[test]
+fn the_forgeries_are_those_that_were_captured() -> Result<()> {
+    for (file, (_, change)) in [("t9a_depose_master", FORGERIES[0]), ("t9b_bowout_spoof", FORGERIES[1])] {
+        let all = captured(file)?;
+        let (forged, genuine): (Vec<&Advertisement>, Vec<&Advertisement>) =
+            all.iter().partition(|it| it.source == FORGER);
+        ensure!(!forged.is_empty(), "{file}: nobody attacks");
+        for forged in forged {
+            let original =
+                genuine.iter().find(|it| it.counter() == forged.counter()).context("no original")?;
+            let made = change(**original).with_source(FORGER).frame();
+            let made = Advertisement::parse(&made).context("not a frame")?;
+            ensure!(made == Advertisement { from: made.from, ..*forged }, "{made:x?} instead of {forged:x?}");
+        }
+    }
+    let wrapped = captured("t9a_depose_master")?[0].with_source(Ipv6Addr::LOCALHOST);
+    ensure!(Advertisement::parse(&wrapped.frame()) == Some(wrapped), "{wrapped:x?}");
+    Ok(())
+}
+
+type Scenario = fn(&Pair) -> Result<()>;
+type Forgery = (&'static str, fn(Advertisement) -> Advertisement);
+
+/// Runs a scenario on a new pair; one at a time, because they judge milliseconds.
+fn scenario(label: &str, run: impl Fn(&Pair) -> Result<()>) -> Result<()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    if !lab::available() {
+        return Ok(());
+    }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    undisturbed(|| run(&Pair::new(label)?))
+}
+
+fn strict(advskew: u8) -> AgentConfig {
+    AgentConfig { advskew, ..AgentConfig::strict() }
+}
+
+fn compat(advskew: u8) -> AgentConfig {
+    AgentConfig { advskew, ..AgentConfig::default() }
+}
+
+/// The master on `a`, its standby on `b`, which has had time to hear it.
+fn ucarps(pair: &Pair) -> Result<(Ucarp, Ucarp)> {
+    let a = Ucarp::start(&pair.a, &UcarpConfig::default())?;
+    a.wait_for_state(0, "MASTER")?;
+    let b = Ucarp::start(&pair.b, &UcarpConfig { advskew: 100, ..UcarpConfig::default() })?;
+    // More than its 3.39 s of patience: it would be master by now, had it heard nothing.
+    pair.only_master(A, 5)?;
+    Ok((a, b))
+}
+
+/// Runs an attack, which returns how many frames it sent, and checks that both agents refused each of them as
+/// not made just now by one of us, and that nothing changed.
+fn expect_refused(agents: [&Agent; 2], attack: impl Fn() -> Result<u64>) -> Result<()> {
+    let mut before = Vec::new();
+    for agent in agents {
+        before.push((agent.refused(&FRESHNESS)?, agent.mark(), agent.vhost()?["last_change"].clone()));
+    }
+    let sent = attack()?;
+    ensure!(sent > 0, "nothing was sent");
+    for (agent, (refused, mark, last_change)) in agents.into_iter().zip(before) {
+        let sum = |vhost: &Value| {
+            FRESHNESS.iter().filter_map(|reason| vhost["refused"][*reason].as_u64()).sum::<u64>()
+        };
+        let counted =
+            agent.until(Duration::from_secs(1), |vhost| Some(sum(vhost)).filter(|it| *it >= refused + sent));
+        let counted = counted.with_context(|| format!("{sent} frames sent, {refused} refused before"))?;
+        ensure!(counted == refused + sent, "{counted} refused, of {sent} sent after {refused}");
+        ensure!(agent.changes(mark).is_empty(), "it changed: {:?}", agent.changes(mark));
+        let vhost = agent.vhost()?;
+        ensure!(vhost["last_change"] == last_change, "it changed: {vhost:#}");
+    }
+    Ok(())
+}
+
+/// Begins an attack, and checks that one of the agents reports it within a second, by one of these names: in its
+/// status and in its log.
+fn expect_report(agents: &[&Agent], names: &[&str], attack: impl Fn() -> Result<Barrage>) -> Result<()> {
+    let marks: Vec<_> = agents.iter().map(|agent| agent.mark()).collect();
+    let began = Instant::now();
+    let _barrage = attack()?;
+    loop {
+        let mut found = Vec::new();
+        for (agent, mark) in agents.iter().zip(&marks) {
+            let vhost = agent.vhost()?;
+            let suspicions = vhost["suspicions"].as_array().context("no suspicions in the status")?;
+            let lines = agent.process.lines().split_off(*mark);
+            let is_told = |name: &&str| {
+                lines
+                    .iter()
+                    .any(|line| line.contains("WARN") && line.contains("suspicious") && line.contains(*name))
+                    && suspicions.iter().any(|it| it["name"] == *name && it["count"].as_u64() > Some(0))
+            };
+            if names.iter().any(is_told) {
+                return Ok(());
+            }
+            found.push(format!("{suspicions:?}; it said: {lines:#?}"));
+        }
+        ensure!(
+            began.elapsed() < Duration::from_secs(1),
+            "none of {names:?} is reported: {}",
+            found.join("\n")
+        );
+        thread::sleep(EVERY);
+    }
+}
+
+/// Checks that B followed A after `detect` intervals and its own skew. Only the hardware address tells A's frames
+/// from those that bear its name.
+fn expect_takeover_in_time(pair: &Pair, (a, b): ([u8; 6], [u8; 6])) -> Result<()> {
+    let frames = pair.capture.frames(0);
+    let of = |hardware| {
+        move |frame: &&Captured| frame.hardware() == Some(hardware) && frame.advertisement().is_some()
+    };
+    let last = frames.iter().rfind(of(a)).context("A never advertised")?.at_ns;
+    let first =
+        frames.iter().filter(of(b)).find(|frame| frame.at_ns > last).context("B did not follow")?.at_ns;
+    let gap = Duration::from_nanos(first - last);
+    let expected = 3 * INTERVAL + SKEW;
+    // Each advertisement is stamped twice, by the standby and by the witness.
+    ensure!(gap + INTERVAL / 10 > expected, "{gap:?} is too early: {expected:?}");
+    ensure!(gap < expected + TOLERANCE, "{gap:?} is too late: {expected:?}");
+    Ok(())
+}
+
+/// The advertisements in a capture file of the classic kind, with Ethernet frames.
+fn captured(file: &str) -> Result<Vec<Advertisement>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("data/{file}.pcap"));
+    let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    let mut rest = bytes.get(24..).context("no header")?;
+    let mut found = Vec::new();
+    while let Some((header, packets)) = rest.split_at_checked(16) {
+        let length = u32::from_le_bytes(header[8..12].try_into()?);
+        let (frame, others) = packets.split_at_checked(usize::try_from(length)?).context("cut off")?;
+        found.extend(Advertisement::parse(frame));
+        rest = others;
+    }
+    Ok(found)
+}
+
+/// What the digest does not cover, and the whole as it is.
+const FORGERIES: [Forgery; 4] = [
+    ("deposing", |recorded| recorded.with_priority(0, 0).with_demotion(0)),
+    ("a false bow-out", |recorded| recorded.with_priority(255, 255)),
+    ("a false demotion", |recorded| recorded.with_demotion(255)),
+    ("a replay", |recorded| recorded),
+];
+/// Who attacks in the captures.
+const FORGER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 3);
+/// Why a frame with a right digest is refused.
+const FRESHNESS: [&str; 4] = ["replay", "stale", "rewritten", "looped"];
+
+const EVERY: Duration = Duration::from_millis(5);
+const INTERVAL: Duration = Duration::from_millis(10);
+/// What `advskew` 100 adds at this interval.
+const SKEW: Duration = Duration::from_nanos(10_000_000 * 100 / 256);
+/// What a wake-up and a system call may take.
+const TOLERANCE: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_secs(10);
