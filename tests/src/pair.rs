@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -115,6 +116,34 @@ impl Pair {
         frames.retain(|frame| frame.announces() == Some(address));
         frames
     }
+}
+
+/// What happens on a pair.
+pub type Scenario = fn(&Pair) -> Result<()>;
+
+/// Runs scenarios, each on a new pair with its label, all at once: for those that mostly wait, and judge no more
+/// than tenths of a second.
+///
+/// # Errors
+///
+/// Those of all that failed.
+pub fn at_once(scenarios: &[(&str, Scenario)]) -> Result<()> {
+    if !crate::available() {
+        return Ok(());
+    }
+    let failed: Vec<_> = thread::scope(|scope| {
+        let start = |&(label, run): &(_, Scenario)| {
+            (label, scope.spawn(move || Pair::new(label).and_then(|pair| run(&pair))))
+        };
+        let running: Vec<_> = scenarios.iter().map(start).collect();
+        let ended = running.into_iter().map(|(label, thread)| match thread.join() {
+            Ok(result) => result.map_err(|error| format!("{label}: {error:#}")),
+            Err(_) => Err(format!("{label} panicked")),
+        });
+        ended.filter_map(Result::err).collect()
+    });
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
+    Ok(())
 }
 
 /// The address of [`Pair::a`].

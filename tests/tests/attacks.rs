@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use lab::attacker::{ATTACKER, Barrage};
 use lab::capture::{Captured, now_ns};
 use lab::frame::Advertisement;
-use lab::pair::{A, A6, B, VIRTUAL6};
+use lab::pair::{A, A6, B, VIRTUAL6, at_once};
 use lab::pauses::undisturbed;
 use lab::{Agent, AgentConfig, Attacker, Pair, Ucarp, UcarpConfig};
 use nix::sys::signal::Signal;
@@ -219,19 +219,12 @@ fn with_peers_listed_nothing_from_elsewhere_is_heard() -> Result<()> {
 
 /// They show that the attacks are real; all at once, because each of them mostly waits.
 #[test]
-fn each_attack_works_against_ucarp() {
-    if !lab::available() {
-        return;
-    }
-    let scenarios: [(&str, Scenario); 3] =
-        [("t9a", a_ucarp_is_deposed), ("t9b", a_ucarp_is_made_a_second_master), ("t9c", a_ucarp_is_starved)];
-    let failed: Vec<_> = thread::scope(|scope| {
-        let running = scenarios
-            .map(|(label, run)| (label, scope.spawn(move || Pair::new(label).and_then(|pair| run(&pair)))));
-        let ended = running.into_iter().map(|(label, thread)| (label, thread.join()));
-        ended.filter(|(_, result)| !matches!(result, Ok(Ok(())))).collect()
-    });
-    assert!(failed.is_empty(), "{failed:#?}");
+fn each_attack_works_against_ucarp() -> Result<()> {
+    at_once(&[
+        ("t9a", a_ucarp_is_deposed),
+        ("t9b", a_ucarp_is_made_a_second_master),
+        ("t9c", a_ucarp_is_starved),
+    ])
 }
 
 fn a_ucarp_is_deposed(pair: &Pair) -> Result<()> {
@@ -308,7 +301,6 @@ fn the_forgeries_are_those_that_were_captured() -> Result<()> {
     Ok(())
 }
 
-type Scenario = fn(&Pair) -> Result<()>;
 type Forgery = (&'static str, fn(Advertisement) -> Advertisement);
 
 /// Runs a scenario on a new pair; one at a time, because they judge milliseconds.
