@@ -1,5 +1,6 @@
 //! A bridge with nodes on it.
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context, Result, anyhow};
@@ -39,6 +40,8 @@ impl Lan {
     pub fn new(label: &str) -> Result<Self> {
         netns::sweep();
         let netns = Netns::new(&format!("{label}-lan"))?;
+        // A switch says nothing itself.
+        netns.run(|| fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1"))??;
         netns.ip("link add br0 type bridge mcast_snooping 0")?;
         netns.ip("link set br0 up")?;
         Ok(Self { netns, label: label.to_owned() })

@@ -312,11 +312,13 @@ impl<'a> Group<'a> {
     fn expect_master(&self, index: usize) -> Result<()> {
         let node = self.node(index);
         let capture = &self.pair.capture;
-        let quiet =
-            if self.pace.is_some() { Duration::from_millis(300) } else { Duration::from_millis(2_500) };
+        let (quiet, patience) = match self.pace {
+            Some(_) => (Duration::from_millis(300), SETTLED / 4),
+            None => (Duration::from_millis(2_500), SETTLED),
+        };
         let mut since = None;
         let mark = capture.mark();
-        let settled = capture.wait_for(mark, SETTLED, |frame| {
+        let settled = capture.wait_for(mark, patience, |frame| {
             let seen = frame.advertisement()?;
             if seen.source != node.address {
                 since = None;
