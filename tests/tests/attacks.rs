@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::attacker::{ATTACKER, Barrage};
+use lab::attacker::ATTACKER;
 use lab::capture::{Captured, now_ns};
 use lab::frame::Advertisement;
 use lab::pair::{A, A6, B, VIRTUAL6, at_once};
@@ -111,6 +111,46 @@ fn in_strict_mode_a_restarted_agent_knows_what_it_has_heard() -> Result<()> {
 }
 
 #[test]
+fn in_strict_mode_an_old_frame_is_stale_for_an_agent_that_knows_nothing() -> Result<()> {
+    scenario("stale", |pair| {
+        let config = |advskew| AgentConfig { clock_difference: Some("100ms".to_owned()), ..strict(advskew) };
+        let mut a = Agent::start(&pair.a, &config(0))?;
+        a.wait_for_state(0, "MASTER")?;
+        let attacker = Attacker::new(&pair.lan)?;
+        let recorded = attacker.record(A)?;
+        a.kill()?;
+        let old = now_ns() + 150_000_000;
+        let barrage = attacker.repeat(&recorded, EVERY)?;
+        pair.advertisement(0, |seen| seen.at_ns > old)?;
+        let began = Instant::now();
+        let b = Agent::start(&pair.b, &config(100))?;
+        b.wait_for_state(0, "MASTER").context("an old frame kept it from becoming master")?;
+        ensure!(began.elapsed() < Duration::from_secs(1), "it became master after {:?}", began.elapsed());
+        ensure!(barrage.stop() > 0, "no attack");
+        ensure!(b.refused(&["stale"])? > 0, "not refused as stale: {:#}", b.vhost()?);
+        Ok(())
+    })
+}
+
+#[test]
+fn in_strict_mode_what_is_refused_is_reported_by_name() -> Result<()> {
+    scenario("named", |pair| {
+        let (a, b) = pair.start(&strict(0), &strict(100))?;
+        let attacker = Attacker::new(&pair.lan)?;
+        for (forgery, names) in
+            [(FORGERIES[0], ["rewritten"].as_slice()), (FORGERIES[3], &["replayed", "looped"])]
+        {
+            expect_report(&[&b], names, || {
+                attacker.repeat(&forgery.1(attacker.record(A)?).with_source(ATTACKER), EVERY)
+            })
+            .context(forgery.0)?;
+        }
+        drop(a);
+        Ok(())
+    })
+}
+
+#[test]
 fn in_strict_mode_a_frame_counts_in_its_own_family_only() -> Result<()> {
     scenario("wrap", |pair| {
         let config = |advskew| AgentConfig {
@@ -178,6 +218,32 @@ fn in_compat_mode_starving_is_reported_by_name_within_a_second() -> Result<()> {
             pair.only_master(A, 20)?;
             a.kill()?;
             expect_report(&[&b], names, || attacker.repeat(&attacker.last(A)?.with_source(source), EVERY))
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn two_masters_that_do_not_believe_one_another_say_why() -> Result<()> {
+    let other_key = AgentConfig { passphrases: vec!["another".to_owned()], ..compat(100) };
+    let other_list = AgentConfig { addresses: vec!["10.77.0.101/24".to_owned()], ..compat(100) };
+    for (label, other) in [("key", other_key), ("list", other_list)] {
+        scenario(label, |pair| {
+            let a = Agent::start(&pair.a, &compat(0))?;
+            a.wait_for_state(0, "MASTER")?;
+            expect_report(&[&a], &["bad_digests"], || {
+                let b = Agent::start(&pair.b, &other)?;
+                b.wait_for_state(0, "MASTER")?;
+                Ok(b)
+            })?;
+            let vhost = a.vhost()?;
+            let suspicion = &vhost["suspicions"][0];
+            ensure!(suspicion["source"] == B.to_string(), "whose? {vhost:#}");
+            ensure!(
+                suspicion["sentence"].as_str().is_some_and(|it| it.contains(&B.to_string())),
+                "{vhost:#}"
+            );
+            Ok(())
         })?;
     }
     Ok(())
@@ -357,10 +423,10 @@ fn expect_refused(agents: [&Agent; 2], attack: impl Fn() -> Result<u64>) -> Resu
 
 /// Begins an attack, and checks that one of the agents reports it within a second, by one of these names: in its
 /// status and in its log.
-fn expect_report(agents: &[&Agent], names: &[&str], attack: impl Fn() -> Result<Barrage>) -> Result<()> {
+fn expect_report<T>(agents: &[&Agent], names: &[&str], attack: impl FnOnce() -> Result<T>) -> Result<()> {
     let marks: Vec<_> = agents.iter().map(|agent| agent.mark()).collect();
+    let _attack = attack()?;
     let began = Instant::now();
-    let _barrage = attack()?;
     loop {
         let mut found = Vec::new();
         for (agent, mark) in agents.iter().zip(&marks) {

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lab::capture::now_ns;
 use lab::pair::{A, B, VIRTUAL, at_once};
 use lab::pauses::undisturbed;
 use lab::{Agent, AgentConfig, Client, Echo, Lan, Node, Pair, Ucarp, UcarpConfig};
@@ -192,6 +193,35 @@ fn a_second_interface_without_a_link_demotes_the_node() -> Result<()> {
         let status = a.status()?;
         ensure!(status["demotion"]["level"] == 0, "{status:#}");
         pair.only_master(B, 20)
+    })
+}
+
+#[test]
+fn a_master_that_stood_still_listens_first() -> Result<()> {
+    scenario("stood", |pair| {
+        let (a, b) = pair.start(&fast(0), &fast(100))?;
+        let mark = b.mark();
+        a.process.signal(Signal::SIGSTOP)?;
+        b.wait_for_state(mark, "MASTER")?;
+        pair.only_master(B, 20)?;
+        let (mark, woken) = (pair.capture.mark(), now_ns());
+        a.process.signal(Signal::SIGCONT)?;
+        // Either goes on, but not both.
+        let until = woken + 500_000_000;
+        pair.advertisement(mark, |seen| seen.at_ns > until)?;
+        let seen = pair.capture.advertisements(mark);
+        if let Some(first) = seen.iter().find(|seen| seen.source == A) {
+            let listened = Duration::from_nanos(first.at_ns.saturating_sub(woken));
+            ensure!(listened > Duration::from_millis(9), "it spoke after {listened:?}");
+        }
+        let last = seen.last().context("nobody advertises")?.source;
+        pair.only_master(last, 20)?;
+        let states = [a.vhost()?["state"].clone(), b.vhost()?["state"].clone()];
+        let expected = if last == A { ["MASTER", "BACKUP"] } else { ["BACKUP", "MASTER"] };
+        ensure!(states == expected, "{states:?} while {last} advertises");
+        let has_address = [pair.a.has_address(VIRTUAL)?, pair.b.has_address(VIRTUAL)?];
+        ensure!(has_address == [last == A, last == B], "{has_address:?} while {last} advertises");
+        Ok(())
     })
 }
 

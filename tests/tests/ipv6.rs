@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use lab::capture::now_ns;
 use lab::frame::{GROUP, GROUP6, duplicate_detection};
-use lab::pair::{A, A6, B, B6, VIRTUAL6};
+use lab::pair::{A, A6, B, B6, VIRTUAL, VIRTUAL6};
 use lab::pauses::undisturbed;
 use lab::{Agent, AgentConfig, Capture, Captured, Client, Echo, Node, Pair};
 use nix::sys::signal::Signal;
@@ -122,6 +122,30 @@ fn the_address_works_at_once_and_is_announced() -> Result<()> {
 }
 
 #[test]
+fn addresses_are_announced_on_a_period_if_asked() -> Result<()> {
+    patient_scenario("period", |pair| {
+        let addresses = FAMILIES[1].1;
+        let a = Agent::start(
+            &pair.a,
+            &AgentConfig { announce_every: Some("1s".to_owned()), ..config(0, addresses) },
+        )?;
+        a.wait_for_state(0, "MASTER")?;
+        // Later than the announcements that belong to the start.
+        let first = pair.advertisement(0, |seen| seen.source == A)?.at_ns;
+        pair.advertisement(0, |seen| seen.at_ns > first + 3_500_000_000)?;
+        let (mark, from) = (pair.capture.mark(), now_ns());
+        pair.advertisement(mark, |seen| seen.at_ns > from + 2_500_000_000)?;
+        let frames = pair.capture.frames(mark);
+        let by_arp = frames.iter().filter(|frame| frame.announces() == Some(VIRTUAL)).count();
+        let neighbours = frames.iter().filter_map(Captured::neighbour);
+        let by_neighbour = neighbours.filter(|it| it.target == VIRTUAL6 && it.is_override).count();
+        ensure!((2..=3).contains(&by_arp), "{by_arp} gratuitous ARPs in 2.5 s");
+        ensure!((2..=3).contains(&by_neighbour), "{by_neighbour} neighbour advertisements in 2.5 s");
+        Ok(())
+    })
+}
+
+#[test]
 fn a_link_local_address_can_be_virtual() -> Result<()> {
     scenario("local", |pair| {
         let addresses: &[&str] = &["fe80::100/64", "2001:db8:77::100/64"];
@@ -190,6 +214,14 @@ fn scenario(label: &str, run: impl Fn(&Pair) -> Result<()>) -> Result<()> {
         return Ok(());
     }
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    undisturbed(|| run(&Pair::new(label)?))
+}
+
+/// Runs a scenario that mostly waits, and judges no more than tenths of a second: beside others.
+fn patient_scenario(label: &str, run: impl Fn(&Pair) -> Result<()>) -> Result<()> {
+    if !lab::available() {
+        return Ok(());
+    }
     undisturbed(|| run(&Pair::new(label)?))
 }
 
