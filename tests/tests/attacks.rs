@@ -26,7 +26,7 @@ fn in_strict_mode_no_recorded_frame_changes_anything() -> Result<()> {
         let (a, b) = pair.start(&strict(0), &strict(100))?;
         let attacker = Attacker::new(&pair.lan)?;
         for (attack, change) in FORGERIES {
-            for source in [ATTACKER, A, B] {
+            for source in SOURCES {
                 let forged = change(attacker.record(A)?).with_source(source);
                 expect_refused([&a, &b], || {
                     let barrage = attacker.repeat(&forged, EVERY)?;
@@ -46,7 +46,7 @@ fn in_strict_mode_live_frames_from_elsewhere_change_nothing() -> Result<()> {
         let (a, b) = pair.start(&strict(0), &strict(100))?;
         let attacker = Attacker::new(&pair.lan)?;
         for (attack, change) in FORGERIES {
-            for source in [ATTACKER, A, B] {
+            for source in SOURCES {
                 expect_refused([&a, &b], || {
                     let barrage = attacker
                         .echo(move |heard| (heard.source == A).then(|| change(heard).with_source(source)))?;
@@ -84,6 +84,28 @@ fn in_strict_mode_a_takeover_is_on_time_whatever_is_replayed() -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+#[test]
+fn in_strict_mode_its_own_frames_do_not_keep_a_node_from_taking_over() -> Result<()> {
+    scenario("own", |pair| {
+        let (a, b) = pair.start(&strict(0), &strict(100))?;
+        let attacker = Attacker::new(&pair.lan)?;
+        let (on_a, on_b) = (a.mark(), b.mark());
+        a.tell("hold")?;
+        a.wait_for_state(on_a, "BACKUP")?;
+        b.wait_for_state(on_b, "MASTER")?;
+        pair.only_master(B, 20)?;
+        // Not so old that the clock decides.
+        let barrage = attacker.repeat(&attacker.last(A)?.with_source(ATTACKER), EVERY)?;
+        pair.next_advertisements(20)?;
+        let (mark, began) = (a.mark(), Instant::now());
+        pair.lan.cut(&pair.b)?;
+        a.wait_for_state(mark, "MASTER")?;
+        ensure!(began.elapsed() < Duration::from_millis(500), "it took over after {:?}", began.elapsed());
+        ensure!(barrage.stop() > 0, "no attack");
+        Ok(())
+    })
 }
 
 #[test]
@@ -493,6 +515,9 @@ const FORGERIES: [Forgery; 4] = [
     ("a false demotion", |recorded| recorded.with_demotion(255)),
     ("a replay", |recorded| recorded),
 ];
+/// Where forged frames come from: elsewhere; elsewhere, with an address that wins every tie and is legal; from the
+/// master; from the standby.
+const SOURCES: [Ipv4Addr; 4] = [ATTACKER, Ipv4Addr::UNSPECIFIED, A, B];
 /// Who attacks in the captures.
 const FORGER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 3);
 /// Why a frame with a right digest is refused.
