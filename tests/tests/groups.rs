@@ -175,6 +175,7 @@ fn a_second_interface_without_a_link_demotes_the_node() -> Result<()> {
         a.process.wait_for_line(0, "running", PATIENCE)?;
         until_states(&a, ["MASTER", "MASTER"])?;
         let b = Agent::launch(&pair.b, &toml("b", 100), "secret")?;
+        b.process.wait_for_line(0, "running", PATIENCE)?;
         until_states(&b, ["BACKUP", "BACKUP"])?;
         pair.only_master(A, 20)?;
 
