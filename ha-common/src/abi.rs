@@ -3,25 +3,84 @@
 //! Integers are in the machine's own byte order, addresses in network order. Layouts are asserted at
 //! compile time; whoever changes one raises [`VERSION`].
 
+use crate::auth::{DIGEST_LEN, Mac, Scratch};
+use crate::fresh::{Heard, Stamp};
 pub use crate::reason::Counters;
+use crate::reason::Reason;
 use crate::wire::carp;
 
 /// Version of every layout in this file.
-pub const VERSION: u16 = 1;
-/// How many virtual hosts one agent can watch.
-pub const MAX_WATCHES: usize = 1024;
-/// How many sets of counters there are: one a watch, and [`COMMON_SLOT`].
-pub const COUNTER_SLOTS: usize = MAX_WATCHES + 1;
+pub const VERSION: u16 = 2;
+/// How many virtual hosts one agent can serve.
+pub const MAX_HOSTS: usize = 1024;
+/// How many watches there are room for: of each virtual host one a family, and more where an interface consists
+/// of several.
+pub const MAX_WATCHES: usize = 8 * MAX_HOSTS;
+/// How many sets of counters there are: one a virtual host and family, and [`COMMON_SLOT`].
+pub const COUNTER_SLOTS: usize = 2 * MAX_HOSTS + 1;
 /// The counters of frames that belong to no virtual host of ours.
 pub const COMMON_SLOT: u32 = 0;
-/// Size of the event ring, in bytes: a power of two and a multiple of the page size. Holds 2,978 records, each with 8 bytes of the kernel's own.
+/// How many sets of keys there are: two a virtual host, one in use and one to be written.
+pub const KEY_SETS: usize = 2 * MAX_HOSTS;
+/// How many macs a set of keys has: two passphrases, each with and without link-local addresses (CARP
+/// specification §3.3).
+pub const MACS: usize = 4;
+/// How many addresses the lists of all virtual hosts have together.
+pub const MAX_LISTED: usize = 32 * MAX_HOSTS;
+/// How many senders, and sets of open fields, are remembered in strict mode.
+pub const MAX_HEARD: usize = 16 * MAX_HOSTS;
+/// Size of the event ring, in bytes: a power of two and a multiple of the page size. Holds 2,730 records, each
+/// with 8 bytes of the kernel's own.
 pub const RING_BYTES: usize = 256 * 1024;
 
 /// [`WatchKey::family`] of IPv4.
 pub const FAMILY_IPV4: u8 = 4;
+/// [`WatchKey::family`] of IPv6.
+pub const FAMILY_IPV6: u8 = 6;
+
+/// An address of either family; IPv4 in the first four bytes, the rest 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct Address(pub [u8; 16]);
+
+impl Address {
+    /// An IPv4 address.
+    #[inline(always)]
+    #[must_use]
+    pub fn v4([a, b, c, d]: [u8; 4]) -> Self {
+        Self([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    }
+
+    /// As the standard library has it; `family` says how to read it.
+    #[must_use]
+    pub fn ip(&self, family: u8) -> core::net::IpAddr {
+        match (family, self.0) {
+            (FAMILY_IPV4, [a, b, c, d, ..]) => core::net::IpAddr::from([a, b, c, d]),
+            (_, bytes) => core::net::IpAddr::from(bytes),
+        }
+    }
+}
+
+impl From<core::net::IpAddr> for Address {
+    fn from(address: core::net::IpAddr) -> Self {
+        match address {
+            core::net::IpAddr::V4(address) => Self::v4(address.octets()),
+            core::net::IpAddr::V6(address) => Self(address.octets()),
+        }
+    }
+}
+
+/// The family of an address, as [`WatchKey::family`] has it.
+#[must_use]
+pub fn family_of(address: core::net::IpAddr) -> u8 {
+    match address {
+        core::net::IpAddr::V4(_) => FAMILY_IPV4,
+        core::net::IpAddr::V6(_) => FAMILY_IPV6,
+    }
+}
 
 /// Which advertisements a watch is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(C)]
 pub struct WatchKey {
     /// Index of the interface.
@@ -38,15 +97,172 @@ pub struct WatchKey {
     pub reserved: [u8; 2],
 }
 
-/// What the kernel knows of one virtual host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the kernel knows of one virtual host in one family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Watch {
-    /// Its counters: an index into the map of counters, 1 to [`MAX_WATCHES`].
+    /// Its counters: an index into the map of counters, 1 to 2 × [`MAX_HOSTS`].
     pub slot: u32,
-    /// The group that its advertisements are sent to.
-    pub group: [u8; 4],
+    /// The virtual host, both families: whose lists, and what was heard. 1 to [`MAX_HOSTS`].
+    pub host: u32,
+    /// Its keys: an index into the map of keys, below [`KEY_SETS`].
+    pub keys: u32,
+    /// [`Watch::STRICT`] and the others.
+    pub flags: u32,
+    /// Strict mode: how far clocks may differ, in ms.
+    pub tolerance_ms: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// The group that its advertisements are sent to, unless they are [`Watch::UNICAST`].
+    pub group: Address,
 }
+
+impl Watch {
+    /// Flag: the counter is checked, too.
+    pub const STRICT: u32 = 1;
+    /// Flag: only senders in the list [`Role::PEER`] are heard.
+    pub const PEERS_ONLY: u32 = 2;
+    /// Flag: advertisements are sent to one of our own addresses, in the list [`Role::OWN`], not to a group.
+    pub const UNICAST: u32 = 4;
+    /// Flag: what is refused is passed on all the same, not dropped.
+    pub const PASS_REFUSED: u32 = 8;
+
+    /// Whether a flag is set.
+    #[inline(always)]
+    #[must_use]
+    pub fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// What an address is to a virtual host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct Role(pub u8);
+
+impl Role {
+    /// It is this node's own; never a virtual address.
+    pub const OWN: Self = Self(1);
+    /// A node whose advertisements may be heard.
+    pub const PEER: Self = Self(2);
+}
+
+/// An address in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct ListKey {
+    /// The virtual host: [`Watch::host`].
+    pub host: u32,
+    /// Which list.
+    pub role: Role,
+    /// 4 or 6.
+    pub family: u8,
+    /// Always 0.
+    pub reserved: [u8; 2],
+    /// The address.
+    pub address: Address,
+}
+
+/// The keys of a virtual host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Keys {
+    /// How many of the macs are used.
+    pub count: u32,
+    /// How many of them belong to one passphrase, 1 or 2.
+    pub forms: u32,
+    /// All that may sign: those of the first passphrase, then those of the second.
+    pub macs: [Mac; MACS],
+}
+
+impl Keys {
+    /// Nobody can sign.
+    pub const NONE: Self = Self { count: 0, forms: 1, macs: [Mac::UNUSED; MACS] };
+
+    /// Which of the passphrases makes this digest, counted from 0.
+    #[inline(always)]
+    #[must_use]
+    pub fn signer(&self, scratch: &mut Scratch, counter: u64, digest: &[u8; DIGEST_LEN]) -> Option<u32> {
+        for (index, mac) in (0..).zip(&self.macs) {
+            if index >= self.count {
+                break;
+            }
+            if mac.verify_in(scratch, counter, digest) {
+                return Some(if self.forms == 2 { index / 2 } else { index });
+            }
+        }
+        None
+    }
+}
+
+/// Under which name times are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct HeardKey {
+    /// The virtual host: [`Watch::host`].
+    pub host: u32,
+    /// 4 or 6: a sender's address. [`HeardKey::FIELDS`]: open fields.
+    pub kind: u8,
+    /// Always 0.
+    pub reserved: [u8; 3],
+    /// The address, or advskew, advbase and demote.
+    pub name: Address,
+}
+
+impl HeardKey {
+    /// [`HeardKey::kind`]: all advertisements with the same open fields.
+    pub const FIELDS: u8 = 1;
+
+    /// All advertisements of one sender.
+    #[inline(always)]
+    #[must_use]
+    pub fn sender(host: u32, family: u8, source: Address) -> Self {
+        Self { host, kind: family, reserved: [0; 3], name: source }
+    }
+
+    /// All advertisements with the same open fields.
+    #[inline(always)]
+    #[must_use]
+    pub fn fields(host: u32, stamp: Stamp) -> Self {
+        let name = Address::v4([stamp.advskew, stamp.advbase, stamp.demote, 0]);
+        Self { host, kind: Self::FIELDS, reserved: [0; 3], name }
+    }
+}
+
+/// What was heard, behind the lock that the kernel program takes.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Remembered {
+    /// The kernel's.
+    pub lock: bpf_spin_lock,
+    /// Always 0.
+    pub reserved: u32,
+    /// Which times.
+    pub heard: Heard,
+}
+
+/// The kernel finds a lock in a map's value by the name of its type.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct bpf_spin_lock {
+    /// The kernel's.
+    pub val: u32,
+}
+
+/// Who was refused last for one reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Sighting {
+    /// When, in ns of `CLOCK_MONOTONIC`; 0 if nobody was.
+    pub at_ns: u64,
+    /// The sender.
+    pub source: Address,
+}
+
+/// Who was refused last, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Sightings(pub [Sighting; Reason::COUNT]);
 
 /// What a record is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +284,7 @@ pub struct RecordHeader {
     pub length: u32,
 }
 
-/// An advertisement that passed every check of the kernel program.
+/// An advertisement that passed every check of the kernel program: it is authentic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Advert {
@@ -78,36 +294,41 @@ pub struct Advert {
     pub stamp_ns: u64,
     /// The watch it belongs to.
     pub watch: WatchKey,
-    /// Sender, IPv4 in the first four bytes, the rest 0.
-    pub source: [u8; 16],
+    /// Sender.
+    pub source: Address,
+    /// Which of the passphrases signed it, counted from 0.
+    pub signer: u32,
     /// The advertisement itself.
     pub carp: [u8; carp::LEN],
+    /// Always 0.
+    pub reserved: u32,
 }
 
 impl Advert {
     /// Length of the record, in bytes.
     pub const LEN: usize = size_of::<Self>();
 
-    /// A record of an IPv4 advertisement.
+    /// A record.
     #[inline(always)]
     #[must_use]
-    pub fn new(stamp_ns: u64, watch: WatchKey, source: [u8; 4], carp: [u8; carp::LEN]) -> Self {
-        let [a, b, c, d] = source;
+    pub fn new(stamp_ns: u64, watch: WatchKey, source: Address, signer: u32, carp: [u8; carp::LEN]) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "88 bytes")]
         let length = Self::LEN as u32;
         Self {
             header: RecordHeader { kind: Kind::Advert as u16, version: VERSION, length },
             stamp_ns,
             watch,
-            source: [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            source,
+            signer,
             carp,
+            reserved: 0,
         }
     }
 
-    /// The sender's IPv4 address.
+    /// The sender's address.
     #[must_use]
-    pub fn source_v4(&self) -> [u8; 4] {
-        [self.source[0], self.source[1], self.source[2], self.source[3]]
+    pub fn source(&self) -> core::net::IpAddr {
+        self.source.ip(self.watch.family)
     }
 
     /// Reads a record as it came out of the ring.
@@ -139,8 +360,10 @@ impl Advert {
                 family: bytes[25],
                 reserved: field(bytes, 26),
             },
-            source: field(bytes, 28),
-            carp: field(bytes, 44),
+            source: Address(field(bytes, 28)),
+            signer: u32::from_ne_bytes(field(bytes, 44)),
+            carp: field(bytes, 48),
+            reserved: 0,
         })
     }
 }
@@ -168,15 +391,28 @@ impl core::fmt::Display for RecordError {
 
 impl core::error::Error for RecordError {}
 
-// SAFETY: all three are repr(C), Copy, without padding (asserted below), and valid for any bytes.
+// SAFETY: all are repr(C), Copy, without padding (asserted below), and valid for any bytes.
 #[cfg(feature = "user")]
-unsafe impl aya::Pod for WatchKey {}
-// SAFETY: as above.
-#[cfg(feature = "user")]
-unsafe impl aya::Pod for Watch {}
-// SAFETY: as above.
-#[cfg(feature = "user")]
-unsafe impl aya::Pod for Counters {}
+mod pod {
+    use super::{Counters, HeardKey, Keys, ListKey, Remembered, Sightings, Watch, WatchKey};
+
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for WatchKey {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Watch {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Counters {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for ListKey {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Keys {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for HeardKey {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Remembered {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Sightings {}
+}
 
 /// `N` bytes at an offset that lies within the record.
 fn field<const N: usize>(bytes: &[u8; Advert::LEN], offset: usize) -> [u8; N] {
@@ -185,13 +421,19 @@ fn field<const N: usize>(bytes: &[u8; Advert::LEN], offset: usize) -> [u8; N] {
 
 const _: () = {
     assert!(size_of::<WatchKey>() == 12 && align_of::<WatchKey>() == 4);
-    assert!(size_of::<Watch>() == 8);
+    assert!(size_of::<Watch>() == 40);
+    assert!(size_of::<ListKey>() == 24);
+    assert!(size_of::<Mac>() == 176 && size_of::<Keys>() == 8 + MACS * 176);
+    assert!(size_of::<HeardKey>() == 24);
+    assert!(size_of::<Remembered>() == 32 && core::mem::offset_of!(Remembered, heard) == 8);
+    assert!(size_of::<Sightings>() == Reason::COUNT * 24);
     assert!(size_of::<RecordHeader>() == 8);
-    assert!(Advert::LEN == 80 && Advert::LEN.is_multiple_of(8));
+    assert!(Advert::LEN == 88 && Advert::LEN.is_multiple_of(8));
     assert!(core::mem::offset_of!(Advert, stamp_ns) == 8);
     assert!(core::mem::offset_of!(Advert, watch) == 16);
     assert!(core::mem::offset_of!(Advert, source) == 28);
-    assert!(core::mem::offset_of!(Advert, carp) == 44);
+    assert!(core::mem::offset_of!(Advert, signer) == 44);
+    assert!(core::mem::offset_of!(Advert, carp) == 48);
     assert!(core::mem::offset_of!(WatchKey, vhid) == 8);
     assert!(RING_BYTES.is_power_of_two());
 };
@@ -204,7 +446,7 @@ mod tests {
     fn advert() -> Advert {
         let watch =
             WatchKey { ifindex: 7, outer_vlan: 8, vlan: 9, vhid: 10, family: FAMILY_IPV4, reserved: [0; 2] };
-        Advert::new(0x0102_0304_0506_0708, watch, [10, 0, 0, 1], [3; 36])
+        Advert::new(0x0102_0304_0506_0708, watch, Address::v4([10, 0, 0, 1]), 1, [3; 36])
     }
 
     fn bytes(advert: &Advert) -> Vec<u8> {
@@ -217,21 +459,31 @@ mod tests {
         bytes.extend(advert.watch.outer_vlan.to_ne_bytes());
         bytes.extend(advert.watch.vlan.to_ne_bytes());
         bytes.extend([advert.watch.vhid, advert.watch.family, 0, 0]);
-        bytes.extend(advert.source);
+        bytes.extend(advert.source.0);
+        bytes.extend(advert.signer.to_ne_bytes());
         bytes.extend(advert.carp);
+        bytes.extend([0; 4]);
         bytes
     }
 
     #[test]
     fn reads_a_record_back() {
         assert_eq!(Advert::from_bytes(&bytes(&advert())), Ok(advert()));
-        assert_eq!(advert().source_v4(), [10, 0, 0, 1]);
+        assert_eq!(advert().source(), core::net::IpAddr::from([10, 0, 0, 1]));
+    }
+
+    #[test]
+    fn an_address_survives_the_way_to_the_kernel() {
+        for address in ["10.0.0.1", "0.0.0.0", "fe80::1", "::", "::ffff:10.0.0.1"] {
+            let address: core::net::IpAddr = address.parse().unwrap();
+            assert_eq!(Address::from(address).ip(family_of(address)), address);
+        }
     }
 
     #[test]
     fn refuses_what_is_no_record_of_ours() {
         let good = bytes(&advert());
-        assert_eq!(Advert::from_bytes(&good[..79]), Err(RecordError::Length(79)));
+        assert_eq!(Advert::from_bytes(&good[..87]), Err(RecordError::Length(87)));
         assert_eq!(Advert::from_bytes(&[]), Err(RecordError::Length(0)));
         let mut kind = good.clone();
         kind[..2].copy_from_slice(&2u16.to_ne_bytes());

@@ -1,14 +1,16 @@
-//! From a frame's first byte to a CARP advertisement: Ethernet, VLAN tags, IPv4, CARP.
+//! From a frame's first byte to a CARP advertisement: Ethernet, VLAN tags, IPv4 or IPv6, CARP.
 //!
 //! Generic over the [`Cursor`]: compiled for BPF, where it reads the packet in place, and for user space,
-//! where it reads slices, is tested and fuzzed. It says what a frame *is*; the verdict is the caller's.
+//! where it reads slices, is tested and fuzzed. It says what a frame *is*, and what is wrong with it as a
+//! frame; who may have sent it is for [`judge`](crate::judge::judge).
 //!
 //! The work is in two steps, so that the node's other traffic leaves after as few instructions as can be,
 //! and refusals are counted for the virtual host that they concern: [`decode`] finds out whether a frame is
-//! CARP and for which virtual host; [`Candidate::check`] judges it, cheap checks before dear ones.
+//! CARP and for which virtual host; [`Candidate::check`] looks closer, cheap checks before dear ones.
 
+use crate::abi::{Address, FAMILY_IPV4, FAMILY_IPV6};
 use crate::reason::Reason;
-use crate::wire::{carp, ethernet, ipv4};
+use crate::wire::{carp, ethernet, ipv4, ipv6};
 
 /// Bytes that can be read at an offset, if they are there.
 pub trait Cursor {
@@ -28,8 +30,8 @@ impl Cursor for &[u8] {
 pub enum Frame<'a> {
     /// Not protocol 112: the node's other traffic.
     Foreign,
-    /// Protocol 112, but VRRP or something unknown.
-    NotCarp,
+    /// Protocol 112, but somebody else's use of it: [`Reason::NotCarp`] or [`Reason::BadVer`].
+    NotCarp(Reason),
     /// CARP, for some virtual host.
     Carp(Candidate<'a>),
 }
@@ -43,100 +45,167 @@ pub struct Candidate<'a> {
     pub vlan: u16,
     /// The virtual host that it names, 0 to 255.
     pub vhid: u8,
-    ipv4: ipv4::Header<'a>,
+    network: Network<'a>,
     /// `None` where the frame ends before its 36 bytes do.
     carp: Option<&'a [u8; carp::LEN]>,
 }
 
+/// The header that CARP lies behind.
+#[derive(Clone, Copy, Debug)]
+enum Network<'a> {
+    Ipv4(ipv4::Header<'a>),
+    Ipv6(ipv6::Header<'a>),
+}
+
 /// Finds out whether a frame is CARP.
 ///
-/// It is if and only if it is IPv4, protocol 112, not a later fragment, its payload has exactly 36 bytes by
-/// the IPv4 header, byte 0 is `0x21` and byte 3 is 7 (CARP specification §1.4). Everything else on protocol
-/// 112 belongs to somebody else.
+/// It is if and only if it is protocol 112 over IPv4, not a later fragment, or over IPv6 without extension
+/// headers, its payload has exactly 36 bytes by the header before it, byte 0 is `0x21` and byte 3 is 7 (CARP
+/// specification §1.4). Everything else on protocol 112 belongs to somebody else.
 #[inline(always)]
 #[must_use]
 pub fn decode<C: Cursor>(frame: &C) -> Frame<'_> {
-    let Some((outer_vlan, vlan, l3)) = link_layer(frame) else { return Frame::Foreign };
-    let Some(header) = frame.get(l3) else { return Frame::Foreign };
-    let ipv4 = ipv4::Header(header);
-    if ipv4.protocol() != ipv4::PROTOCOL || ipv4.version() != 4 {
-        return Frame::Foreign;
-    }
-    let header_len = ipv4.header_len();
-    if ipv4.is_later_fragment()
-        || usize::from(header_len) < ipv4::LEN
-        || ipv4.total_len() != u16::from(header_len) + PAYLOAD_LEN
-    {
-        return Frame::NotCarp;
-    }
-    let l4 = l3 + usize::from(header_len);
+    let Some((outer_vlan, vlan, ethertype, l3)) = link_layer(frame) else { return Frame::Foreign };
+    let (network, l4) = if ethertype == ethernet::IPV4 {
+        let Some(header) = frame.get(l3) else { return Frame::Foreign };
+        let header = ipv4::Header(header);
+        if header.protocol() != ipv4::PROTOCOL || header.version() != 4 {
+            return Frame::Foreign;
+        }
+        let header_len = header.header_len();
+        if header.is_later_fragment()
+            || usize::from(header_len) < ipv4::LEN
+            || header.total_len() != u16::from(header_len) + PAYLOAD_LEN
+        {
+            return Frame::NotCarp(Reason::NotCarp);
+        }
+        (Network::Ipv4(header), l3 + usize::from(header_len))
+    } else {
+        let Some(header) = frame.get(l3) else { return Frame::Foreign };
+        let header = ipv6::Header(header);
+        if header.next_header() != ipv4::PROTOCOL || header.version() != 6 {
+            return Frame::Foreign;
+        }
+        if header.payload_len() != PAYLOAD_LEN {
+            return Frame::NotCarp(Reason::NotCarp);
+        }
+        (Network::Ipv6(header), l3 + ipv6::LEN)
+    };
     match frame.get(l4) {
         Some(&[carp::VERSION_AND_TYPE, vhid, _, carp::AUTHLEN]) => {
-            Frame::Carp(Candidate { outer_vlan, vlan, vhid, ipv4, carp: frame.get(l4) })
+            Frame::Carp(Candidate { outer_vlan, vlan, vhid, network, carp: frame.get(l4) })
         }
-        _ => Frame::NotCarp,
+        // VRRP version 3 with seven addresses looks like this; nothing that is known has another version.
+        Some(&[first, _, _, carp::AUTHLEN]) if first >> 4 != VRRP_VERSION => Frame::NotCarp(Reason::BadVer),
+        _ => Frame::NotCarp(Reason::NotCarp),
     }
 }
 
 impl<'a> Candidate<'a> {
-    /// Judges the frame against what its virtual host expects.
+    /// Looks at the frame as a frame. `is_ours` says whether the virtual host takes frames that are sent to an
+    /// address.
     ///
     /// # Errors
     ///
     /// The first reason, in the order of the checks, for which the frame is refused.
     #[inline(always)]
-    pub fn check(&self, group: [u8; 4]) -> Result<&'a [u8; carp::LEN], Reason> {
-        if usize::from(self.ipv4.header_len()) != ipv4::LEN {
-            return Err(Reason::BadOpts);
-        }
-        if self.ipv4.more_fragments() {
-            return Err(Reason::BadFrag);
-        }
-        if self.ipv4.ttl() != ipv4::TTL {
-            return Err(Reason::BadTtl);
+    pub fn check(&self, is_ours: impl FnOnce(&Address) -> bool) -> Result<&'a [u8; carp::LEN], Reason> {
+        match self.network {
+            Network::Ipv4(header) => {
+                if usize::from(header.header_len()) != ipv4::LEN {
+                    return Err(Reason::BadOpts);
+                }
+                if header.more_fragments() {
+                    return Err(Reason::BadFrag);
+                }
+                if header.ttl() != ipv4::TTL {
+                    return Err(Reason::BadTtl);
+                }
+            }
+            Network::Ipv6(header) => {
+                if header.hop_limit() != ipv6::HOP_LIMIT {
+                    return Err(Reason::BadTtl);
+                }
+            }
         }
         let carp = self.carp.ok_or(Reason::BadLen)?;
-        if self.ipv4.destination() != group {
+        if !is_ours(&self.destination()) {
             return Err(Reason::BadDst);
         }
-        if !self.ipv4.checksum_ok() || !carp::Header(carp).checksum_ok() {
+        let header_ok = match self.network {
+            Network::Ipv4(header) => header.checksum_ok(),
+            // It has none.
+            Network::Ipv6(_) => true,
+        };
+        if !header_ok || !carp::Header(carp).checksum_ok() {
             return Err(Reason::BadSum);
         }
         Ok(carp)
     }
 
-    /// Address of the sender; may be `0.0.0.0`, and may be a virtual address (CARP specification §1.1).
+    /// [`FAMILY_IPV4`] or [`FAMILY_IPV6`].
     #[inline(always)]
     #[must_use]
-    pub fn source(&self) -> [u8; 4] {
-        self.ipv4.source()
+    pub fn family(&self) -> u8 {
+        match self.network {
+            Network::Ipv4(_) => FAMILY_IPV4,
+            Network::Ipv6(_) => FAMILY_IPV6,
+        }
+    }
+
+    /// Address of the sender; may be unspecified, and may be a virtual address (CARP specification §1.1).
+    #[inline(always)]
+    #[must_use]
+    pub fn source(&self) -> Address {
+        match self.network {
+            Network::Ipv4(header) => Address::v4(header.source()),
+            Network::Ipv6(header) => Address(*header.source()),
+        }
+    }
+
+    /// Address of the receiver, or a group.
+    #[inline(always)]
+    #[must_use]
+    pub fn destination(&self) -> Address {
+        match self.network {
+            Network::Ipv4(header) => Address::v4(header.destination()),
+            Network::Ipv6(header) => Address(*header.destination()),
+        }
     }
 }
 
-/// Outer VLAN, VLAN and the offset of the IPv4 header.
+/// Outer VLAN, VLAN, whether IPv4 or IPv6 follows, and the offset of its header.
 #[inline(always)]
-fn link_layer<C: Cursor>(frame: &C) -> Option<(u16, u16, usize)> {
+fn link_layer<C: Cursor>(frame: &C) -> Option<(u16, u16, u16, usize)> {
     let ethertype = ethernet::Header(frame.get(0)?).ethertype();
-    if ethertype == ethernet::IPV4 {
-        return Some((0, 0, ethernet::LEN));
+    if is_ip(ethertype) {
+        return Some((0, 0, ethertype, ethernet::LEN));
     }
     if ethertype != ethernet::DOT1Q && ethertype != ethernet::DOT1AD {
         return None;
     }
     let first = ethernet::Tag(frame.get(ethernet::LEN)?);
-    if first.ethertype() == ethernet::IPV4 {
-        return Some((0, first.vlan(), ethernet::LEN + ethernet::TAG_LEN));
+    if is_ip(first.ethertype()) {
+        return Some((0, first.vlan(), first.ethertype(), ethernet::LEN + ethernet::TAG_LEN));
     }
     if first.ethertype() != ethernet::DOT1Q {
         return None;
     }
     let second = ethernet::Tag(frame.get(ethernet::LEN + ethernet::TAG_LEN)?);
-    (second.ethertype() == ethernet::IPV4).then_some((
+    is_ip(second.ethertype()).then_some((
         first.vlan(),
         second.vlan(),
+        second.ethertype(),
         ethernet::LEN + 2 * ethernet::TAG_LEN,
     ))
 }
 
+#[inline(always)]
+fn is_ip(ethertype: u16) -> bool {
+    ethertype == ethernet::IPV4 || ethertype == ethernet::IPV6
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "36")]
 const PAYLOAD_LEN: u16 = carp::LEN as u16;
+/// VRRP over IPv4 and IPv6 (RFC 9568); its version 2 differs from CARP in the byte after next.
+const VRRP_VERSION: u8 = 3;

@@ -10,6 +10,8 @@
 pub mod abi;
 pub mod auth;
 pub mod decode;
+pub mod fresh;
+pub mod judge;
 pub mod reason;
 pub mod wire;
 

@@ -14,6 +14,9 @@ macro_rules! reasons {
         }
 
         impl Reason {
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
             /// Every reason, in the order of the counters.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
@@ -34,7 +37,7 @@ macro_rules! reasons {
             }
         }
 
-        /// What one processor counted for one virtual host, in frames.
+        /// What one processor counted for one watch, in frames.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[repr(C)]
         pub struct Counters {
@@ -77,6 +80,8 @@ macro_rules! reasons {
 reasons! {
     /// VRRP, or something else on protocol 112. Passed on untouched.
     NotCarp, notcarp, "not CARP: VRRP or another use of protocol 112, passed on untouched";
+    /// As long as CARP, but of another version or type. Passed on untouched.
+    BadVer, badver, "neither CARP version 2 nor VRRP, passed on untouched";
     /// A virtual host that is not ours. Passed on untouched.
     BadVhid, badvhid, "an unknown virtual host, passed on untouched";
     /// IPv4 options, which no implementation sends.
@@ -84,17 +89,27 @@ reasons! {
     /// A fragment.
     BadFrag, badfrag, "a fragment, which no CARP sender uses";
     /// Fewer than 255 hops left: it came from another link.
-    BadTtl, badttl, "a TTL other than 255: not from this link";
+    BadTtl, badttl, "a TTL or hop limit other than 255: not from this link";
     /// The frame ends before its headers say.
     BadLen, badlen, "shorter than its headers say";
     /// Sent to somebody else.
-    BadDst, baddst, "sent to another address than the virtual host's group";
+    BadDst, baddst, "sent to another address than the virtual host's group or, with unicast, our own";
     /// Damaged on the way, or badly made.
     BadSum, badsum, "a wrong checksum (IPv4 header or CARP)";
-    /// Another passphrase or another address list.
-    BadAuth, badauth, "a wrong digest: passphrase or address list differs from ours";
     /// Our own frame, sent back to us by the network.
     Looped, looped, "our own advertisement, sent back to us by the network";
+    /// The virtual host has a list of peers, and the sender is not on it.
+    BadSource, badsource, "from an address that is not among the virtual host's peers";
+    /// Another passphrase or another address list.
+    BadAuth, badauth, "a wrong digest: passphrase or address list differs from ours";
+    /// Strict mode: advbase, advskew or demote differ from their protected copy in the counter.
+    Rewritten, rewritten, "advbase, advskew or demote were changed on the way (or the sender is not in strict mode)";
+    /// Strict mode: made too long ago, or in the future.
+    Stale, stale, "made too long ago or in the future: replayed, or the clocks differ by more than is allowed";
+    /// Strict mode: this advertisement, or a later one, was heard before.
+    Replay, replay, "heard before: a recorded advertisement was sent again";
+    /// Strict mode: there is no room to remember the sender.
+    NoRoom, noroom, "too many senders to remember; list the peers";
     /// The ring was full: user space reads too slowly.
     RingFull, ringfull, "the event ring was full, the advertisement was lost";
 }

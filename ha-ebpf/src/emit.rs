@@ -2,27 +2,17 @@
 
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::warn;
-use ha_common::{
-    abi::{Advert, WatchKey},
-    reason::Reason,
-    wire::carp,
-};
+use ha_common::{abi::Advert, judge::Desk, reason::Reason, wire::carp};
 
 use crate::maps::{self, HA_EVENTS};
 
 /// Pushes an advertisement, or counts its loss where the ring is full.
 #[inline(always)]
-pub(crate) fn advert(
-    ctx: &XdpContext,
-    slot: u32,
-    stamp_ns: u64,
-    key: &WatchKey,
-    source: [u8; 4],
-    carp: &[u8; carp::LEN],
-) {
+pub(crate) fn advert(ctx: &XdpContext, desk: &Desk, stamp_ns: u64, signer: u32, carp: &[u8; carp::LEN]) {
+    let slot = desk.watch.slot;
     match HA_EVENTS.reserve(0) {
         Some(mut entry) => {
-            entry.write(Advert::new(stamp_ns, *key, source, *carp));
+            entry.write(Advert::new(stamp_ns, desk.key, desk.source, signer, *carp));
             entry.submit(0);
             maps::count_accepted(slot);
         }

@@ -1,17 +1,17 @@
 //! The XDP program: looks at every frame that an interface receives, finds the CARP advertisements for our
 //! virtual hosts, stamps them and pushes them into the ring.
 //!
-//! It observes and never changes a frame. What each outcome means for the frame stands in one place, the
-//! table in [`ha_carp`]:
+//! It observes and never changes a frame. [`judge`] says what a frame is; what that means for it stands in one
+//! place, the table in [`ha_carp`]:
 //!
 //! | frame | verdict | counted |
 //! |---|---|---|
 //! | not protocol 112 | pass | no |
-//! | VRRP or unknown on protocol 112 | pass | `notcarp`, common |
+//! | VRRP or unknown on protocol 112 | pass | `notcarp` or `badver`, common |
 //! | CARP for somebody else's virtual host | pass | `badvhid`, common |
-//! | CARP for our virtual host, refused | drop | its reason, for the virtual host |
-//! | CARP for our virtual host | pass, so that captures show it | `accepted` |
-//! | the same, but the ring is full | pass | `ringfull`, for the virtual host |
+//! | CARP for our virtual host, refused | drop, or pass where the agent says so | its reason, for the watch |
+//! | CARP for our virtual host, authentic | pass, so that captures show it | `accepted` |
+//! | the same, but the ring is full | pass | `ringfull`, for the watch |
 
 #![no_std]
 #![no_main]
@@ -26,15 +26,16 @@ mod packet;
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
-    helpers::bpf_ktime_get_ns,
     macros::xdp,
     programs::XdpContext,
 };
 use ha_common::{
-    abi::{COMMON_SLOT, FAMILY_IPV4, WatchKey},
+    abi::{COMMON_SLOT, Watch},
     decode::{Candidate, Frame, decode},
-    reason::Reason,
+    judge::{Judgement, judge},
 };
+
+use crate::maps::Maps;
 
 #[expect(unreachable_pub, reason = "the kernel reaches it")]
 #[xdp]
@@ -42,8 +43,8 @@ pub fn ha_carp(ctx: XdpContext) -> u32 {
     let frame = packet::Packet::new(&ctx);
     match decode(&frame) {
         Frame::Foreign => XDP_PASS,
-        Frame::NotCarp => {
-            maps::count_refused(COMMON_SLOT, Reason::NotCarp);
+        Frame::NotCarp(reason) => {
+            maps::count_refused(COMMON_SLOT, reason);
             XDP_PASS
         }
         Frame::Carp(candidate) => carp(&ctx, &candidate),
@@ -60,27 +61,20 @@ pub fn ha_empty(_ctx: XdpContext) -> u32 {
 /// CARP, for us or for somebody else.
 #[inline(always)]
 fn carp(ctx: &XdpContext, candidate: &Candidate<'_>) -> u32 {
-    let key = WatchKey {
-        ifindex: ctx.ingress_ifindex() as u32,
-        outer_vlan: candidate.outer_vlan,
-        vlan: candidate.vlan,
-        vhid: candidate.vhid,
-        family: FAMILY_IPV4,
-        reserved: [0; 2],
-    };
-    let Some(watch) = maps::watch(&key) else {
-        maps::count_refused(COMMON_SLOT, Reason::BadVhid);
-        return XDP_PASS;
-    };
-    match candidate.check(watch.group) {
-        Err(reason) => {
-            maps::count_refused(watch.slot, reason);
-            XDP_DROP
+    // It is always there.
+    let Some(desk) = maps::desk() else { return XDP_PASS };
+    match judge(candidate, ctx.ingress_ifindex() as u32, &Maps, desk) {
+        Judgement::Others(reason) => {
+            maps::count_refused(COMMON_SLOT, reason);
+            XDP_PASS
         }
-        Ok(carp) => {
-            // SAFETY: the helper has no preconditions.
-            let stamp_ns = unsafe { bpf_ktime_get_ns() };
-            emit::advert(ctx, watch.slot, stamp_ns, &key, candidate.source(), carp);
+        Judgement::Refused(reason) => {
+            maps::count_refused(desk.watch.slot, reason);
+            maps::sight(desk.watch.slot, reason, desk.source);
+            if desk.watch.has(Watch::PASS_REFUSED) { XDP_PASS } else { XDP_DROP }
+        }
+        Judgement::Accepted { stamp_ns, signer, carp } => {
+            emit::advert(ctx, desk, stamp_ns, signer, carp);
             XDP_PASS
         }
     }

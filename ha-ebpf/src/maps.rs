@@ -1,11 +1,19 @@
 //! The maps. Their names are what `bpftool map` shows: at most 15 characters.
 
 use aya_ebpf::{
-    btf_maps::{HashMap, PerCpuArray, RingBuf},
+    bindings::BPF_NOEXIST,
+    btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
+    helpers::{bpf_ktime_get_ns, bpf_spin_lock, bpf_spin_unlock},
     macros::btf_map,
 };
 use ha_common::{
-    abi::{Advert, COUNTER_SLOTS, Counters, MAX_WATCHES, RING_BYTES, Watch, WatchKey},
+    abi::{
+        Address, Advert, COUNTER_SLOTS, Counters, HeardKey, KEY_SETS, Keys, ListKey, MAX_HEARD, MAX_LISTED,
+        MAX_WATCHES, RING_BYTES, Remembered, Sightings, Watch, WatchKey,
+    },
+    auth::{DIGEST_LEN, Scratch},
+    fresh::Heard,
+    judge::{Desk, World},
     reason::Reason,
 };
 
@@ -13,19 +21,114 @@ use ha_common::{
 #[btf_map]
 static HA_WATCH: HashMap<WatchKey, Watch, MAX_WATCHES> = HashMap::new();
 
+/// Their keys, by [`Watch::keys`]. Written by the agent, never while they are in use.
+#[btf_map]
+static HA_KEYS: Array<Keys, KEY_SETS> = Array::new();
+
+/// Their lists of addresses. Written by the agent.
+#[btf_map]
+static HA_LISTED: HashMap<ListKey, u32, MAX_LISTED> = HashMap::new();
+
+/// What to add to `CLOCK_MONOTONIC` for the time since 2025-01-01, in ns. Written by the agent.
+#[btf_map]
+static HA_CLOCK: Array<u64, 1> = Array::new();
+
+/// Strict mode: what was heard. The agent carries it over a restart.
+#[btf_map]
+static HA_HEARD: HashMap<HeardKey, Remembered, MAX_HEARD> = HashMap::new();
+
+/// Memory that the stack has no room for.
+#[btf_map]
+static HA_DESK: PerCpuArray<Desk, 1> = PerCpuArray::new();
+
 /// What was counted, by [`Watch::slot`] and processor. Read by the agent.
 #[btf_map]
 static HA_COUNTERS: PerCpuArray<Counters, COUNTER_SLOTS> = PerCpuArray::new();
+
+/// Who was refused last, by [`Watch::slot`]. Read by the agent.
+#[btf_map]
+static HA_REFUSED: Array<Sightings, COUNTER_SLOTS> = Array::new();
 
 /// Everything that the agent is told, in order. Read by the agent.
 #[btf_map]
 pub(crate) static HA_EVENTS: RingBuf<Advert, RING_BYTES> = RingBuf::new();
 
-/// The watch that a frame belongs to, if it is ours.
+/// What the maps know.
+pub(crate) struct Maps;
+
+impl World for Maps {
+    #[inline(always)]
+    fn watch(&self, key: &WatchKey) -> Option<Watch> {
+        // SAFETY: the value is copied out at once; the agent replaces values whole.
+        unsafe { HA_WATCH.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn lists(&self, key: &ListKey) -> bool {
+        HA_LISTED.get_ptr(key).is_some()
+    }
+
+    #[inline(always)]
+    fn signer(
+        &self,
+        keys: u32,
+        scratch: &mut Scratch,
+        counter: u64,
+        digest: &[u8; DIGEST_LEN],
+    ) -> Option<u32> {
+        HA_KEYS.get(keys)?.signer(scratch, counter, digest)
+    }
+
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_ktime_get_ns() }
+    }
+
+    #[inline(always)]
+    fn wall_ms(&self, now_ns: u64) -> u64 {
+        let offset_ns = HA_CLOCK.get(0).copied().unwrap_or(0);
+        now_ns.wrapping_add(offset_ns) / 1_000_000
+    }
+
+    #[inline(always)]
+    fn heard(&self, key: &HeardKey) -> Option<Heard> {
+        // SAFETY: the value is copied out at once. Another processor may change it meanwhile: `hear` judges
+        // again, under the lock.
+        unsafe { HA_HEARD.get(key) }.map(|remembered| remembered.heard)
+    }
+
+    #[inline(always)]
+    fn hear(&self, key: &HeardKey, ms: u64, now_ns: u64) -> Result<(), Reason> {
+        let remembered = match HA_HEARD.get_ptr_mut(key) {
+            Some(remembered) => remembered,
+            None => {
+                // Another processor may have been faster: what counts is that it is there.
+                let _ = HA_HEARD.insert(key, Remembered::default(), BPF_NOEXIST.into());
+                HA_HEARD.get_ptr_mut(key).ok_or(Reason::NoRoom)?
+            }
+        };
+        // SAFETY: the pointer is to a map's value, which stays while the program runs; nobody touches `heard`
+        // without the lock but to copy it.
+        unsafe {
+            bpf_spin_lock((&raw mut (*remembered).lock).cast());
+            let heard = &mut (*remembered).heard;
+            let known = heard.has(ms);
+            if !known {
+                heard.record(ms, now_ns);
+            }
+            bpf_spin_unlock((&raw mut (*remembered).lock).cast());
+            if known { Err(Reason::Replay) } else { Ok(()) }
+        }
+    }
+}
+
+/// This processor's own desk.
 #[inline(always)]
-pub(crate) fn watch(key: &WatchKey) -> Option<Watch> {
-    // SAFETY: the value is copied out at once; the agent replaces values whole.
-    unsafe { HA_WATCH.get(key) }.copied()
+pub(crate) fn desk<'a>() -> Option<&'a mut Desk> {
+    let desk = HA_DESK.get_ptr_mut(0)?;
+    // SAFETY: nothing else uses this processor's copy while the program runs on it, and the program asks once.
+    Some(unsafe { &mut *desk })
 }
 
 /// Counts a frame that was not taken, and returns how many there were on this processor.
@@ -43,6 +146,22 @@ pub(crate) fn count_accepted(slot: u32) {
     });
 }
 
+/// Writes down who was refused; now and then, where there are many.
+#[inline(always)]
+pub(crate) fn sight(slot: u32, reason: Reason, source: Address) {
+    let Some(sightings) = HA_REFUSED.get_ptr_mut(slot) else { return };
+    // SAFETY: the pointer is to a map's value, which stays while the program runs. Two processors that write at
+    // once may mix two addresses: it serves to show, and decides nothing.
+    unsafe {
+        let Some(sighting) = (&mut (*sightings).0).get_mut(reason as usize) else { return };
+        let now_ns = bpf_ktime_get_ns();
+        if now_ns.wrapping_sub(sighting.at_ns) > SIGHT_NS {
+            sighting.source = source;
+            sighting.at_ns = now_ns;
+        }
+    }
+}
+
 #[inline(always)]
 fn update(slot: u32, change: impl FnOnce(&mut Counters) -> u64) -> u64 {
     // Every slot that the agent hands out exists.
@@ -53,3 +172,6 @@ fn update(slot: u32, change: impl FnOnce(&mut Counters) -> u64) -> u64 {
     counters.received += 1;
     change(counters)
 }
+
+/// The least time between two sightings for one reason, in ns.
+const SIGHT_NS: u64 = 10_000_000;

@@ -10,20 +10,18 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use ha_agent::core::Priority;
-use ha_agent::dataplane::{Dataplane, Events};
+use ha_agent::dataplane::{Dataplane, Events, Loaded, Tables};
 use ha_agent::net::advertise::Frames;
-use ha_common::abi::{FAMILY_IPV4, Watch, WatchKey};
+use ha_common::abi::{Address, FAMILY_IPV4, Keys, Watch, WatchKey};
 use ha_common::auth::{Mac, Message, key};
+use ha_common::fresh::Stamp;
 use ha_common::wire::carp;
 
 fn main() -> Result<()> {
     let json = arguments()?;
     ensure!(lab::available(), "run it as root");
-    let (mut dataplane, mut events, _counters) = Dataplane::load()?;
-    // Without a context of its own, the kernel runs the program as if for the loopback interface.
-    let watched =
-        WatchKey { ifindex: 1, outer_vlan: 0, vlan: 0, vhid: VHID, family: FAMILY_IPV4, reserved: [0; 2] };
-    dataplane.watch(watched, Watch { slot: 1, group: carp::GROUP })?;
+    let Loaded { mut dataplane, mut tables, mut events, .. } = Dataplane::load()?;
+    tell(&mut tables)?;
 
     let rows = rows();
     let mut times: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
@@ -38,6 +36,33 @@ fn main() -> Result<()> {
     report(&times, json)
 }
 
+/// One virtual host as it mostly is, one whose key is being rotated, and one in strict mode.
+fn tell(tables: &mut Tables) -> Result<()> {
+    for (host, (vhid, keys, flags)) in (0..).zip([(VHID, 1, 0), (ROTATED, 2, 0), (STRICT, 1, Watch::STRICT)])
+    {
+        let mut set = Keys { count: keys, ..Keys::NONE };
+        // The one that signs comes last: the dearest case.
+        set.macs[keys as usize - 1] = mac(vhid);
+        tables.set_keys(host, &set)?;
+        // Without a context of its own, the kernel runs the program as if for the loopback interface.
+        let watched =
+            WatchKey { ifindex: 1, outer_vlan: 0, vlan: 0, vhid, family: FAMILY_IPV4, reserved: [0; 2] };
+        let watch = Watch {
+            slot: host + 1,
+            host: host + 1,
+            keys: host,
+            flags,
+            tolerance_ms: u32::MAX,
+            reserved: 0,
+            group: Address::v4(carp::GROUP),
+        };
+        tables.watch(watched, watch)?;
+    }
+    // So that the counter below is of about now.
+    tables.set_clock(0)?;
+    Ok(())
+}
+
 struct Row {
     name: &'static str,
     frame: Vec<u8>,
@@ -45,36 +70,50 @@ struct Row {
 
 fn rows() -> Vec<Row> {
     let authentic = advertisement(VHID);
+    let mut damaged = authentic.clone();
+    // A wrong checksum: refused after every check but that of the digest.
+    damaged[60] ^= 1;
+    // A wrong digest under a right checksum: two words are swapped.
     let mut forged = authentic.clone();
-    // A wrong checksum: refused after every other check.
-    forged[60] ^= 1;
+    forged.swap(60, 62);
+    forged.swap(61, 63);
     let mut tcp = authentic.clone();
     tcp[23] = 6;
     let mut udp6 = authentic.clone();
     udp6[12..14].copy_from_slice(&[0x86, 0xdd]);
+    udp6[14] = 0x60;
+    udp6[20] = 17;
     let mut vrrp = authentic.clone();
     vrrp[34] = 0x31;
     vec![
         Row { name: "foreign_tcp_ns", frame: tcp },
         Row { name: "foreign_udp6_ns", frame: udp6 },
         Row { name: "vrrp_ns", frame: vrrp },
-        Row { name: "other_vhid_ns", frame: advertisement(VHID + 1) },
-        Row { name: "refused_ns", frame: forged },
-        Row { name: "accepted_ns", frame: authentic },
+        Row { name: "other_vhid_ns", frame: advertisement(VHID + 100) },
+        Row { name: "damaged_ns", frame: damaged },
+        Row { name: "forged_ns", frame: forged },
+        Row { name: "authentic_ns", frame: authentic },
+        Row { name: "authentic_second_key_ns", frame: advertisement(ROTATED) },
+        Row { name: "replayed_ns", frame: advertisement(STRICT) },
     ]
 }
 
 fn advertisement(vhid: u8) -> Vec<u8> {
-    let message = Message { vhid, ipv4: &[[10, 77, 0, 100]], ipv6: &[], link_local: true, lladdr: None };
+    let priority = Priority { advbase: 1, advskew: 0 };
     let frames = Frames {
         hardware: [2, 0, 0, 0, 0, 1],
         source: Ipv4Addr::new(10, 77, 0, 1),
         group: carp::GROUP.into(),
         vhid,
-        mac: Mac::new(&key(b"secret"), &message),
-        counter: 1,
+        mac: mac(vhid),
+        counter: Stamp { ms: 1_000, advskew: 0, advbase: 1, demote: 0 }.to_counter(),
     };
-    frames.emit(Priority { advbase: 1, advskew: 0 }).to_vec()
+    frames.emit(priority).to_vec()
+}
+
+fn mac(vhid: u8) -> Mac {
+    let message = Message { vhid, ipv4: &[[10, 77, 0, 100]], ipv6: &[], link_local: true, lladdr: None };
+    Mac::new(&key(b"secret"), &message)
 }
 
 /// The kernel's own average over many runs, in ns.
@@ -129,6 +168,8 @@ fn arguments() -> Result<Option<PathBuf>> {
 }
 
 const VHID: u8 = 10;
+const ROTATED: u8 = 11;
+const STRICT: u8 = 12;
 const EMPTY: &str = "empty_ns";
 const ROUNDS: usize = 21;
 const BATCHES: u32 = 5;

@@ -19,6 +19,7 @@ pub mod process;
 pub mod refusal;
 pub mod ucarp;
 mod watched;
+pub mod world;
 
 pub use agent::Agent;
 pub use attacker::Attacker;
@@ -32,6 +33,7 @@ pub use pair::Pair;
 pub use process::Process;
 pub use ucarp::{Ucarp, UcarpConfig};
 pub use watched::{interrupt, is_interrupted};
+pub use world::Site;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

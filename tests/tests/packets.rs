@@ -12,19 +12,18 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 
 use ha_common::abi::{Advert, COMMON_SLOT, RING_BYTES};
-use ha_common::decode::{Frame, decode};
 use ha_common::reason::Reason;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use support::kernel::Kernel;
-use support::outcome::{LOOPBACK, Outcome, Watched, key};
+use support::outcome::{LOOPBACK, Outcome, key};
 use support::packet::{Packet, checksum, l3_offset};
-use support::table::{Case, cases, flavours, watched};
+use support::table::{Case, cases, flavours, site};
 
 #[test]
 fn the_kernel_treats_every_packet_as_the_table_says() {
-    let Some(mut kernel) = Kernel::load(&watched()) else { return };
+    let Some(mut kernel) = Kernel::load(&site()) else { return };
     for Case { name, frame, outcome } in cases() {
         kernel.demand(name, &frame, outcome);
     }
@@ -34,7 +33,7 @@ fn the_kernel_treats_every_packet_as_the_table_says() {
 #[test]
 fn user_space_treats_every_packet_as_the_table_says() {
     for Case { name, frame, outcome } in cases() {
-        assert_eq!(predict(&frame, &watched()), outcome, "{name}");
+        assert_eq!(Outcome::predict(&frame, &site()), outcome, "{name}");
     }
 }
 
@@ -44,7 +43,7 @@ fn the_table_has_every_outcome_and_no_name_twice() {
     assert!(cases.len() >= 40, "{} packets", cases.len());
     let names: BTreeSet<_> = cases.iter().map(|case| case.name).collect();
     assert_eq!(names.len(), cases.len(), "a name is used twice");
-    let labels: HashSet<_> = cases.iter().map(|case| label(case.outcome)).collect();
+    let labels: HashSet<_> = cases.iter().map(|case| case.outcome.label()).collect();
     assert_eq!(labels, HashSet::from(LABELS));
 }
 
@@ -53,10 +52,10 @@ fn a_frame_truncated_at_any_byte_is_told_by_what_is_left() {
     for Case { name, frame, outcome } in flavours() {
         for length in 0..frame.len() {
             let expected = truncated(&frame, outcome, length);
-            assert_eq!(predict(&frame[..length], &watched()), expected, "{name}, {length} bytes");
+            assert_eq!(Outcome::predict(&frame[..length], &site()), expected, "{name}, {length} bytes");
         }
     }
-    let Some(mut kernel) = Kernel::load(&watched()) else { return };
+    let Some(mut kernel) = Kernel::load(&site()) else { return };
     for Case { name, frame, outcome } in flavours() {
         // The kernel lets no frame arrive without an Ethernet header.
         for length in 14..=frame.len() {
@@ -69,12 +68,12 @@ fn a_frame_truncated_at_any_byte_is_told_by_what_is_left() {
 
 #[test]
 fn a_full_ring_loses_nothing_unseen() {
-    let Some(mut kernel) = Kernel::load(&watched()) else { return };
+    let Some(mut kernel) = Kernel::load(&site()) else { return };
     let frame = Packet::default().bytes();
     let in_vlan = Packet { tags: vec![(0x8100, 5)], ..Packet::default() }.bytes();
 
     let full = kernel.run(&frame, CAPACITY);
-    assert_eq!(full.verdict, Outcome::Accepted(1).verdict());
+    assert_eq!(full.verdict, Outcome::Accepted(1, 0).verdict());
     let &[(1, counted)] = full.counted.as_slice() else { panic!("{:?}", full.counted) };
     let capacity = u64::from(CAPACITY);
     assert_eq!((counted.received, counted.accepted, counted.ringfull), (capacity, capacity, 0));
@@ -91,21 +90,24 @@ fn a_full_ring_loses_nothing_unseen() {
 
     let records = kernel.drain();
     assert_eq!(records.len(), usize::try_from(CAPACITY).expect("some thousand"));
-    assert!(records.iter().all(|advert| advert.watch == watched()[0].0), "what was lost is in the ring");
+    assert!(
+        records.iter().all(|advert| advert.watch == key(LOOPBACK, 0, 0, 10)),
+        "what was lost is in the ring"
+    );
     assert!(records.is_sorted_by_key(|advert| advert.stamp_ns), "out of order");
-    kernel.demand("after draining", &frame, Outcome::Accepted(1));
-    kernel.demand("after draining, in a VLAN", &in_vlan, Outcome::Accepted(2));
+    kernel.demand("after draining", &frame, Outcome::Accepted(1, 0));
+    kernel.demand("after draining, in a VLAN", &in_vlan, Outcome::Accepted(2, 0));
 }
 
 #[test]
 fn mutated_frames_are_judged_alike_in_kernel_and_user_space() {
-    let Some(kernel) = Kernel::load(&watched()) else { return };
+    let Some(kernel) = Kernel::load(&site()) else { return };
     let kernel = RefCell::new(kernel);
     let seen = RefCell::new(HashSet::new());
     let mut runner = TestRunner::new(Config { cases: 4096, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&mutated(), |frame| {
-        let outcome = predict(&frame, &watched());
-        seen.borrow_mut().insert(label(outcome));
+        let outcome = Outcome::predict(&frame, &site());
+        seen.borrow_mut().insert(outcome.label());
         kernel.borrow_mut().demand("mutated", &frame, outcome);
         Ok(())
     });
@@ -116,26 +118,9 @@ fn mutated_frames_are_judged_alike_in_kernel_and_user_space() {
     kernel.borrow().demand_rest_untouched();
 }
 
-/// What user space's build of the decoder says of a frame on the loopback interface.
-fn predict(frame: &[u8], watched: &[Watched]) -> Outcome {
-    let candidate = match decode(&frame) {
-        Frame::Foreign => return Outcome::Foreign,
-        Frame::NotCarp => return Outcome::Refused(COMMON_SLOT, Reason::NotCarp),
-        Frame::Carp(candidate) => candidate,
-    };
-    let key = key(LOOPBACK, candidate.outer_vlan, candidate.vlan, candidate.vhid);
-    let Some((_, watch)) = watched.iter().find(|(watched, _)| *watched == key) else {
-        return Outcome::Refused(COMMON_SLOT, Reason::BadVhid);
-    };
-    match candidate.check(watch.group) {
-        Ok(_) => Outcome::Accepted(watch.slot),
-        Err(reason) => Outcome::Refused(watch.slot, reason),
-    }
-}
-
 /// What is to become of the first `length` bytes of a good frame, from the lengths of its headers alone.
 fn truncated(frame: &[u8], whole: Outcome, length: usize) -> Outcome {
-    let (Outcome::Accepted(slot) | Outcome::Refused(slot, _)) = whole else { panic!("a foreign flavour") };
+    let (Outcome::Accepted(slot, _) | Outcome::Refused(slot, _)) = whole else { panic!("a foreign flavour") };
     let ipv4 = l3_offset(frame);
     let carp = frame.len() - 36;
     if length == frame.len() {
@@ -220,17 +205,10 @@ fn mend_checksums(frame: &mut [u8]) {
     }
 }
 
-fn label(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Foreign => "foreign",
-        Outcome::Refused(_, reason) => reason.label(),
-        Outcome::Accepted(_) => "accepted",
-    }
-}
-
 /// What can become of a frame while the ring has room.
-const LABELS: [&str; 10] = [
-    "foreign", "accepted", "notcarp", "badvhid", "badopts", "badfrag", "badttl", "badlen", "baddst", "badsum",
+const LABELS: [&str; 12] = [
+    "foreign", "accepted", "notcarp", "badver", "badvhid", "badopts", "badfrag", "badttl", "badlen",
+    "baddst", "badsum", "badauth",
 ];
 /// Records that fit into the ring: the kernel keeps 8 bytes with each.
 #[expect(clippy::cast_possible_truncation, reason = "some thousand")]

@@ -9,23 +9,24 @@ mod support {
     pub(crate) mod published;
 }
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 
 use anyhow::{Context, Result, ensure};
-use ha_common::abi::{COMMON_SLOT, Watch};
+use ha_common::abi::{Address, COMMON_SLOT, FAMILY_IPV6, Keys, Watch};
 use ha_common::auth::{self, Mac, Message};
 use ha_common::decode::{Frame, decode};
 use ha_common::reason::Reason;
 use ha_common::wire::carp;
+use lab::Site;
 
 use support::kernel::Kernel;
-use support::outcome::{LOOPBACK, Outcome, Watched, key};
-use support::packet::GROUP;
+use support::outcome::{LOOPBACK, Outcome, key, key6};
+use support::packet::{GROUP, GROUP6, Packet, Packet6, sealed};
 use support::pcap;
 use support::published::{Hex, Number, Signed, Vector, crafted, data, vectors};
 
-/// Accepted, or why not; the digest included.
+/// Accepted, or why not.
 type Verdict = Result<(), Reason>;
 
 #[test]
@@ -80,18 +81,71 @@ fn header_fields_are_those_of_the_vectors() -> Result<()> {
 }
 
 #[test]
-fn vectors_get_their_verdict() -> Result<()> {
+fn vectors_get_their_verdict_in_either_family() -> Result<()> {
     let vectors = vectors()?;
     let names: BTreeSet<_> = vectors.iter().map(|vector| &vector.id).collect();
     assert_eq!((vectors.len(), names.len()), (VECTORS, VECTORS));
-    let mut kernel = kernel(vectors.iter().map(|vector| watch(vector.vhid(), vector.group())));
+    let mut kernel = Kernel::load(&Site::default());
     for vector in &vectors {
         let verdict = written(vector)?;
-        let mac = vector.signed.as_ref().map(Signed::mac);
-        let watched = watch(vector.vhid(), vector.group());
-        demand(kernel.as_mut(), &vector.id, &vector.frame(), watched, mac.as_ref(), verdict);
+        let site = site(vector.vhid(), vector.group(), keys(vector.signed.as_ref().map(Signed::mac)));
+        demand(kernel.as_mut(), &vector.id, &vector.frame(), &site, verdict);
+        let payload = vector.carp_payload_hex.0.clone();
+        let in_ipv6 = Packet6 { payload, ..Packet6::default() }.bytes();
+        demand(kernel.as_mut(), &format!("{} in IPv6", vector.id), &in_ipv6, &site, verdict);
     }
     kernel.iter().for_each(Kernel::demand_rest_untouched);
+    Ok(())
+}
+
+#[test]
+fn every_changed_bit_of_a_vector_s_digest_is_refused() -> Result<()> {
+    let vectors = vectors()?;
+    let mut kernel = Kernel::load(&Site::default());
+    for vector in vectors.iter().filter(|vector| ["V02", "V19", "V23"].contains(&vector.id.as_str())) {
+        let site = site(vector.vhid(), GROUP, keys(vector.signed.as_ref().map(Signed::mac)));
+        for bit in 0..160 {
+            let mut payload = vector.carp_payload_hex.0.clone();
+            payload[16 + bit / 8] ^= 1 << (bit % 8);
+            let payload = sealed(payload);
+            let (id, verdict) = (&vector.id, Err(Reason::BadAuth));
+            let frame = Packet { payload: payload.clone(), ..Packet::default() }.bytes();
+            demand(kernel.as_mut(), &format!("{id}, bit {bit}"), &frame, &site, verdict);
+            let frame = Packet6 { payload, ..Packet6::default() }.bytes();
+            demand(kernel.as_mut(), &format!("{id} in IPv6, bit {bit}"), &frame, &site, verdict);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn one_watch_takes_both_forms_of_openbsd_s_digest_and_two_passphrases() -> Result<()> {
+    let vectors = vectors()?;
+    let find = |id: &str| vectors.iter().find(|vector| vector.id == id).context("a vector is missing");
+    let (with, without) = (find("V23")?, find("V24")?);
+    let macs = [with, without].map(|vector| vector.signed.as_ref().map_or(Mac::UNUSED, Signed::mac));
+    let [mac_with, mac_without] = macs;
+    let stranger = Sender { vhid: 9, ..CAPTURES[0].2[0] }.mac("another");
+    let table = [
+        ("one form", 1, vec![mac_with], [Some(0), None]),
+        ("the other form", 1, vec![mac_without], [None, Some(0)]),
+        ("both forms", 2, vec![mac_with, mac_without], [Some(0), Some(0)]),
+        ("both forms, turned", 2, vec![mac_without, mac_with], [Some(0), Some(0)]),
+        ("the older passphrase", 2, vec![stranger, stranger, mac_with, mac_without], [Some(1), Some(1)]),
+        ("two passphrases of one form", 1, vec![mac_with, mac_without], [Some(0), Some(1)]),
+        ("none", 2, vec![stranger, stranger], [None, None]),
+    ];
+    let mut kernel = Kernel::load(&Site::default());
+    for (name, forms, macs, signers) in table {
+        let mut keys = Keys { count: u32::try_from(macs.len())?, forms, ..Keys::NONE };
+        keys.macs[..macs.len()].copy_from_slice(&macs);
+        let site = site(9, GROUP, keys);
+        for (vector, signer) in [with, without].into_iter().zip(signers) {
+            let about = format!("{name}: {}", vector.id);
+            let verdict = signer.ok_or(Reason::BadAuth);
+            demand_signer(kernel.as_mut(), &about, &vector.frame(), &site, verdict);
+        }
+    }
     Ok(())
 }
 
@@ -103,8 +157,9 @@ fn captured_frames_are_accepted_with_the_sender_s_passphrase_and_no_other() -> R
         .collect::<Result<_>>()?;
     assert_eq!(files, CAPTURES.map(|(name, ..)| data(name)).into());
 
-    let senders = || CAPTURES.iter().flat_map(|(_, _, senders)| *senders);
-    let mut kernel = kernel(senders().map(|sender| watch(sender.vhid, GROUP)));
+    let passphrases: BTreeSet<_> =
+        CAPTURES.iter().flat_map(|(_, _, senders)| *senders).map(|sender| sender.passphrase).collect();
+    let mut kernel = Kernel::load(&Site::default());
     for (name, others, expected) in CAPTURES {
         let frames = pcap::frames(&std::fs::read(data(name))?).context(name)?;
         let (advertisements, rest): (Vec<_>, Vec<_>) =
@@ -122,11 +177,11 @@ fn captured_frames_are_accepted_with_the_sender_s_passphrase_and_no_other() -> R
             let index = index.with_context(|| format!("{name}: an unknown sender: {frame:02x?}"))?;
             counts[index] += 1;
             let sender = &expected[index];
-            let watched = watch(sender.vhid, GROUP);
-            demand(kernel.as_mut(), name, frame, watched, Some(&sender.mac(sender.passphrase)), Ok(()));
-            for other in senders().map(|other| other.passphrase) {
-                let alike = in_user_space(frame, watched, Some(&sender.mac(other))).is_ok();
-                assert_eq!(alike, other == sender.passphrase, "{name}: with '{other}'");
+            for passphrase in &passphrases {
+                let site = site(sender.vhid, GROUP, keys(Some(sender.mac(passphrase))));
+                let right = *passphrase == sender.passphrase;
+                let verdict = if right { Ok(()) } else { Err(Reason::BadAuth) };
+                demand(kernel.as_mut(), &format!("{name} with '{passphrase}'"), frame, &site, verdict);
             }
         }
         assert_eq!(counts, expected.iter().map(|sender| sender.frames).collect::<Vec<_>>(), "{name}");
@@ -180,8 +235,9 @@ fn captures_of_either_byte_order_are_read() -> Result<()> {
 #[test]
 fn crafted_frames_are_judged_as_ucarp_does_or_better() -> Result<()> {
     let crafted = crafted()?;
-    let watched = watch(51, GROUP);
-    let mut kernel = kernel([watched].into_iter());
+    // The passphrase was not published: what is good otherwise has a digest that we can't make.
+    let site = site(51, GROUP, keys(Some(CAPTURES[0].2[0].mac("not theirs"))));
+    let mut kernel = Kernel::load(&site);
     assert_eq!(crafted.len(), CRAFTED.len());
     for (case, verdict, ucarp) in CRAFTED {
         let frame = crafted.iter().find(|crafted| crafted.case == case).context(case)?;
@@ -191,8 +247,8 @@ fn crafted_frames_are_judged_as_ucarp_does_or_better() -> Result<()> {
             Ucarp::HasTheKey => false,
         };
         assert_eq!(frame.ucarp_result == "ACCEPTED", theirs, "{case}: ucarp: {}", frame.ucarp_result);
-        // The passphrase was not published: only what comes before the digest is judged.
-        demand(kernel.as_mut(), case, &frame.frame_hex.0, watched, None, verdict);
+        let verdict = verdict.and(Err(Reason::BadAuth));
+        demand(kernel.as_mut(), case, &frame.frame_hex.0, &site, verdict);
     }
     kernel.iter().for_each(Kernel::demand_rest_untouched);
     Ok(())
@@ -212,53 +268,53 @@ fn written(vector: &Vector) -> Result<Verdict> {
     Ok(verdict)
 }
 
-/// The loaded program with these watches, each once.
-fn kernel(watched: impl Iterator<Item = Watched>) -> Option<Kernel> {
-    let by_slot: BTreeMap<_, _> = watched.map(|watched| (watched.1.slot, watched)).collect();
-    Kernel::load(&by_slot.into_values().collect::<Vec<_>>())
+/// Demands a verdict in user space and, if it is loaded, from the program.
+fn demand(kernel: Option<&mut Kernel>, name: &str, frame: &[u8], site: &Site, verdict: Verdict) {
+    demand_signer(kernel, name, frame, site, verdict.map(|()| 0));
 }
 
-/// Demands a verdict in user space and, if it is loaded, from the program: it pushes what only the digest
-/// can refuse, and refuses the rest itself.
-fn demand(
+/// The same, saying which of the passphrases signed.
+fn demand_signer(
     kernel: Option<&mut Kernel>,
     name: &str,
     frame: &[u8],
-    watched: Watched,
-    mac: Option<&Mac>,
-    verdict: Verdict,
+    site: &Site,
+    verdict: Result<u32, Reason>,
 ) {
-    assert_eq!(in_user_space(frame, watched, mac), verdict, "{name}: in user space");
-    let Some(kernel) = kernel else { return };
-    let slot = watched.1.slot;
+    let ipv6 = frame[12..14] == [0x86, 0xdd];
+    let mut slots = site.watches.iter().filter(|(key, _)| (key.family == FAMILY_IPV6) == ipv6);
+    let slot = slots.next().map_or(COMMON_SLOT, |(_, watch)| watch.slot);
     let outcome = match verdict {
-        Ok(()) | Err(Reason::BadAuth) => Outcome::Accepted(slot),
-        Err(reason @ (Reason::NotCarp | Reason::BadVhid)) => Outcome::Refused(COMMON_SLOT, reason),
+        Ok(signer) => Outcome::Accepted(slot, signer),
+        Err(reason @ (Reason::NotCarp | Reason::BadVer | Reason::BadVhid)) => {
+            Outcome::Refused(COMMON_SLOT, reason)
+        }
         Err(reason) => Outcome::Refused(slot, reason),
     };
-    if let Some(advert) = kernel.demand(name, frame, outcome) {
-        assert_eq!(verify(&advert.carp, mac), verdict, "{name}: what the kernel pushed");
+    assert_eq!(Outcome::predict(frame, site), outcome, "{name}: in user space");
+    if let Some(kernel) = kernel {
+        kernel.tell(site);
+        kernel.demand(name, frame, outcome);
     }
 }
 
-fn in_user_space(frame: &[u8], (key, watch): Watched, mac: Option<&Mac>) -> Verdict {
-    match decode(&frame) {
-        Frame::Foreign => panic!("not protocol 112: {frame:02x?}"),
-        Frame::NotCarp => Err(Reason::NotCarp),
-        Frame::Carp(candidate) if candidate.vhid != key.vhid => Err(Reason::BadVhid),
-        Frame::Carp(candidate) => verify(candidate.check(watch.group)?, mac),
-    }
+/// One passphrase's; where a vector names none, nobody's.
+fn keys(mac: Option<Mac>) -> Keys {
+    let mut keys = Keys { count: 1, ..Keys::NONE };
+    keys.macs[0] = mac.unwrap_or(Mac::UNUSED);
+    keys
 }
 
-fn verify(carp: &[u8; carp::LEN], mac: Option<&Mac>) -> Verdict {
-    let view = carp::Header(carp);
-    let authentic = mac.is_none_or(|mac| mac.verify(view.counter(), view.digest()));
-    if authentic { Ok(()) } else { Err(Reason::BadAuth) }
-}
-
-/// An untagged watch, its counters in the slot of the same number.
-fn watch(vhid: u8, group: [u8; 4]) -> Watched {
-    (key(LOOPBACK, 0, 0, vhid), Watch { slot: vhid.into(), group })
+/// Untagged watches of both families. The counters are in the slot of the same number, and those of IPv6 behind
+/// all of IPv4.
+fn site(vhid: u8, group: [u8; 4], keys: Keys) -> Site {
+    let (host, slot) = (u32::from(vhid), u32::from(vhid));
+    let watch =
+        Watch { slot, host, keys: 0, flags: 0, tolerance_ms: 0, reserved: 0, group: Address::v4(group) };
+    let group6 = Address(GROUP6.octets());
+    let watch6 = Watch { slot: slot + 256, group: group6, ..watch };
+    let watches = [(key(LOOPBACK, 0, 0, vhid), watch), (key6(LOOPBACK, 0, 0, vhid), watch6)];
+    Site { watches: watches.into(), keys: [(0, keys)].into(), ..Site::default() }
 }
 
 fn is_protocol_112(frame: &[u8]) -> bool {
@@ -271,11 +327,12 @@ enum Ucarp {
     Agrees,
     /// It accepts what we refuse.
     IsLaxer,
-    /// It refuses the digest, which is not judged here.
+    /// It refuses the digest, which only it can judge here.
     HasTheKey,
 }
 
 /// Who sent how many advertisements in a capture.
+#[derive(Clone, Copy)]
 struct Sender {
     source: [u8; 4],
     vhid: u8,
@@ -322,7 +379,7 @@ const REFUSED: [(&str, Reason); 7] = [
     ("V35", Reason::BadVhid),
     ("V36", Reason::BadSum),
     ("V37", Reason::NotCarp),
-    ("V38", Reason::NotCarp),
+    ("V38", Reason::BadVer),
     ("V40", Reason::NotCarp),
     ("V42", Reason::NotCarp),
 ];
@@ -379,7 +436,7 @@ const CAPTURES: [(&str, usize, &[Sender]); 10] = [
 ];
 const VIP: [u8; 4] = [10, 9, 0, 100];
 
-/// Our verdict on the crafted frames, the digest left out, and ucarp's next to it.
+/// Our verdict on the crafted frames if the digest is right, and ucarp's next to it.
 const CRAFTED: [(&str, Verdict, Ucarp); 21] = [
     ("baseline valid", Ok(()), Ucarp::Agrees),
     ("exact duplicate (1/2)", Ok(()), Ucarp::Agrees),
@@ -393,10 +450,10 @@ const CRAFTED: [(&str, Verdict, Ucarp); 21] = [
     ("CARP checksum wrong", Err(Reason::BadSum), Ucarp::Agrees),
     ("TTL 254", Err(Reason::BadTtl), Ucarp::Agrees),
     ("truncated carp 32 bytes", Err(Reason::NotCarp), Ucarp::Agrees),
-    ("version 1 (0x11)", Err(Reason::NotCarp), Ucarp::Agrees),
+    ("version 1 (0x11)", Err(Reason::BadVer), Ucarp::Agrees),
     ("version 3 (0x31)", Err(Reason::NotCarp), Ucarp::Agrees),
     // Only an advertisement (type 1) has a meaning.
-    ("type 2 (0x22)", Err(Reason::NotCarp), Ucarp::IsLaxer),
+    ("type 2 (0x22)", Err(Reason::BadVer), Ucarp::IsLaxer),
     // Seven words are what tells CARP from VRRP.
     ("authlen 0", Err(Reason::NotCarp), Ucarp::IsLaxer),
     // So is the length; FreeBSD refuses trailing bytes, too.
@@ -405,7 +462,6 @@ const CRAFTED: [(&str, Verdict, Ucarp); 21] = [
     ("IP options (router alert)", Err(Reason::BadOpts), Ucarp::IsLaxer),
     // 56 bytes are never fragmented.
     ("more-fragments flag set", Err(Reason::BadFrag), Ucarp::IsLaxer),
-    // Refused as soon as the digest is looked at.
     ("hmac bit flipped", Ok(()), Ucarp::HasTheKey),
     ("counter edited", Ok(()), Ucarp::HasTheKey),
 ];

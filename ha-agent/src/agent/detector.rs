@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 
 use ha_common::abi::{Advert, WatchKey};
@@ -296,11 +296,7 @@ impl Host {
 
     fn advert(&mut self, now: Instant, advert: &Advert) {
         let header = carp::Header(&advert.carp);
-        let source = Ipv4Addr::from(advert.source_v4());
-        if !self.setup.mac.verify(header.counter(), header.digest()) {
-            self.snapshot.refused.count(Reason::BadAuth);
-            return;
-        }
+        let IpAddr::V4(source) = advert.source() else { return };
         let own = self.advertiser.as_ref().map(Advertiser::source);
         if own == Some(source) && !source.is_unspecified() {
             self.snapshot.refused.count(Reason::Looped);

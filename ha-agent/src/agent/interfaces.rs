@@ -6,7 +6,7 @@ use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ha_common::abi::{FAMILY_IPV4, Watch, WatchKey};
+use ha_common::abi::{Address, FAMILY_IPV4, Watch, WatchKey};
 use ha_common::wire::{carp, ethernet::Mac};
 use rtnetlink::Handle;
 use socket2::{InterfaceIndexOrAddress, SockRef};
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::detector::Input;
 use crate::config::VhostConfig;
 use crate::core::{Link, LinkDown};
-use crate::dataplane::{AttachError, Dataplane, LoadError, Mode};
+use crate::dataplane::{AttachError, Dataplane, LoadError, Mode, Tables};
 use crate::exec::{Order, Target};
 use crate::net::address::Addresses;
 use crate::net::announce::Announcer;
@@ -29,6 +29,7 @@ pub type Modes = Arc<Mutex<BTreeMap<String, Mode>>>;
 #[derive(Debug)]
 pub struct Follower {
     dataplane: Dataplane,
+    tables: Tables,
     netlink: Handle,
     vhosts: Vec<Member>,
     virtual_addresses: BTreeSet<Ipv4Addr>,
@@ -87,15 +88,16 @@ impl Follower {
     /// Follows the interfaces of these virtual hosts, of which none is attached yet.
     pub fn new(
         dataplane: Dataplane,
+        tables: Tables,
         netlink: Handle,
         vhosts: Vec<Member>,
         modes: Modes,
         detector: mpsc::UnboundedSender<Input>,
     ) -> Self {
-        let addresses = vhosts.iter().flat_map(|member| &member.config.addresses);
-        let virtual_addresses = addresses.map(ipnet::Ipv4Net::addr).collect();
+        let addresses = vhosts.iter().flat_map(|member| member.config.ipv4());
+        let virtual_addresses = addresses.map(|network| network.addr()).collect();
         let followed = vhosts.iter().map(|member| (member.config.interface.clone(), None)).collect();
-        Self { dataplane, netlink, vhosts, virtual_addresses, followed, modes, detector }
+        Self { dataplane, tables, netlink, vhosts, virtual_addresses, followed, modes, detector }
     }
 
     /// Brings everything in line with the interfaces as they are now.
@@ -153,9 +155,20 @@ impl Follower {
             ),
         }
         self.lock_modes().insert(name.to_owned(), mode);
-        for (slot, member) in (1..).zip(&self.vhosts).filter(|(_, member)| member.config.interface == name) {
-            let watch = Watch { slot, group: carp::GROUP };
-            self.dataplane.watch(key(interface.index, member.config.vhid), watch)?;
+        for (vhost, member) in self.vhosts.iter().enumerate() {
+            if member.config.interface != name {
+                continue;
+            }
+            let watch = Watch {
+                slot: super::slot(vhost),
+                host: super::number(vhost),
+                keys: super::key_set(vhost),
+                flags: 0,
+                tolerance_ms: 0,
+                reserved: 0,
+                group: Address::v4(carp::GROUP),
+            };
+            self.tables.watch(key(interface.index, member.config.vhid), watch)?;
         }
         self.equip(name, interface)?;
         let attached = Attached {
@@ -178,12 +191,12 @@ impl Follower {
             if member.config.interface != name {
                 continue;
             }
-            let ips = member.config.addresses.iter().map(ipnet::Ipv4Net::addr);
+            let ips = member.config.ipv4().map(|network| network.addr());
             let target = Target {
                 addresses: Addresses::new(
                     self.netlink.clone(),
                     interface.index,
-                    member.config.addresses.clone(),
+                    member.config.ipv4().collect(),
                 ),
                 announcer: Announcer::new(open()?, interface.hardware, ips),
             };
@@ -232,7 +245,7 @@ impl Follower {
 
     fn forget(&mut self, name: &str, index: u32) {
         for member in self.vhosts.iter().filter(|member| member.config.interface == name) {
-            self.dataplane.unwatch(&key(index, member.config.vhid));
+            self.tables.unwatch(&key(index, member.config.vhid));
         }
         self.dataplane.detach(index);
         self.lock_modes().remove(name);

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use ha_common::abi::{COMMON_SLOT, MAX_WATCHES};
+use ha_common::abi::{COMMON_SLOT, Keys, MAX_HOSTS};
 use ha_common::auth::{Mac, Message, key};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,7 +28,7 @@ use crate::config::{Config, Passphrase, VhostConfig};
 use crate::control::server::{Server, ServerError, Source};
 use crate::control::status::{Clocks, Parts, Status, VhostStatus, by_reason};
 use crate::core::{Instant, Priority, Settings};
-use crate::dataplane::{Counters, Dataplane, LoadError};
+use crate::dataplane::{Counters, Dataplane, LoadError, Loaded};
 use crate::exec::{Executor, Order};
 use crate::journal::Journal;
 use crate::net::link::Monitor;
@@ -44,7 +44,7 @@ pub enum AgentError {
     NoPermission(capabilities::Missing),
     /// More virtual hosts than the kernel program holds.
     #[error(
-        "{0} virtual hosts are configured, at most {MAX_WATCHES} can be served; split them over two agents"
+        "{0} virtual hosts are configured, at most {MAX_HOSTS} can be served; split them over two agents"
     )]
     TooMany(usize),
     /// The control socket.
@@ -98,14 +98,14 @@ pub async fn run(config: Config, socket: &Path) -> Result<(), AgentError> {
     if let Some(missing) = capabilities::missing() {
         return Err(AgentError::NoPermission(missing));
     }
-    if config.vhosts.len() > MAX_WATCHES {
+    if config.vhosts.len() > MAX_HOSTS {
         return Err(AgentError::TooMany(config.vhosts.len()));
     }
     // Before anything is attached: from here on a signal ends the agent in order.
     let mut signals = Signals::new().map_err(|cause| AgentError::Os { what: "signals", cause })?;
     let monitor = Monitor::open().map_err(|cause| AgentError::Os { what: "a netlink socket", cause })?;
     let server = Server::bind(socket)?;
-    let (mut dataplane, events, counters) = Dataplane::load()?;
+    let Loaded { mut dataplane, mut tables, events, counters, .. } = Dataplane::load()?;
     match dataplane.log() {
         Ok(log) => drop(tokio::spawn(log)),
         Err(error) => tracing::warn!(%error, "the kernel program's own log can't be read"),
@@ -130,12 +130,16 @@ pub async fn run(config: Config, socket: &Path) -> Result<(), AgentError> {
             fault,
         };
         executors.spawn(executor.run(order_queue));
-        setups.push(setup(vhost_config, &config.passphrase, orders.clone())?);
+        let setup = setup(vhost_config, &config.auth.passphrases[0], orders.clone())?;
+        let mut keys = Keys { count: 1, ..Keys::NONE };
+        keys.macs[0] = setup.mac;
+        tables.set_keys(key_set(vhost), &keys)?;
+        setups.push(setup);
         members.push(Member { config: vhost_config.clone(), orders });
         faults.push(shown_fault);
     }
     let mut follower =
-        Follower::new(dataplane, monitor.netlink(), members, Arc::clone(&modes), inputs.clone());
+        Follower::new(dataplane, tables, monitor.netlink(), members, Arc::clone(&modes), inputs.clone());
     let interfaces = monitor.interfaces().await.map_err(AgentError::Netlink)?;
     // At start, unlike later, an interface that can't be used is a mistake of the operator's.
     if let Some(error) = follower.apply(&interfaces).into_iter().next() {
@@ -208,7 +212,7 @@ fn setup(
     passphrase: &Passphrase,
     orders: mpsc::UnboundedSender<Order>,
 ) -> Result<VhostSetup, AgentError> {
-    let addresses: Vec<[u8; 4]> = config.addresses.iter().map(|address| address.addr().octets()).collect();
+    let addresses: Vec<[u8; 4]> = config.ipv4().map(|network| network.addr().octets()).collect();
     let message = Message { vhid: config.vhid, ipv4: &addresses, ipv6: &[], link_local: true, lladdr: None };
     let counter = getrandom::u64()
         .map_err(|error| AgentError::Os { what: "random numbers", cause: io::Error::other(error) })?;
@@ -223,6 +227,22 @@ fn setup(
         counter,
         orders,
     })
+}
+
+/// The number of a virtual host in the kernel's maps, by its index in the configuration.
+fn number(vhost: usize) -> u32 {
+    // There are at most MAX_HOSTS.
+    u32::try_from(vhost).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+/// Where its keys are.
+fn key_set(vhost: usize) -> u32 {
+    2 * (number(vhost) - 1)
+}
+
+/// Where its counters are.
+fn slot(vhost: usize) -> u32 {
+    2 * number(vhost) - 1
 }
 
 /// Puts the status together from those who know.
@@ -248,14 +268,14 @@ impl Source for Reporter {
         let read = |slot| self.counters.read(slot).map_err(|error| error.to_string());
         let modes: BTreeMap<_, _> = self.modes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut vhosts = Vec::new();
-        for (vhost, (slot, config)) in (1..).zip(&self.config.vhosts).enumerate() {
+        for (vhost, config) in self.config.vhosts.iter().enumerate() {
             let (Some(detector), Some(fault)) = (snapshot.vhosts.get(vhost), self.faults.get(vhost)) else {
                 continue;
             };
             let parts = Parts {
                 config,
                 detector,
-                kernel: read(slot)?,
+                kernel: read(slot(vhost))?,
                 journal: self.journal.of(vhost),
                 started: self.started,
                 receive: modes.get(&config.interface).map(ToString::to_string),

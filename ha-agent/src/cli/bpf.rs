@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::Exit;
 use super::{fail, say};
-use crate::dataplane::Dataplane;
+use crate::dataplane::{Dataplane, Loaded};
 use crate::net::link::Monitor;
 
 /// Arguments of `bpf`.
@@ -37,7 +37,7 @@ pub(super) fn run(args: &Args) -> Exit {
 }
 
 async fn load(interface: &str) -> Exit {
-    let (mut dataplane, _events, _counters) = match Dataplane::load() {
+    let Loaded { mut dataplane, tables: _tables, events: _events, .. } = match Dataplane::load() {
         Ok(loaded) => loaded,
         Err(error) => {
             if let Some(log) = error.verifier_log() {

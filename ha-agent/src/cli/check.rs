@@ -71,7 +71,7 @@ type Finding = (String, Result<String, (String, Exit)>);
 
 fn check_interfaces(config: &Config, machine: &Interfaces) -> Vec<Finding> {
     let virtual_addresses: BTreeSet<_> =
-        config.vhosts.iter().flat_map(|vhost| &vhost.addresses).map(ipnet::Ipv4Net::addr).collect();
+        config.vhosts.iter().flat_map(VhostConfig::ipv4).map(|network| network.addr()).collect();
     let names: BTreeSet<_> = config.vhosts.iter().map(|vhost| vhost.interface.clone()).collect();
     let finding = |name: String| {
         let Some(interface) = machine.get(&name) else {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +42,7 @@ pub struct VhostStatus {
     /// Its number.
     pub vhid: u8,
     /// Its addresses.
-    pub addresses: Vec<Ipv4Net>,
+    pub addresses: Vec<IpNet>,
     /// Its priority on the wire: seconds.
     pub advbase: u8,
     /// Its priority on the wire: 1/256 seconds.

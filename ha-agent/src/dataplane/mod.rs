@@ -1,5 +1,5 @@
-//! The kernel's half: loads the program, attaches it to interfaces, tells it what to watch, reads what it
-//! saw and what it counted.
+//! The kernel's half: loads the program, attaches it to interfaces, tells it what to watch for and whom to
+//! believe, reads what it saw, counted and remembers.
 //!
 //! The program lives as long as the [`Dataplane`]: when the process ends, in whatever way, the kernel
 //! detaches it.
@@ -9,32 +9,43 @@ mod error;
 mod events;
 mod log;
 mod object;
+mod tables;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::io;
 
-use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Map, MapData, MapError, RingBuf};
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, Xdp};
-use aya::{Ebpf, EbpfLoader, VerifierLogLevel, maps};
-use ha_common::abi::{Counters as Counts, Watch, WatchKey};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 
 pub use attach::{Mode, Owner, Process};
 pub use error::{AttachError, LoadError};
 pub use events::Events;
 pub use object::embedded;
+pub use tables::{Counters, Memory, Tables};
 
-/// The loaded program, its attachments and what it watches.
+/// The loaded program and its attachments.
 #[derive(Debug)]
 pub struct Dataplane {
     bpf: Ebpf,
-    watches: maps::HashMap<MapData, WatchKey, Watch>,
     attached: HashMap<u32, XdpLinkId>,
 }
 
-/// What the program counted; outlives a look at anything else.
-pub struct Counters(PerCpuArray<MapData, Counts>);
+/// A loaded program, in parts that live apart.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The program and its attachments.
+    pub dataplane: Dataplane,
+    /// What it is told.
+    pub tables: Tables,
+    /// What it saw.
+    pub events: Events,
+    /// What it counted.
+    pub counters: Counters,
+    /// What it remembers.
+    pub memory: Memory,
+}
 
 impl Dataplane {
     /// Loads the program that the build put into this binary. Attaches it to nothing yet.
@@ -42,7 +53,7 @@ impl Dataplane {
     /// # Errors
     ///
     /// See [`LoadError`]: no rights, a kernel without BPF, or one whose verifier refuses the program.
-    pub fn load() -> Result<(Self, Events, Counters), LoadError> {
+    pub fn load() -> Result<Loaded, LoadError> {
         Self::load_object(embedded().ok_or(LoadError::NoObject)?)
     }
 
@@ -51,7 +62,7 @@ impl Dataplane {
     /// # Errors
     ///
     /// As [`Dataplane::load`].
-    pub fn load_object(object: &[u8]) -> Result<(Self, Events, Counters), LoadError> {
+    pub fn load_object(object: &[u8]) -> Result<Loaded, LoadError> {
         let mut bpf = EbpfLoader::new()
             .verifier_log_level(VerifierLogLevel::STATS)
             .load(object)
@@ -62,11 +73,12 @@ impl Dataplane {
             .try_into()
             .map_err(LoadError::from_program)?;
         program.load().map_err(LoadError::from_program)?;
-        let watches = take(&mut bpf, "HA_WATCH")?;
-        let counters = take(&mut bpf, "HA_COUNTERS")?;
+        let tables = Tables::take(&mut bpf)?;
+        let counters = Counters::take(&mut bpf)?;
+        let memory = Memory::take(&mut bpf)?;
         let events: RingBuf<MapData> = take(&mut bpf, "HA_EVENTS")?;
-        let dataplane = Self { bpf, watches, attached: HashMap::new() };
-        Ok((dataplane, Events::new(events), Counters(counters)))
+        let dataplane = Self { bpf, attached: HashMap::new() };
+        Ok(Loaded { dataplane, tables, events: Events::new(events), counters, memory })
     }
 
     /// Attaches the program to an interface: in the driver, else in the kernel's generic path.
@@ -95,22 +107,6 @@ impl Dataplane {
             && let Err(error) = program.detach(link)
         {
             tracing::debug!(ifindex, %error, "already detached");
-        }
-    }
-
-    /// Watches for a virtual host's advertisements.
-    ///
-    /// # Errors
-    ///
-    /// If the map is full.
-    pub fn watch(&mut self, key: WatchKey, watch: Watch) -> Result<(), LoadError> {
-        self.watches.insert(key, watch, 0).map_err(LoadError::from_map)
-    }
-
-    /// Watches no longer. No harm if it was not watched.
-    pub fn unwatch(&mut self, key: &WatchKey) {
-        if let Err(error) = self.watches.remove(key) {
-            tracing::debug!(?key, %error, "was not watched");
         }
     }
 
@@ -149,27 +145,7 @@ impl Dataplane {
     }
 }
 
-impl Counters {
-    /// What all processors together counted in a slot: see [`ha_common::abi::Watch::slot`].
-    ///
-    /// # Errors
-    ///
-    /// If the slot is out of range.
-    pub fn read(&self, slot: u32) -> Result<Counts, LoadError> {
-        let values = self.0.get(&slot, 0).map_err(LoadError::from_map)?;
-        let mut sum = Counts::default();
-        values.iter().for_each(|counts| sum.add(counts));
-        Ok(sum)
-    }
-}
-
-impl fmt::Debug for Counters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Counters").field("slots", &self.0.len()).finish()
-    }
-}
-
-fn take<M: TryFrom<Map, Error = maps::MapError>>(bpf: &mut Ebpf, name: &'static str) -> Result<M, LoadError> {
+fn take<M: TryFrom<Map, Error = MapError>>(bpf: &mut Ebpf, name: &'static str) -> Result<M, LoadError> {
     let map = bpf.take_map(name).ok_or(LoadError::Missing(name))?;
     map.try_into().map_err(LoadError::from_map)
 }

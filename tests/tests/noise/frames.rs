@@ -2,6 +2,7 @@
 
 use ha_agent::core::Priority;
 use ha_agent::net::advertise::Frames;
+use ha_common::abi::Address;
 use ha_common::auth::{Mac, Message, key};
 use ha_common::decode::{Frame, decode};
 use ha_common::wire::{carp, checksum, ethernet, ipv4};
@@ -119,10 +120,11 @@ impl Noise {
     /// Whether a frame says with the right digest what its master never said.
     fn is_attack(&self, frame: &[u8]) -> bool {
         let Frame::Carp(candidate) = decode(&frame) else { return false };
-        let Ok(carp) = candidate.check(carp::GROUP) else { return false };
+        let group = Address::v4(carp::GROUP);
+        let Ok(carp) = candidate.check(|address| *address == group) else { return false };
         let header = carp::Header(carp);
         let said = || self.valid.iter().any(|valid| valid[CARP..] == *carp);
-        let true_words = candidate.source() == A.octets() && said();
+        let true_words = candidate.source() == Address::v4(A.octets()) && said();
         candidate.vhid == VHID && !true_words && self.mac.verify(header.counter(), header.digest())
     }
 }

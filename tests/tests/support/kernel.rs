@@ -1,21 +1,27 @@
 //! The program, loaded into the kernel and run on frames of one's own.
 
+use std::collections::BTreeMap;
+
 use aya::programs::{TestRun, TestRunOptions};
-use ha_agent::dataplane::{Counters, Dataplane, Events, LoadError};
-use ha_common::abi::{self, Advert, COMMON_SLOT, COUNTER_SLOTS};
+use ha_agent::dataplane::{Counters, Dataplane, Events, LoadError, Loaded, Memory, Tables};
+use ha_common::abi::{self, Address, Advert, COMMON_SLOT, COUNTER_SLOTS, FAMILY_IPV4};
+use ha_common::reason::Reason;
+use lab::Site;
 use lab::capture::now_ns;
 
-use super::outcome::{Outcome, Watched};
+use super::outcome::Outcome;
 use super::packet::l3_offset;
 
 /// The loaded program, with maps of its own and what they held before the next frame.
 pub(crate) struct Kernel {
     dataplane: Dataplane,
     events: Events,
+    tables: Tables,
     counters: Counters,
-    watched: Vec<Watched>,
-    /// Of the common slot and of every watch.
-    before: Vec<(u32, abi::Counters)>,
+    memory: Memory,
+    site: Site,
+    /// Of the common slot and of every watch that there was.
+    before: BTreeMap<u32, abi::Counters>,
 }
 
 /// What one run did.
@@ -32,11 +38,11 @@ impl Kernel {
     /// Loads the program and lets it watch; `None` where that is not possible, with the reason printed.
     ///
     /// Where everything is said to be there (`HA_TEST_ROOT`), nothing is skipped.
-    pub(crate) fn load(watched: &[Watched]) -> Option<Self> {
+    pub(crate) fn load(site: &Site) -> Option<Self> {
         if !lab::available() {
             return None;
         }
-        let (mut dataplane, events, counters) = match Dataplane::load() {
+        let Loaded { dataplane, tables, events, counters, memory } = match Dataplane::load() {
             Ok(loaded) => loaded,
             Err(error @ (LoadError::NoObject | LoadError::NoPermission(_) | LoadError::NoBpf(_)))
                 if std::env::var_os("HA_TEST_ROOT").is_none() =>
@@ -51,12 +57,37 @@ impl Kernel {
                 panic!("{error}");
             }
         };
-        for (key, watch) in watched {
-            dataplane.watch(*key, *watch).expect("room for a watch");
+        let (nowhere, before) = (Site::default(), BTreeMap::from([(COMMON_SLOT, abi::Counters::default())]));
+        let mut kernel = Self { dataplane, events, tables, counters, memory, site: nowhere, before };
+        kernel.tell(site);
+        Some(kernel)
+    }
+
+    /// Lets it watch for something else. What is remembered stays, and what the site has heard is added.
+    pub(crate) fn tell(&mut self, site: &Site) {
+        for (index, keys) in &site.keys {
+            self.tables.set_keys(*index, keys).expect("a place for keys");
         }
-        let slots = [COMMON_SLOT].into_iter().chain(watched.iter().map(|(_, watch)| watch.slot));
-        let before = slots.map(|slot| (slot, abi::Counters::default())).collect();
-        Some(Self { dataplane, events, counters, watched: watched.to_vec(), before })
+        for (host, role) in self.site.lists.keys().filter(|list| !site.lists.contains_key(list)) {
+            self.tables.list(*host, *role, &[]).expect("an empty list");
+        }
+        for ((host, role), list) in &site.lists {
+            self.tables.list(*host, *role, &Vec::from_iter(list.iter().copied())).expect("room for a list");
+        }
+        for (key, heard) in site.heard.borrow().iter() {
+            self.memory.restore(*key, *heard).expect("room for what was heard");
+        }
+        self.tables.set_clock(site.clock_offset_ns).expect("a clock");
+        for key in self.site.watches.keys().filter(|key| !site.watches.contains_key(key)) {
+            self.tables.unwatch(key);
+        }
+        for (key, watch) in &site.watches {
+            self.tables.watch(*key, *watch).expect("room for a watch");
+        }
+        self.site = site.clone();
+        for watch in site.watches.values() {
+            self.before.entry(watch.slot).or_default();
+        }
     }
 
     /// Demands an outcome for a frame: verdict, counters, record, and that the frame was left as it was.
@@ -67,14 +98,19 @@ impl Kernel {
         assert_eq!(run.counted, Vec::from_iter(outcome.counted()), "counted for {}", about());
         assert_eq!(run.verdict, outcome.verdict(), "verdict for {}", about());
         let records = self.drain();
-        let Outcome::Accepted(slot) = outcome else {
+        let Outcome::Accepted(slot, signer) = outcome else {
             assert_eq!(records, [], "pushed for {}", about());
+            if let Outcome::Refused(slot, reason) | Outcome::Passed(slot, reason) = outcome
+                && slot != COMMON_SLOT
+            {
+                assert!(self.sighted(slot, reason), "nobody was seen for {}", about());
+            }
             return None;
         };
         let &[advert] = records.as_slice() else {
             panic!("{} records for {}", records.len(), about());
         };
-        assert_eq!(advert, self.expected(frame, slot, advert.stamp_ns), "pushed for {}", about());
+        assert_eq!(advert, self.expected(frame, slot, signer, &advert), "pushed for {}", about());
         let [from, to] = run.time_ns;
         assert!((from..=to).contains(&advert.stamp_ns), "stamped {} for {}", advert.stamp_ns, about());
         Some(advert)
@@ -106,39 +142,52 @@ impl Kernel {
     /// Demands that nothing was counted in any slot but those of the watches.
     pub(crate) fn demand_rest_untouched(&self) {
         let slots = u32::try_from(COUNTER_SLOTS).expect("some thousand");
-        for slot in (0..slots).filter(|slot| self.before.iter().all(|(known, _)| known != slot)) {
+        for slot in (0..slots).filter(|slot| !self.before.contains_key(slot)) {
             assert_eq!(self.read(slot), abi::Counters::default(), "slot {slot}");
         }
     }
 
     /// What was counted since the last call, by slot.
     fn counted(&mut self) -> Vec<(u32, abi::Counters)> {
-        let now: Vec<_> = self.before.iter().map(|(slot, _)| (*slot, self.read(*slot))).collect();
+        let now: BTreeMap<_, _> = self.before.keys().map(|slot| (*slot, self.read(*slot))).collect();
         let before = std::mem::replace(&mut self.before, now.clone());
-        let more = now.into_iter().zip(before).filter(|(now, before)| now != before);
-        more.map(|((slot, now), (_, before))| (slot, difference(&now, &before))).collect()
+        let more = now.into_iter().zip(before.into_values()).filter(|((_, now), before)| now != before);
+        more.map(|((slot, now), before)| (slot, difference(&now, &before))).collect()
     }
 
     fn read(&self, slot: u32) -> abi::Counters {
         self.counters.read(slot).expect("a slot")
     }
 
-    /// The record that a frame is to make. Its header has no options: such frames are refused.
-    fn expected(&self, frame: &[u8], slot: u32, stamp_ns: u64) -> Advert {
-        let (key, _) = self.watched.iter().find(|(_, watch)| watch.slot == slot).expect("a watched slot");
-        let ipv4 = &frame[l3_offset(frame)..];
-        let mut source = [0; 16];
-        source[..4].copy_from_slice(&ipv4[12..16]);
+    /// Whether somebody was written down as refused for a reason.
+    fn sighted(&self, slot: u32, reason: Reason) -> bool {
+        let sightings = self.counters.sightings(slot).expect("a slot");
+        sightings.0[reason as usize].at_ns > 0
+    }
+
+    /// The record that a frame is to make; the stamp is the one that it has. Its header has no options: such
+    /// frames are refused.
+    fn expected(&self, frame: &[u8], slot: u32, signer: u32, advert: &Advert) -> Advert {
+        let mut watches = self.site.watches.iter();
+        let (key, _) = watches.find(|(_, watch)| watch.slot == slot).expect("a watched slot");
+        let packet = &frame[l3_offset(frame)..];
+        let (source, carp) = if key.family == FAMILY_IPV4 {
+            (Address::v4(packet[12..16].try_into().expect("4 bytes")), &packet[20..56])
+        } else {
+            (Address(packet[8..24].try_into().expect("16 bytes")), &packet[40..76])
+        };
         Advert {
             header: abi::RecordHeader {
                 kind: abi::Kind::Advert as u16,
                 version: abi::VERSION,
                 length: u32::try_from(Advert::LEN).expect("short"),
             },
-            stamp_ns,
+            stamp_ns: advert.stamp_ns,
             watch: *key,
             source,
-            carp: ipv4[20..56].try_into().expect("36 bytes"),
+            signer,
+            carp: carp.try_into().expect("36 bytes"),
+            reserved: 0,
         }
     }
 }
@@ -149,6 +198,7 @@ fn difference(now: &abi::Counters, before: &abi::Counters) -> abi::Counters {
         received,
         accepted,
         notcarp,
+        badver,
         badvhid,
         badopts,
         badfrag,
@@ -156,14 +206,20 @@ fn difference(now: &abi::Counters, before: &abi::Counters) -> abi::Counters {
         badlen,
         baddst,
         badsum,
-        badauth,
         looped,
+        badsource,
+        badauth,
+        rewritten,
+        stale,
+        replay,
+        noroom,
         ringfull,
     } = *now;
     abi::Counters {
         received: received - before.received,
         accepted: accepted - before.accepted,
         notcarp: notcarp - before.notcarp,
+        badver: badver - before.badver,
         badvhid: badvhid - before.badvhid,
         badopts: badopts - before.badopts,
         badfrag: badfrag - before.badfrag,
@@ -171,8 +227,13 @@ fn difference(now: &abi::Counters, before: &abi::Counters) -> abi::Counters {
         badlen: badlen - before.badlen,
         baddst: baddst - before.baddst,
         badsum: badsum - before.badsum,
-        badauth: badauth - before.badauth,
         looped: looped - before.looped,
+        badsource: badsource - before.badsource,
+        badauth: badauth - before.badauth,
+        rewritten: rewritten - before.rewritten,
+        stale: stale - before.stale,
+        replay: replay - before.replay,
+        noroom: noroom - before.noroom,
         ringfull: ringfull - before.ringfull,
     }
 }

@@ -1,11 +1,13 @@
 //! Crafted frames, and what is to become of each.
 
-use ha_common::abi::{COMMON_SLOT, MAX_WATCHES, Watch};
+use ha_common::abi::{Address, COMMON_SLOT, COUNTER_SLOTS, KEY_SETS, Keys, MAX_HOSTS, Watch};
+use ha_common::auth::{self, Mac, Message};
 use ha_common::reason::Reason;
+use lab::Site;
 
 use super::outcome::Outcome::{self, Accepted, Foreign, Refused};
-use super::outcome::{LOOPBACK, Watched, key};
-use super::packet::{GROUP, Packet, advertisement, checksum, sealed};
+use super::outcome::{LOOPBACK, key};
+use super::packet::{ADDRESSES4, ADDRESSES6, GROUP, PASSPHRASE, Packet, advertisement, checksum, sealed};
 
 /// A frame with its name and its outcome.
 pub(crate) struct Case {
@@ -17,26 +19,52 @@ pub(crate) struct Case {
     pub(crate) outcome: Outcome,
 }
 
-/// The watches that the table is written for. Each slot is used once.
-pub(crate) fn watched() -> Vec<Watched> {
-    let watch = |slot, group| Watch { slot, group };
-    vec![
-        (key(LOOPBACK, 0, 0, 10), watch(PLAIN, GROUP)),
-        (key(LOOPBACK, 0, 5, 10), watch(VLAN_5, GROUP)),
-        (key(LOOPBACK, 100, 5, 10), watch(QINQ_100_5, GROUP)),
-        (key(LOOPBACK, 0, 0, 20), watch(OTHER_GROUP, [239, 192, 0, 5])),
-        (key(LOOPBACK + 1, 0, 0, 30), watch(OTHER_INTERFACE, GROUP)),
-        (key(LOOPBACK, 0, 4095, 255), watch(LAST, GROUP)),
-    ]
+/// What the table is written for. Each slot is used once.
+pub(crate) fn site() -> Site {
+    let mut site = Site::default();
+    let watch = |slot, host, keys| Watch {
+        slot,
+        host,
+        keys,
+        flags: 0,
+        tolerance_ms: 0,
+        reserved: 0,
+        group: Address::v4(GROUP),
+    };
+    let other_group = Watch { group: Address::v4([239, 192, 0, 5]), ..watch(OTHER_GROUP, 2, 2) };
+    site.watches.extend([
+        (key(LOOPBACK, 0, 0, 10), watch(PLAIN, 1, 1)),
+        (key(LOOPBACK, 0, 5, 10), watch(VLAN_5, 1, 1)),
+        (key(LOOPBACK, 100, 5, 10), watch(QINQ_100_5, 1, 1)),
+        (key(LOOPBACK, 0, 0, 20), other_group),
+        (key(LOOPBACK + 1, 0, 0, 30), watch(OTHER_INTERFACE, 3, 1)),
+        (key(LOOPBACK, 0, 4095, 255), watch(LAST, LAST_HOST, LAST_KEYS)),
+    ]);
+    site.keys.extend([(1, keys(10)), (2, keys(20)), (LAST_KEYS, keys(255))]);
+    site
+}
+
+/// The keys of a virtual host: one passphrase.
+fn keys(vhid: u8) -> Keys {
+    let mut keys = Keys { count: 1, ..Keys::NONE };
+    keys.macs[0] = mac(PASSPHRASE, vhid, true);
+    keys
+}
+
+/// Our HMAC over the addresses of every virtual host here.
+fn mac(passphrase: &str, vhid: u8, link_local: bool) -> Mac {
+    let (ipv4, ipv6) = (ADDRESSES4.map(|ip| ip.octets()), ADDRESSES6.map(|ip| ip.octets()));
+    let message = Message { vhid, ipv4: &ipv4, ipv6: &ipv6, link_local, lladdr: None };
+    Mac::new(&auth::key(passphrase.as_bytes()), &message)
 }
 
 /// The good advertisement in different wrappings; the truncation of each is tested, too.
 pub(crate) fn flavours() -> Vec<Case> {
     let good = Packet::default;
     vec![
-        case("plain", good(), Accepted(PLAIN)),
-        case("VLAN", Packet { tags: vec![(DOT1Q, 5)], ..good() }, Accepted(VLAN_5)),
-        case("QinQ", Packet { tags: vec![(DOT1AD, 100), (DOT1Q, 5)], ..good() }, Accepted(QINQ_100_5)),
+        case("plain", good(), Accepted(PLAIN, 0)),
+        case("VLAN", Packet { tags: vec![(DOT1Q, 5)], ..good() }, Accepted(VLAN_5, 0)),
+        case("QinQ", Packet { tags: vec![(DOT1AD, 100), (DOT1Q, 5)], ..good() }, Accepted(QINQ_100_5, 0)),
         case(
             "one word of options",
             Packet { options: ROUTER_ALERT.to_vec(), ..good() },
@@ -72,26 +100,26 @@ fn link_layer() -> Vec<Case> {
     let good = Packet::default;
     let tagged = |tags: &[(u16, u16)]| Packet { tags: tags.to_vec(), ..good() };
     vec![
-        case("L2 broadcast", Packet { to: [0xff; 6], ..good() }, Accepted(PLAIN)),
-        case("L2 unicast", Packet { to: [2, 0, 0, 0, 0, 1], ..good() }, Accepted(PLAIN)),
-        case("Ethernet padding", Packet { trailer: vec![0xee; 20], ..good() }, Accepted(PLAIN)),
-        case("padding of a short segment", Packet { trailer: vec![0; 1444], ..good() }, Accepted(PLAIN)),
+        case("L2 broadcast", Packet { to: [0xff; 6], ..good() }, Accepted(PLAIN, 0)),
+        case("L2 unicast", Packet { to: [2, 0, 0, 0, 0, 1], ..good() }, Accepted(PLAIN, 0)),
+        case("Ethernet padding", Packet { trailer: vec![0xee; 20], ..good() }, Accepted(PLAIN, 0)),
+        case("padding of a short segment", Packet { trailer: vec![0; 1444], ..good() }, Accepted(PLAIN, 0)),
         case("another VLAN", tagged(&[(DOT1Q, 6)]), UNKNOWN),
-        case("priority tag", tagged(&[(DOT1Q, 0)]), Accepted(PLAIN)),
-        case("priority tag, priority 7", tagged(&[(DOT1Q, 0xe000)]), Accepted(PLAIN)),
-        case("VLAN, priority 7, may be dropped", tagged(&[(DOT1Q, 0xf005)]), Accepted(VLAN_5)),
+        case("priority tag", tagged(&[(DOT1Q, 0)]), Accepted(PLAIN, 0)),
+        case("priority tag, priority 7", tagged(&[(DOT1Q, 0xe000)]), Accepted(PLAIN, 0)),
+        case("VLAN, priority 7, may be dropped", tagged(&[(DOT1Q, 0xf005)]), Accepted(VLAN_5, 0)),
         case(
             "the last VLAN, virtual host and slot",
             Packet { tags: vec![(DOT1Q, 4095)], payload: advertisement(255), ..good() },
-            Accepted(LAST),
+            Accepted(LAST, 0),
         ),
-        case("single 802.1ad tag", tagged(&[(DOT1AD, 5)]), Accepted(VLAN_5)),
-        case("two 802.1Q tags", tagged(&[(DOT1Q, 100), (DOT1Q, 5)]), Accepted(QINQ_100_5)),
-        case("QinQ, priorities", tagged(&[(DOT1AD, 0xb064), (DOT1Q, 0xf005)]), Accepted(QINQ_100_5)),
+        case("single 802.1ad tag", tagged(&[(DOT1AD, 5)]), Accepted(VLAN_5, 0)),
+        case("two 802.1Q tags", tagged(&[(DOT1Q, 100), (DOT1Q, 5)]), Accepted(QINQ_100_5, 0)),
+        case("QinQ, priorities", tagged(&[(DOT1AD, 0xb064), (DOT1Q, 0xf005)]), Accepted(QINQ_100_5, 0)),
         case("QinQ, swapped", tagged(&[(DOT1AD, 5), (DOT1Q, 100)]), UNKNOWN),
         case("QinQ, another outer", tagged(&[(DOT1AD, 101), (DOT1Q, 5)]), UNKNOWN),
         case("QinQ, another inner", tagged(&[(DOT1AD, 100), (DOT1Q, 6)]), UNKNOWN),
-        case("priority tag around a VLAN", tagged(&[(DOT1AD, 0), (DOT1Q, 5)]), Accepted(VLAN_5)),
+        case("priority tag around a VLAN", tagged(&[(DOT1AD, 0), (DOT1Q, 5)]), Accepted(VLAN_5, 0)),
         case("VLAN around a priority tag", tagged(&[(DOT1AD, 5), (DOT1Q, 0)]), UNKNOWN),
         case("two 802.1ad tags", tagged(&[(DOT1AD, 100), (DOT1AD, 5)]), Foreign),
         case("triple tags", tagged(&[(DOT1AD, 100), (DOT1Q, 5), (DOT1Q, 5)]), Foreign),
@@ -109,14 +137,18 @@ fn ipv4() -> Vec<Case> {
     let total_len = |length| Packet { total_len: Some(length), ..good() };
     let ihl = |words| Packet { ihl: Some(words), ..good() };
     vec![
-        case("source 0.0.0.0", Packet { source: [0; 4], ..good() }, Accepted(PLAIN)),
-        case("source is the virtual address", Packet { source: [10, 77, 0, 100], ..good() }, Accepted(PLAIN)),
+        case("source 0.0.0.0", Packet { source: [0; 4], ..good() }, Accepted(PLAIN, 0)),
+        case(
+            "source is the virtual address",
+            Packet { source: [10, 77, 0, 100], ..good() },
+            Accepted(PLAIN, 0),
+        ),
         case("TTL 254", ttl(254), Refused(PLAIN, Reason::BadTtl)),
         case("TTL 64", ttl(64), Refused(PLAIN, Reason::BadTtl)),
         case("TTL 1", ttl(1), Refused(PLAIN, Reason::BadTtl)),
         case("TTL 0", ttl(0), Refused(PLAIN, Reason::BadTtl)),
-        case("may be fragmented", fragment(0), Accepted(PLAIN)),
-        case("the reserved flag", fragment(0x8000), Accepted(PLAIN)),
+        case("may be fragmented", fragment(0), Accepted(PLAIN, 0)),
+        case("the reserved flag", fragment(0x8000), Accepted(PLAIN, 0)),
         case("more fragments", fragment(0x2000), Refused(PLAIN, Reason::BadFrag)),
         case("more fragments, not to be fragmented", fragment(0x6000), Refused(PLAIN, Reason::BadFrag)),
         case("last fragment", fragment(0x0001), NOT_CARP),
@@ -166,7 +198,7 @@ fn destinations() -> Vec<Case> {
         case("the virtual address", to([10, 77, 0, 100]), Refused(PLAIN, Reason::BadDst)),
         case("broadcast", to([255; 4]), Refused(PLAIN, Reason::BadDst)),
         case("to no one", to([0; 4]), Refused(PLAIN, Reason::BadDst)),
-        case("a group of its own", to_20([239, 192, 0, 5]), Accepted(OTHER_GROUP)),
+        case("a group of its own", to_20([239, 192, 0, 5]), Accepted(OTHER_GROUP, 0)),
         case("CARP's group, but it has its own", to_20(GROUP), Refused(OTHER_GROUP, Reason::BadDst)),
     ]
 }
@@ -193,8 +225,8 @@ fn checksums() -> Vec<Case> {
         case("CARP checksum all ones", carp(0xffff), bad),
         case("CARP checksum with a pseudo-header", carp(checksum_with_pseudo_header()), bad),
         // The two zeros of one's complement: either makes the sum right (RFC 1624 §3).
-        case("CARP checksum 0, and right", with_checksum(zero_sum(), 0), Accepted(PLAIN)),
-        case("CARP checksum all ones, and right", with_checksum(zero_sum(), 0xffff), Accepted(PLAIN)),
+        case("CARP checksum 0, and right", with_checksum(zero_sum(), 0), Accepted(PLAIN, 0)),
+        case("CARP checksum all ones, and right", with_checksum(zero_sum(), 0xffff), Accepted(PLAIN, 0)),
         case("CARP checksum 1 instead of 0", with_checksum(zero_sum(), 1), bad),
     ]
 }
@@ -207,10 +239,10 @@ fn carp() -> Vec<Case> {
     };
     vec![
         case("version 3", with(0, 0x31), NOT_CARP),
-        case("version 1", with(0, 0x11), NOT_CARP),
-        case("version 4", with(0, 0x41), NOT_CARP),
-        case("type 2", with(0, 0x22), NOT_CARP),
-        case("type 0", with(0, 0x20), NOT_CARP),
+        case("version 1", with(0, 0x11), BAD_VERSION),
+        case("version 4", with(0, 0x41), BAD_VERSION),
+        case("type 2", with(0, 0x22), BAD_VERSION),
+        case("type 0", with(0, 0x20), BAD_VERSION),
         case("authlen 0", with(3, 0), NOT_CARP),
         case("authlen 6", with(3, 6), NOT_CARP),
         case("authlen 8", with(3, 8), NOT_CARP),
@@ -218,11 +250,11 @@ fn carp() -> Vec<Case> {
         case("virtual host 0", with(1, 0), UNKNOWN),
         case("virtual host 255, watched in a VLAN only", with(1, 255), UNKNOWN),
         case("virtual host watched on another interface", with(1, 30), UNKNOWN),
-        case("goodbye: advskew 255", with(2, 255), Accepted(PLAIN)),
-        case("advskew 0, which VRRP calls resigning", with(2, 0), Accepted(PLAIN)),
-        case("demotion 255", with(4, 255), Accepted(PLAIN)),
-        case("advbase 0", with(5, 0), Accepted(PLAIN)),
-        case("another digest", with(35, 0), Accepted(PLAIN)),
+        case("goodbye: advskew 255", with(2, 255), Accepted(PLAIN, 0)),
+        case("advskew 0, which VRRP calls resigning", with(2, 0), Accepted(PLAIN, 0)),
+        case("demotion 255", with(4, 255), Accepted(PLAIN, 0)),
+        case("advbase 0", with(5, 0), Accepted(PLAIN, 0)),
+        case("another digest", with(35, 0), Refused(PLAIN, Reason::BadAuth)),
     ]
 }
 
@@ -235,7 +267,7 @@ fn others_on_112() -> Vec<Case> {
         case("VRRPv2, 5 addresses: 36 bytes", payload(vrrp2(5)), NOT_CARP),
         case("VRRPv2, 7 addresses: 44 bytes", payload(vrrp2(7)), NOT_CARP),
         // No true VRRP leaves out the last 8 bytes. The digest decides (CARP specification §1.4).
-        case("VRRPv2, 7 addresses, cut off at 36 bytes", payload(cut_off), Accepted(PLAIN)),
+        case("VRRPv2, 7 addresses, cut off at 36 bytes", payload(cut_off), Refused(PLAIN, Reason::BadAuth)),
         case("VRRPv3, 1 address", payload(vrrp3(1)), NOT_CARP),
         case("VRRPv3, 7 addresses: 36 bytes, count 7", payload(vrrp3(7)), NOT_CARP),
         case("VRRPv3 in a VLAN", in_vlan(vrrp3(7)), NOT_CARP),
@@ -248,7 +280,7 @@ fn others_on_112() -> Vec<Case> {
         case("36 zeros", payload(vec![0; 36]), NOT_CARP),
         case("36 ones", payload(vec![0xff; 36]), NOT_CARP),
         case("a full frame", payload(vec![0x21; 1480]), NOT_CARP),
-        raw("CARP over IPv6", ethernet(IPV6, &ipv6(&advertisement(10))), Foreign),
+        raw("CARP over IPv6, which is not watched", ethernet(IPV6, &ipv6(&advertisement(10))), UNKNOWN),
         raw("IPv6, as long as a watched frame", ethernet(IPV6, &[0x45; 56]), Foreign),
     ]
 }
@@ -372,13 +404,12 @@ fn with_checksum(mut payload: Vec<u8>, checksum: u16) -> Packet {
     Packet { payload, ..Packet::default() }
 }
 
-/// An advertisement whose right checksum is zero.
+/// An advertisement whose right checksum is zero, by the open fields behind the digest's back.
 fn zero_sum() -> Vec<u8> {
     let mut payload = advertisement(10);
-    payload[6..8].fill(0);
-    payload[34..].fill(0);
+    payload[4..8].fill(0);
     let rest = checksum(&payload);
-    payload[34..].copy_from_slice(&rest.to_be_bytes());
+    payload[4..6].copy_from_slice(&rest.to_be_bytes());
     payload
 }
 
@@ -395,9 +426,14 @@ const QINQ_100_5: u32 = 3;
 const OTHER_GROUP: u32 = 4;
 const OTHER_INTERFACE: u32 = 5;
 #[expect(clippy::cast_possible_truncation, reason = "some thousand")]
-const LAST: u32 = MAX_WATCHES as u32;
+const LAST: u32 = COUNTER_SLOTS as u32 - 1;
+#[expect(clippy::cast_possible_truncation, reason = "some thousand")]
+const LAST_HOST: u32 = MAX_HOSTS as u32;
+#[expect(clippy::cast_possible_truncation, reason = "some thousand")]
+const LAST_KEYS: u32 = KEY_SETS as u32 - 1;
 
 const NOT_CARP: Outcome = Refused(COMMON_SLOT, Reason::NotCarp);
+const BAD_VERSION: Outcome = Refused(COMMON_SLOT, Reason::BadVer);
 const UNKNOWN: Outcome = Refused(COMMON_SLOT, Reason::BadVhid);
 
 const IPV4: u16 = 0x0800;
