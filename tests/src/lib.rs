@@ -4,9 +4,13 @@
 //! own name. What a killed run could not give back, the next [`Lan`] sweeps away.
 
 pub mod agent;
+pub mod attacker;
 pub mod capture;
 pub mod client;
+pub mod clock;
+mod config;
 pub mod foreign;
+pub mod frame;
 pub mod lan;
 pub mod netns;
 pub mod pair;
@@ -17,9 +21,12 @@ pub mod ucarp;
 mod watched;
 pub mod world;
 
-pub use agent::{Agent, AgentConfig};
+pub use agent::Agent;
+pub use attacker::Attacker;
 pub use capture::{Capture, Captured};
 pub use client::{Client, Echo};
+pub use clock::Clock;
+pub use config::AgentConfig;
 pub use lan::{Lan, Node};
 pub use netns::Netns;
 pub use pair::Pair;

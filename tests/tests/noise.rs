@@ -201,7 +201,7 @@ impl Display for Report {
 }
 
 fn config(advskew: u8) -> AgentConfig {
-    AgentConfig { advskew, passphrase: frames::PASSPHRASE.to_owned(), ..AgentConfig::default() }
+    AgentConfig { advskew, passphrases: vec![frames::PASSPHRASE.to_owned()], ..AgentConfig::default() }
 }
 
 fn open(node: &Node) -> Result<PacketSocket> {
