@@ -8,11 +8,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use ha_agent::core::Priority;
+use ha_agent::core::{Advertisement, Priority, Sources};
 use ha_agent::net::address::Addresses;
-use ha_agent::net::advertise::{Advertisement, Advertiser, Frames, Path, SendError};
+use ha_agent::net::advertise::{Advertiser, Frames, Path, SendError};
 use ha_agent::net::announce::Announcer;
-use ha_agent::net::link::{Interfaces, Kind, Monitor, Sources};
+use ha_agent::net::link::{Interfaces, Kind, Monitor};
 use ha_agent::net::membership::Membership;
 use ha_agent::net::place::{PlaceError, Stage, place};
 use ha_agent::sys::ethtool::strips_vlan_tags;
@@ -318,7 +318,7 @@ fn places_on_real_interfaces() -> Result<()> {
     for (name, stage) in [("eth0", Stage::Any), ("br0", Stage::Generic), ("mac0", Stage::Generic)] {
         let place = place(&interfaces, name)?;
         ensure!((place.at.interface.as_str(), place.at.stage) == (name, stage), "{place:?}");
-        ensure!(place.at.carriers == [found(name)?.index]);
+        ensure!(place.at.index == found(name)?.index);
     }
     let refused = place(&interfaces, "far");
     ensure!(

@@ -7,9 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use ha_agent::core::Priority;
-use ha_agent::net::advertise::{Advertisement, Frames};
-use ha_agent::net::link::Sources;
+use ha_agent::core::{Advertisement, Priority, Sources};
+use ha_agent::net::advertise::Frames;
 use ha_agent::sys::packet_socket::PacketSocket;
 use ha_common::auth::{Mac, Message, key};
 use lab::pair::{A, B, VIRTUAL};
