@@ -12,6 +12,7 @@ pub mod netns;
 pub mod pair;
 pub mod pauses;
 pub mod process;
+pub mod random;
 pub mod refusal;
 pub mod ucarp;
 mod watched;
@@ -23,6 +24,7 @@ pub use lan::{Lan, Node};
 pub use netns::Netns;
 pub use pair::Pair;
 pub use process::Process;
+pub use random::Random;
 pub use ucarp::{Ucarp, UcarpConfig};
 pub use watched::{interrupt, is_interrupted};
 
