@@ -26,7 +26,7 @@ pub use pair::Pair;
 pub use process::Process;
 pub use random::Random;
 pub use ucarp::{Ucarp, UcarpConfig};
-pub use watched::{interrupt, is_interrupted};
+pub use watched::{interrupt, interrupt_on_signals, is_interrupted};
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
