@@ -43,7 +43,9 @@ pub(crate) struct Row {
     pub(crate) unsettled: u32,
     /// From the end of the standby's patience to its first advertisement.
     pub(crate) overshoot_ms: Spread,
-    /// The same to its change of state, as it says itself.
+    /// The same of those takeovers that did not fall together with a pause of the machine.
+    pub(crate) undisturbed_overshoot_ms: Spread,
+    /// To its change of state, as it says itself.
     pub(crate) journal_overshoot_ms: Spread,
     /// Takeovers while the active one was connected.
     pub(crate) false_failovers: u32,
@@ -117,7 +119,9 @@ pub(crate) fn measure(peer: Peer, flood: Flood, scale: Scale) -> Result<Row> {
     let mut unfounded = appearances(peer, &pair.capture.frames(mark));
     unfounded.retain(|seen| takeovers.iter().all(|takeover| takeover.first_ns != seen.first_ns));
     let late = unfounded.iter().filter(|seen| seen.overshoot_ms(peer) >= 0.0).count();
-    let disturbed = |takeover: &&Takeover| !pauses.between(takeover.last_ns, takeover.first_ns).is_empty();
+    let overshoot = |takeover: &Takeover| takeover.overshoot_ms(peer);
+    let (calm, disturbed): (Vec<_>, Vec<_>) =
+        takeovers.iter().partition(|takeover| pauses.between(takeover.last_ns, takeover.first_ns).is_empty());
     let longest = pauses.found().iter().map(|pause| pause.late).max().unwrap_or_default();
     #[expect(clippy::cast_precision_loss, reason = "to be compared with others like it")]
     let (sent, arrived) = (sent as f64, (after.0 - before.0) as f64);
@@ -128,7 +132,8 @@ pub(crate) fn measure(peer: Peer, flood: Flood, scale: Scale) -> Result<Row> {
         detected,
         undetected,
         unsettled,
-        overshoot_ms: Spread::of(takeovers.iter().map(|takeover| takeover.overshoot_ms(peer))),
+        overshoot_ms: Spread::of(takeovers.iter().map(overshoot)),
+        undisturbed_overshoot_ms: Spread::of(calm.into_iter().map(overshoot)),
         journal_overshoot_ms: Spread::of(testimonies),
         false_failovers: u32::try_from(unfounded.len())?,
         active_late: u32::try_from(late)?,
@@ -140,7 +145,7 @@ pub(crate) fn measure(peer: Peer, flood: Flood, scale: Scale) -> Result<Row> {
         pauses: PausesFound {
             count: pauses.found().len(),
             longest_ms: longest.as_secs_f64() * 1e3,
-            takeovers: takeovers.iter().filter(disturbed).count(),
+            takeovers: disturbed.len(),
         },
     })
 }
