@@ -8,42 +8,8 @@ use ha_common::abi::Address;
 use ha_common::auth::{Mac, Message, key};
 use ha_common::decode::{Frame, decode};
 use ha_common::wire::{carp, checksum, ethernet, ipv4};
+use lab::Random;
 use lab::pair::{A, VIRTUAL};
-
-/// A small generator of pseudo-random numbers (splitmix64): the same numbers from the same seed.
-#[derive(Debug)]
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Less than `limit`, which is not 0.
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit as u64).unwrap_or_default()
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
-    }
-
-    fn fill(&mut self, frame: &mut Vec<u8>, length: usize) {
-        let end = frame.len() + length;
-        while frame.len() < end {
-            frame.extend(self.next().to_le_bytes());
-        }
-        frame.truncate(end);
-    }
-}
 
 /// Frames of all kinds, none of which may change a state.
 ///
@@ -156,7 +122,7 @@ impl Forger {
             mac: self.mac,
         };
         let advertisement = Advertisement { priority, demote: 0 };
-        frames.emit_v4(carp::GROUP.into(), advertisement, random.next()).to_vec()
+        frames.emit_v4(carp::GROUP.into(), advertisement, random.number()).to_vec()
     }
 }
 
