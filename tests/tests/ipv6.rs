@@ -261,9 +261,11 @@ fn expect(node: &Node, agent: &Agent, state: &str, addresses: &[&str]) -> Result
 
 /// Checks that B followed A in each family after `detect` intervals and its own skew, and has the addresses.
 fn expect_takeover(pair: &Pair, addresses: &[&str]) -> Result<()> {
-    for (from, to) in sources(addresses, A, A6).into_iter().zip(sources(addresses, B, B6)) {
+    for to in sources(addresses, B, B6) {
         pair.advertisement(0, |seen| seen.source == to)?;
-        let gap = pair.gap(from, to)?;
+        // Either family keeps the master, and it may have ended between the two.
+        let gaps = sources(addresses, A, A6).into_iter().map(|from| pair.gap(from, to));
+        let gap = gaps.collect::<Result<Vec<_>>>()?.into_iter().min().unwrap_or_default();
         let expected = DEAD + SKEW;
         // Each advertisement is stamped twice, by the standby and by the witness; the last one may be of the other
         // family.

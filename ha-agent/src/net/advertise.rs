@@ -258,8 +258,9 @@ impl Sent {
     }
 }
 
+/// Nobody answers at a peer's address; `EAGAIN` while earlier packets wait for somebody to.
 fn is_dead_peer(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EHOSTUNREACH | libc::EHOSTDOWN))
+    matches!(error.raw_os_error(), Some(libc::EHOSTUNREACH | libc::EHOSTDOWN | libc::EAGAIN))
 }
 
 /// A frame without its Ethernet header.

@@ -37,6 +37,8 @@ impl RawSocket {
         // This protocol says that packets come with their header, in either family, and receives none.
         let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
         socket.set_nonblocking(true)?;
+        // What waits for a neighbour that is not found is old news when he is: the kernel's least is enough.
+        socket.set_send_buffer_size(0)?;
         // Only a name can be bound to; the socket stays with the interface when that is renamed.
         socket.bind_device(Some(interface_name::of(ifindex)?.as_bytes()))?;
         Ok(Self { socket, ifindex })
