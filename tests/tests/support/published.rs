@@ -4,10 +4,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use frames::Packet;
+use frames::packet::GROUP;
 use ha_common::auth::{self, Mac, Message};
 use serde::Deserialize;
-
-use super::packet::{GROUP, Packet};
 
 /// The vectors of `vectors.json`.
 ///

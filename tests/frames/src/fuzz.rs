@@ -1,0 +1,1 @@
+//! What the fuzz targets do with their input.
