@@ -2,6 +2,7 @@
 //! build of the decoder and from the loaded program. What stands in `data/` is read as it is.
 
 mod support {
+    pub(crate) mod hex;
     pub(crate) mod pcap;
     pub(crate) mod published;
 }
@@ -21,8 +22,9 @@ use ha_common::reason::Reason;
 use ha_common::wire::carp;
 use lab::Site;
 
+use support::hex::{Hex, Number};
 use support::pcap;
-use support::published::{Hex, Number, Signed, Vector, crafted, data, vectors};
+use support::published::{Signed, Vector, crafted, data, vectors};
 
 /// Accepted, or why not.
 type Verdict = Result<(), Reason>;

@@ -105,6 +105,16 @@ impl Kernel {
         }
     }
 
+    /// Sets what the time of day is now, in ms since 2025.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel refuses.
+    pub fn set_wall_ms(&mut self, ms: u64) {
+        self.site.clock_offset_ns = (ms * 1_000_000).wrapping_sub(now_ns());
+        self.tables.set_clock(self.site.clock_offset_ns).expect("a clock");
+    }
+
     /// Sets what is remembered under a key, or forgets it.
     ///
     /// # Panics
