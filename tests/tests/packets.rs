@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::Ipv6Addr;
 
 use frames::outcome::Judged;
-use frames::packet::{checksum, l3_offset, sealed};
+use frames::packet::{l3_offset, mend_checksums, sealed};
 use frames::site::{LOOPBACK, SLOT_VLAN, VHID, VHID_STRICT, key, slot};
 use frames::{Advertisement, Kernel, Outcome, Packet, Packet6, site};
 use ha_common::abi::{Advert, COMMON_SLOT, RING_BYTES};
@@ -220,21 +220,6 @@ impl Mutation {
             Self::Remove(at) if frame.len() > 14 => drop(frame.remove(at.index(frame.len()))),
             Self::Remove(_) => {}
             Self::Truncate(at) => frame.truncate(at.index(frame.len()).max(14)),
-        }
-    }
-}
-
-/// Puts right the checksums of what looks like an advertisement, so that the checks behind them are reached.
-fn mend_checksums(frame: &mut [u8]) {
-    let network = l3_offset(frame);
-    let ipv6 = frame.get(network).is_some_and(|first| first >> 4 == 6);
-    let carp = network + if ipv6 { 40 } else { 20 };
-    let header = (!ipv6).then_some((network, carp, 10));
-    for (begin, end, field) in header.into_iter().chain([(carp, carp + 36, 6)]) {
-        if let Some(bytes) = frame.get_mut(begin..end) {
-            bytes[field..field + 2].fill(0);
-            let checksum = checksum(bytes);
-            bytes[field..field + 2].copy_from_slice(&checksum.to_be_bytes());
         }
     }
 }

@@ -179,6 +179,21 @@ pub fn sealed(mut carp: Vec<u8>) -> Vec<u8> {
     carp
 }
 
+/// Puts right the checksums of what looks like an advertisement, so that the checks behind them are reached.
+pub fn mend_checksums(frame: &mut [u8]) {
+    let network = l3_offset(frame);
+    let ipv6 = frame.get(network).is_some_and(|first| first >> 4 == 6);
+    let carp = network + if ipv6 { 40 } else { 20 };
+    let header = (!ipv6).then_some((network, carp, 10));
+    for (begin, end, field) in header.into_iter().chain([(carp, carp + 36, 6)]) {
+        if let Some(bytes) = frame.get_mut(begin..end) {
+            bytes[field..field + 2].fill(0);
+            let checksum = checksum(bytes);
+            bytes[field..field + 2].copy_from_slice(&checksum.to_be_bytes());
+        }
+    }
+}
+
 /// The Internet checksum, in the plain form of RFC 1071 §4.1.
 #[must_use]
 pub fn checksum(bytes: &[u8]) -> u16 {
