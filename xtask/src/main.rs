@@ -6,6 +6,7 @@ mod agent;
 mod bench;
 mod demo;
 mod ebpf;
+mod fuzz;
 mod linker;
 mod load;
 mod packages;
@@ -39,6 +40,7 @@ fn run(command: Command) -> Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
     }
 }
 
@@ -64,6 +66,8 @@ enum Command {
     Test(test::Args),
     /// Measure against a floor or a peer, in the same run
     Bench(bench::Args),
+    /// Look for inputs that are not treated as they should be
+    Fuzz(fuzz::Args),
 }
 
 #[cfg(test)]
