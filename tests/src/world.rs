@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use ha_common::abi::{HeardKey, Keys, ListKey, Role, Watch, WatchKey, family_of};
+use ha_common::abi::{HeardKey, Keys, ListKey, MAX_HEARD, Role, Watch, WatchKey, family_of};
 use ha_common::auth::{DIGEST_LEN, Scratch};
 use ha_common::fresh::Heard;
 use ha_common::judge::World;
@@ -21,6 +21,8 @@ pub struct Site {
     pub keys: BTreeMap<u32, Keys>,
     /// Whose addresses are which, by virtual host and role.
     pub lists: BTreeMap<(u32, Role), BTreeSet<IpAddr>>,
+    /// What time it is, in ns of `CLOCK_MONOTONIC`; that of the clock where it is not said.
+    pub now_ns: Option<u64>,
     /// What to add to `CLOCK_MONOTONIC` for the time since 2025-01-01, in ns.
     pub clock_offset_ns: u64,
     /// What was heard.
@@ -50,7 +52,7 @@ impl World for Site {
     }
 
     fn now_ns(&self) -> u64 {
-        now_ns()
+        self.now_ns.unwrap_or_else(now_ns)
     }
 
     fn wall_ms(&self, now_ns: u64) -> u64 {
@@ -63,6 +65,9 @@ impl World for Site {
 
     fn hear(&self, key: &HeardKey, ms: u64, now_ns: u64) -> Result<(), Reason> {
         let mut all = self.heard.borrow_mut();
+        if all.len() >= MAX_HEARD && !all.contains_key(key) {
+            return Err(Reason::NoRoom);
+        }
         let heard = all.entry(*key).or_default();
         if heard.has(ms) {
             return Err(Reason::Replay);

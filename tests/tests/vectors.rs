@@ -2,9 +2,7 @@
 //! build of the decoder and from the loaded program. What stands in `data/` is read as it is.
 
 mod support {
-    pub(crate) mod kernel;
-    pub(crate) mod outcome;
-    pub(crate) mod packet;
+    pub(crate) mod hex;
     pub(crate) mod pcap;
     pub(crate) mod published;
 }
@@ -13,18 +11,20 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 
 use anyhow::{Context, Result, ensure};
-use ha_common::abi::{Address, COMMON_SLOT, FAMILY_IPV6, Keys, Watch};
+use frames::outcome::Judged;
+use frames::packet::{GROUP, GROUP6, sealed};
+use frames::site::{LOOPBACK, key, slot, slot6, watch, watch_both};
+use frames::{Kernel, Outcome, Packet, Packet6};
+use ha_common::abi::{COMMON_SLOT, Keys};
 use ha_common::auth::{self, Mac, Message};
 use ha_common::decode::{Frame, decode};
 use ha_common::reason::Reason;
 use ha_common::wire::carp;
 use lab::Site;
 
-use support::kernel::Kernel;
-use support::outcome::{LOOPBACK, Outcome, key, key6};
-use support::packet::{GROUP, GROUP6, Packet, Packet6, sealed};
+use support::hex::{Hex, Number};
 use support::pcap;
-use support::published::{Hex, Number, Signed, Vector, crafted, data, vectors};
+use support::published::{Signed, Vector, crafted, data, vectors};
 
 /// Accepted, or why not.
 type Verdict = Result<(), Reason>;
@@ -88,7 +88,7 @@ fn vectors_get_their_verdict_in_either_family() -> Result<()> {
     let mut kernel = Kernel::load(&Site::default());
     for vector in &vectors {
         let verdict = written(vector)?;
-        let site = site(vector.vhid(), vector.group(), keys(vector.signed.as_ref().map(Signed::mac)));
+        let site = site(vector.vhid(), vector.group(), &keys(vector.signed.as_ref().map(Signed::mac)));
         demand(kernel.as_mut(), &vector.id, &vector.frame(), &site, verdict);
         let payload = vector.carp_payload_hex.0.clone();
         let in_ipv6 = Packet6 { payload, ..Packet6::default() }.bytes();
@@ -103,7 +103,7 @@ fn every_changed_bit_of_a_vector_s_digest_is_refused() -> Result<()> {
     let vectors = vectors()?;
     let mut kernel = Kernel::load(&Site::default());
     for vector in vectors.iter().filter(|vector| ["V02", "V19", "V23"].contains(&vector.id.as_str())) {
-        let site = site(vector.vhid(), GROUP, keys(vector.signed.as_ref().map(Signed::mac)));
+        let site = site(vector.vhid(), GROUP, &keys(vector.signed.as_ref().map(Signed::mac)));
         for bit in 0..160 {
             let mut payload = vector.carp_payload_hex.0.clone();
             payload[16 + bit / 8] ^= 1 << (bit % 8);
@@ -139,7 +139,7 @@ fn one_watch_takes_both_forms_of_openbsd_s_digest_and_two_passphrases() -> Resul
     for (name, forms, macs, signers) in table {
         let mut keys = Keys { count: u32::try_from(macs.len())?, forms, ..Keys::NONE };
         keys.macs[..macs.len()].copy_from_slice(&macs);
-        let site = site(9, GROUP, keys);
+        let site = site(9, GROUP, &keys);
         for (vector, signer) in [with, without].into_iter().zip(signers) {
             let about = format!("{name}: {}", vector.id);
             let verdict = signer.ok_or(Reason::BadAuth);
@@ -178,7 +178,7 @@ fn captured_frames_are_accepted_with_the_sender_s_passphrase_and_no_other() -> R
             counts[index] += 1;
             let sender = &expected[index];
             for passphrase in &passphrases {
-                let site = site(sender.vhid, GROUP, keys(Some(sender.mac(passphrase))));
+                let site = site(sender.vhid, GROUP, &keys(Some(sender.mac(passphrase))));
                 let right = *passphrase == sender.passphrase;
                 let verdict = if right { Ok(()) } else { Err(Reason::BadAuth) };
                 demand(kernel.as_mut(), &format!("{name} with '{passphrase}'"), frame, &site, verdict);
@@ -236,7 +236,7 @@ fn captures_of_either_byte_order_are_read() -> Result<()> {
 fn crafted_frames_are_judged_as_ucarp_does_or_better() -> Result<()> {
     let crafted = crafted()?;
     // The passphrase was not published: what is good otherwise has a digest that we can't make.
-    let site = site(51, GROUP, keys(Some(CAPTURES[0].2[0].mac("not theirs"))));
+    let site = site(51, GROUP, &keys(Some(CAPTURES[0].2[0].mac("not theirs"))));
     let mut kernel = Kernel::load(&site);
     assert_eq!(crafted.len(), CRAFTED.len());
     for (case, verdict, ucarp) in CRAFTED {
@@ -281,9 +281,8 @@ fn demand_signer(
     site: &Site,
     verdict: Result<u32, Reason>,
 ) {
-    let ipv6 = frame[12..14] == [0x86, 0xdd];
-    let mut slots = site.watches.iter().filter(|(key, _)| (key.family == FAMILY_IPV6) == ipv6);
-    let slot = slots.next().map_or(COMMON_SLOT, |(_, watch)| watch.slot);
+    let slot = site.watches.keys().next().map_or(COMMON_SLOT, |key| slot(key.vhid));
+    let slot = if frame[12..14] == [0x86, 0xdd] { slot6(slot) } else { slot };
     let outcome = match verdict {
         Ok(signer) => Outcome::Accepted(slot, signer),
         Err(reason @ (Reason::NotCarp | Reason::BadVer | Reason::BadVhid)) => {
@@ -291,7 +290,7 @@ fn demand_signer(
         }
         Err(reason) => Outcome::Refused(slot, reason),
     };
-    assert_eq!(Outcome::predict(frame, site), outcome, "{name}: in user space");
+    assert_eq!(Judged::of(frame, site).outcome, outcome, "{name}: in user space");
     if let Some(kernel) = kernel {
         kernel.tell(site);
         kernel.demand(name, frame, outcome);
@@ -305,16 +304,11 @@ fn keys(mac: Option<Mac>) -> Keys {
     keys
 }
 
-/// Untagged watches of both families. The counters are in the slot of the same number, and those of IPv6 behind
-/// all of IPv4.
-fn site(vhid: u8, group: [u8; 4], keys: Keys) -> Site {
-    let (host, slot) = (u32::from(vhid), u32::from(vhid));
-    let watch =
-        Watch { slot, host, keys: 0, flags: 0, tolerance_ms: 0, reserved: 0, group: Address::v4(group) };
-    let group6 = Address(GROUP6.octets());
-    let watch6 = Watch { slot: slot + 256, group: group6, ..watch };
-    let watches = [(key(LOOPBACK, 0, 0, vhid), watch), (key6(LOOPBACK, 0, 0, vhid), watch6)];
-    Site { watches: watches.into(), keys: [(0, keys)].into(), ..Site::default() }
+/// Untagged watches of both families.
+fn site(vhid: u8, group: [u8; 4], keys: &Keys) -> Site {
+    let mut site = Site { keys: [(vhid.into(), *keys)].into(), ..Site::default() };
+    watch_both(&mut site, key(LOOPBACK, 0, 0, vhid), watch(slot(vhid), vhid.into(), 0, group), GROUP6);
+    site
 }
 
 fn is_protocol_112(frame: &[u8]) -> bool {

@@ -6,6 +6,7 @@ mod agent;
 mod bench;
 mod demo;
 mod ebpf;
+mod fuzz;
 mod linker;
 mod load;
 mod packages;
@@ -41,6 +42,7 @@ fn run(command: Command) -> Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Vm(args) => vm::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
     }
 }
 
@@ -68,6 +70,8 @@ enum Command {
     Bench(bench::Args),
     /// Test in a guest with a kernel of its own, which is emulated (VLANs, bonds; no root, no KVM)
     Vm(vm::Args),
+    /// Look for inputs that are not treated as they should be
+    Fuzz(fuzz::Args),
 }
 
 #[cfg(test)]

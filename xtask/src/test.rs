@@ -1,4 +1,4 @@
-//! `cargo xtask test`: formatting, lints, documentation and every test, those too that need root.
+//! `cargo xtask test`: formatting, lints, documentation, every test, those too that need root, and some fuzzing.
 
 use std::{ffi::OsString, process::Command};
 
@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use nix::unistd::geteuid;
 
 use crate::{
-    agent, packages,
+    agent, fuzz, packages,
     process::{say, shown, succeeds, timed},
 };
 
@@ -51,7 +51,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let mut cargo = agent::cargo()?;
         cargo.arg("test").args(ALL).args(&args.cargo_test);
         shown(cargo.env("HA_AGENT_BIN", &agent).env("HA_TEST_ROOT", "1"))
-    })
+    })?;
+    if args.cargo_test.is_empty() {
+        timed("fuzz", fuzz::run_briefly)?;
+    }
+    Ok(())
 }
 
 /// Whether the toolchain has `component`, which is what brings `program`; says so if not.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ha_common::abi::{Address, HeardKey, family_of};
-use ha_common::fresh::Heard;
+use ha_common::fresh::{Heard, Stamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -120,7 +120,8 @@ impl Keeper {
         for (vhost, name) in keeper.names.iter().enumerate() {
             let known = keeper.written.vhosts.get(name).cloned().unwrap_or_default();
             given.push(known.sent_ms);
-            for (key, heard) in known.keys(hosts::number(vhost)) {
+            let own = known.sent_ms.zip(config.vhosts.get(vhost)).map(|(ms, config)| own(vhost, config, ms));
+            for (key, heard) in known.keys(hosts::number(vhost)).into_iter().chain(own) {
                 let restored = keeper.memory.restore(key, heard);
                 restored.map_err(|error| failed("restored", io::Error::other(error)))?;
             }
@@ -206,6 +207,15 @@ impl StoredVhost {
             |stored: &StoredHeard| Heard { newest_ms: stored.newest_ms, seen: stored.seen, arrived_ns: 0 };
         senders.chain(fields).map(|(key, stored)| (key, heard(stored))).collect()
     }
+}
+
+/// What we sent ourselves counts as heard, so that nobody can send it back to us: in this life, the detector knows
+/// it; of an earlier one, only how far it had come.
+fn own(vhost: usize, config: &VhostConfig, newest_ms: u64) -> (HeardKey, Heard) {
+    let VhostConfig { advskew, advbase, .. } = *config;
+    let stamp = Stamp { ms: newest_ms, advskew, advbase, demote: 0 };
+    let key = HeardKey::fields(hosts::number(vhost), stamp);
+    (key, Heard { newest_ms, seen: u64::MAX, arrived_ns: 0 })
 }
 
 fn name(config: &VhostConfig) -> String {

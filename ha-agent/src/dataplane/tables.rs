@@ -148,6 +148,13 @@ impl Memory {
         let remembered = Remembered { heard, ..Remembered::default() };
         self.0.insert(key, remembered, 0).map_err(LoadError::from_map)
     }
+
+    /// Forgets what was heard under a key. No harm if nothing was.
+    pub fn forget(&mut self, key: &HeardKey) {
+        if let Err(error) = self.0.remove(key) {
+            tracing::debug!(?key, %error, "was not remembered");
+        }
+    }
 }
 
 impl fmt::Debug for Tables {

@@ -3,11 +3,13 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use frames::Packet;
+use frames::packet::GROUP;
 use ha_common::auth::{self, Mac, Message};
 use serde::Deserialize;
 
-use super::packet::{GROUP, Packet};
+use super::hex::{Hex, Number};
 
 /// The vectors of `vectors.json`.
 ///
@@ -101,16 +103,6 @@ pub(crate) struct Crafted {
     pub(crate) frame_hex: Hex,
 }
 
-/// Bytes, written in hexadecimal.
-#[derive(Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) struct Hex(pub(crate) Vec<u8>);
-
-/// A number, written in hexadecimal behind `0x`.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) struct Number(pub(crate) u64);
-
 impl Vector {
     /// The configured virtual host.
     pub(crate) fn vhid(&self) -> u8 {
@@ -148,24 +140,5 @@ impl Signed {
         };
         let message = Message { vhid: self.vhid_config, ipv4: &ipv4, ipv6: &ipv6, link_local, lladdr };
         Mac::new(&auth::key(&self.passphrase_hex.0), &message)
-    }
-}
-
-impl TryFrom<String> for Hex {
-    type Error = anyhow::Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        ensure!(text.is_ascii() && text.len().is_multiple_of(2), "not hexadecimal: {text}");
-        let digits = (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16));
-        Ok(Self(digits.collect::<Result<_, _>>()?))
-    }
-}
-
-impl TryFrom<String> for Number {
-    type Error = anyhow::Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        let digits = text.strip_prefix("0x").with_context(|| format!("not hexadecimal: {text}"))?;
-        Ok(Self(u64::from_str_radix(digits, 16)?))
     }
 }

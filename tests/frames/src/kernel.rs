@@ -4,41 +4,49 @@ use std::collections::BTreeMap;
 
 use aya::programs::{TestRun, TestRunOptions};
 use ha_agent::dataplane::{Counters, Dataplane, Events, LoadError, Loaded, Memory, Tables};
-use ha_common::abi::{self, Address, Advert, COMMON_SLOT, COUNTER_SLOTS, FAMILY_IPV4};
+use ha_common::abi::{self, Address, Advert, COMMON_SLOT, COUNTER_SLOTS, FAMILY_IPV4, HeardKey};
+use ha_common::fresh::Heard;
 use ha_common::reason::Reason;
 use lab::Site;
 use lab::capture::now_ns;
 
-use super::outcome::Outcome;
-use super::packet::l3_offset;
+use crate::outcome::{Judged, Outcome};
+use crate::packet::l3_offset;
 
-/// The loaded program, with maps of its own and what they held before the next frame.
-pub(crate) struct Kernel {
+/// The loaded program, with maps of its own and what they held before the next frame; beside it user space's
+/// judge, which gets the same frames in the same order.
+pub struct Kernel {
     dataplane: Dataplane,
     events: Events,
     tables: Tables,
     counters: Counters,
     memory: Memory,
+    /// What user space judges by, and what it has heard.
     site: Site,
     /// Of the common slot and of every watch that there was.
     before: BTreeMap<u32, abi::Counters>,
 }
 
 /// What one run did.
-pub(crate) struct Run {
+pub struct Run {
     /// What the program returned.
-    pub(crate) verdict: u32,
+    pub verdict: u32,
     /// What it counted, by slot, where that is not nothing.
-    pub(crate) counted: Vec<(u32, abi::Counters)>,
+    pub counted: Vec<(u32, abi::Counters)>,
     /// When it was started and when it had ended, in ns of `CLOCK_MONOTONIC`.
-    pub(crate) time_ns: [u64; 2],
+    pub time_ns: [u64; 2],
 }
 
 impl Kernel {
     /// Loads the program and lets it watch; `None` where that is not possible, with the reason printed.
     ///
     /// Where everything is said to be there (`HA_TEST_ROOT`), nothing is skipped.
-    pub(crate) fn load(site: &Site) -> Option<Self> {
+    ///
+    /// # Panics
+    ///
+    /// If the program can't be loaded for another reason.
+    #[must_use]
+    pub fn load(site: &Site) -> Option<Self> {
         if !lab::available() {
             return None;
         }
@@ -64,7 +72,11 @@ impl Kernel {
     }
 
     /// Lets it watch for something else. What is remembered stays, and what the site has heard is added.
-    pub(crate) fn tell(&mut self, site: &Site) {
+    ///
+    /// # Panics
+    ///
+    /// If there is no room.
+    pub fn tell(&mut self, site: &Site) {
         for (index, keys) in &site.keys {
             self.tables.set_keys(*index, keys).expect("a place for keys");
         }
@@ -72,7 +84,8 @@ impl Kernel {
             self.tables.list(*host, *role, &[]).expect("an empty list");
         }
         for ((host, role), list) in &site.lists {
-            self.tables.list(*host, *role, &Vec::from_iter(list.iter().copied())).expect("room for a list");
+            let list: Vec<_> = list.iter().copied().collect();
+            self.tables.list(*host, *role, &list).expect("room for a list");
         }
         for (key, heard) in site.heard.borrow().iter() {
             self.memory.restore(*key, *heard).expect("room for what was heard");
@@ -84,40 +97,120 @@ impl Kernel {
         for (key, watch) in &site.watches {
             self.tables.watch(*key, *watch).expect("room for a watch");
         }
-        self.site = site.clone();
+        let mut heard = self.site.heard.take();
+        heard.extend(site.heard.borrow().iter());
+        self.site = Site { heard: heard.into(), ..site.clone() };
         for watch in site.watches.values() {
             self.before.entry(watch.slot).or_default();
         }
     }
 
+    /// Sets what the time of day is now, in ms since 2025.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel refuses.
+    pub fn set_wall_ms(&mut self, ms: u64) {
+        self.site.clock_offset_ns = (ms * 1_000_000).wrapping_sub(now_ns());
+        self.tables.set_clock(self.site.clock_offset_ns).expect("a clock");
+    }
+
+    /// Sets what is remembered under a key, or forgets it.
+    ///
+    /// # Panics
+    ///
+    /// If there is no room.
+    pub fn remember(&mut self, key: HeardKey, heard: Option<Heard>) {
+        if let Some(heard) = heard {
+            self.memory.restore(key, heard).expect("room for what was heard");
+            self.site.heard.borrow_mut().insert(key, heard);
+        } else {
+            self.memory.forget(&key);
+            self.site.heard.borrow_mut().remove(&key);
+        }
+    }
+
+    /// Forgets everything that was heard.
+    ///
+    /// # Panics
+    ///
+    /// If program and user space did not remember the same.
+    pub fn forget(&mut self) {
+        let theirs: BTreeMap<_, _> = self.memory.all().into_iter().collect();
+        let ours = self.site.heard.take();
+        // When the newest came is known of what was accepted only: the program does not tell it of the rest.
+        let told = |all: &BTreeMap<HeardKey, Heard>| {
+            all.iter().map(|(key, heard)| (*key, heard.newest_ms, heard.seen)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&theirs), told(&ours), "what was heard");
+        for key in theirs.keys() {
+            self.memory.forget(key);
+        }
+    }
+
+    /// What user space judges by, and what it has heard.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
     /// Demands an outcome for a frame: verdict, counters, record, and that the frame was left as it was.
     /// Returns the record.
-    pub(crate) fn demand(&mut self, name: &str, frame: &[u8], outcome: Outcome) -> Option<Advert> {
-        let run = self.run(frame, 1);
+    ///
+    /// # Panics
+    ///
+    /// If it has another.
+    pub fn demand(&mut self, name: &str, frame: &[u8], outcome: Outcome) -> Option<Advert> {
+        let Judged { outcome: found, advert } = self.judge(name, frame);
         let about = || format!("{name}: {frame:02x?}");
-        assert_eq!(run.counted, Vec::from_iter(outcome.counted()), "counted for {}", about());
-        assert_eq!(run.verdict, outcome.verdict(), "verdict for {}", about());
-        let records = self.drain();
-        let Outcome::Accepted(slot, signer) = outcome else {
-            assert_eq!(records, [], "pushed for {}", about());
-            if let Outcome::Refused(slot, reason) | Outcome::Passed(slot, reason) = outcome
-                && slot != COMMON_SLOT
-            {
+        assert_eq!(found, outcome, "{}", about());
+        match outcome {
+            Outcome::Foreign | Outcome::Refused(COMMON_SLOT, _) | Outcome::Passed(COMMON_SLOT, _) => None,
+            Outcome::Refused(slot, reason) | Outcome::Passed(slot, reason) => {
                 assert!(self.sighted(slot, reason), "nobody was seen for {}", about());
+                None
             }
-            return None;
-        };
-        let &[advert] = records.as_slice() else {
-            panic!("{} records for {}", records.len(), about());
-        };
-        assert_eq!(advert, self.expected(frame, slot, signer, &advert), "pushed for {}", about());
+            Outcome::Accepted(slot, signer) => {
+                let advert = advert.expect("a record");
+                assert_eq!(advert, self.expected(frame, slot, signer, &advert), "pushed for {}", about());
+                Some(advert)
+            }
+        }
+    }
+
+    /// Gives a frame to the program and to user space, and demands that both do the same: verdict, counters,
+    /// record, and that the frame was left as it was.
+    ///
+    /// # Panics
+    ///
+    /// If they do not.
+    pub fn judge(&mut self, name: &str, frame: &[u8]) -> Judged {
+        let run = self.run(frame, 1);
+        let records = self.drain();
+        let about = || format!("{name}: {frame:02x?}");
         let [from, to] = run.time_ns;
-        assert!((from..=to).contains(&advert.stamp_ns), "stamped {} for {}", advert.stamp_ns, about());
-        Some(advert)
+        // An advertisement says when it was judged. Of the others, two moments are known between which it was.
+        let times = records.first().map_or([from, to], |advert| [advert.stamp_ns; 2]);
+        let counted = |judged: &Judged| Vec::from_iter(judged.outcome.counted());
+        let heard = self.site.heard.clone();
+        let mut judged = self.judge_at(times[0], frame);
+        if counted(&judged) != run.counted && times[1] != times[0] {
+            self.site.heard = heard;
+            judged = self.judge_at(times[1], frame);
+        }
+        assert_eq!(run.counted, counted(&judged), "counted for {}", about());
+        assert_eq!(run.verdict, judged.outcome.verdict(), "verdict for {}", about());
+        assert_eq!(records, Vec::from_iter(judged.advert), "pushed for {}", about());
+        assert!((from..=to).contains(&times[0]), "stamped {times:?} for {}", about());
+        judged
     }
 
     /// Runs the program on a frame, `repeat` times. What it pushes stays in the ring.
-    pub(crate) fn run(&mut self, frame: &[u8], repeat: u32) -> Run {
+    ///
+    /// # Panics
+    ///
+    /// If it does not run, or changes the frame.
+    pub fn run(&mut self, frame: &[u8], repeat: u32) -> Run {
         let mut after = vec![0; frame.len()];
         let program = self.dataplane.program().expect("the loaded program");
         let started = now_ns();
@@ -135,16 +228,30 @@ impl Kernel {
     }
 
     /// Everything that is in the ring, oldest first.
-    pub(crate) fn drain(&mut self) -> Vec<Advert> {
+    ///
+    /// # Panics
+    ///
+    /// If what is in the ring is no record.
+    pub fn drain(&mut self) -> Vec<Advert> {
         std::iter::from_fn(|| self.events.next()).map(|record| record.expect("a record")).collect()
     }
 
     /// Demands that nothing was counted in any slot but those of the watches.
-    pub(crate) fn demand_rest_untouched(&self) {
+    ///
+    /// # Panics
+    ///
+    /// If something was.
+    pub fn demand_rest_untouched(&self) {
         let slots = u32::try_from(COUNTER_SLOTS).expect("some thousand");
         for slot in (0..slots).filter(|slot| !self.before.contains_key(slot)) {
             assert_eq!(self.read(slot), abi::Counters::default(), "slot {slot}");
         }
+    }
+
+    /// User space's judgement at a time.
+    fn judge_at(&mut self, now_ns: u64, frame: &[u8]) -> Judged {
+        self.site.now_ns = Some(now_ns);
+        Judged::of(frame, &self.site)
     }
 
     /// What was counted since the last call, by slot.

@@ -1,0 +1,33 @@
+//! What the fuzz targets do with their input. `tests/fuzz` runs them under libFuzzer, `tests/tests/corpus.rs` on
+//! what that has found.
+//!
+//! Each takes any bytes, and panics where something does not hold.
+
+mod carp_header;
+mod config;
+mod decode;
+mod kernel;
+
+use std::cell::{OnceCell, RefCell};
+
+pub use carp_header::carp_header;
+pub use config::config;
+pub use decode::decode;
+pub use kernel::{kernel, play};
+
+use crate::{Kernel, site};
+
+/// Gives the same input to the loaded program and to user space's judge, which must agree; to the latter alone
+/// where the program can't be loaded.
+pub fn kernel_of_this_thread(bytes: &[u8]) {
+    thread_local! {
+        static KERNEL: OnceCell<Option<RefCell<Kernel>>> = const { OnceCell::new() };
+    }
+    KERNEL.with(|kernel| {
+        let kernel = kernel.get_or_init(|| Kernel::load(&site()).map(Into::into));
+        match kernel {
+            Some(loaded) => self::kernel(&mut loaded.borrow_mut(), bytes),
+            None => drop(play(bytes, &site())),
+        }
+    });
+}
