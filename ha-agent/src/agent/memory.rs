@@ -15,7 +15,7 @@ use ha_common::fresh::{Heard, Stamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::detector::Input;
+use super::detector::{Input, Snapshot};
 use super::hosts;
 use crate::cli::exit::Exit;
 use crate::config::{Config, Mode, VhostConfig};
@@ -142,14 +142,13 @@ impl Keeper {
             // It is gone only while the agent ends.
             let _ = self.detector.send(Input::Snapshot(reply));
             let Ok(snapshot) = answer.await else { return std::future::pending().await };
-            let given: Vec<_> = snapshot.vhosts.iter().map(|vhost| vhost.sent_ms).collect();
-            self.save(&given);
+            self.save(&snapshot);
         }
     }
 
     /// Writes what was heard and given by now.
-    pub(super) fn save(&mut self, given: &[Option<u64>]) {
-        let stored = self.gather(given);
+    pub(super) fn save(&mut self, snapshot: &Snapshot) {
+        let stored = self.gather(snapshot);
         if stored == self.written {
             return;
         }
@@ -164,11 +163,12 @@ impl Keeper {
         }
     }
 
-    fn gather(&self, given: &[Option<u64>]) -> Stored {
+    fn gather(&self, snapshot: &Snapshot) -> Stored {
         let mut vhosts = self.written.vhosts.clone();
         for (vhost, name) in self.names.iter().enumerate() {
             let stored = vhosts.entry(name.clone()).or_default();
-            stored.sent_ms = given.get(vhost).copied().flatten().or(stored.sent_ms);
+            let given = snapshot.vhosts.get(vhost).and_then(|vhost| vhost.sent_ms);
+            stored.sent_ms = given.or(stored.sent_ms);
         }
         for (key, heard) in self.memory.all() {
             let vhost = usize::try_from(key.host).unwrap_or(0).checked_sub(1);
@@ -255,7 +255,7 @@ mod tests {
         let keys = [
             HeardKey::sender(3, 4, "10.0.0.1".parse::<IpAddr>().unwrap().into()),
             HeardKey::sender(3, 6, "fe80::1".parse::<IpAddr>().unwrap().into()),
-            HeardKey::fields(3, ha_common::fresh::Stamp { ms: 0, advskew: 100, advbase: 1, demote: 2 }),
+            HeardKey::fields(3, Stamp { ms: 0, advskew: 100, advbase: 1, demote: 2 }),
         ];
         let mut vhost = StoredVhost { sent_ms: Some(7), ..StoredVhost::default() };
         for key in &keys {

@@ -36,7 +36,7 @@ use crate::journal::Journal;
 use crate::net::link::Monitor;
 use crate::net::macvlan::Macvlan;
 use crate::sys::{capabilities, clock};
-use detector::{Input, VhostSetup};
+use detector::{Input, Snapshot, VhostSetup};
 pub use follow_error::FollowError;
 use interfaces::{Follower, Member, Modes};
 use memory::{Keeper, MemoryError};
@@ -188,14 +188,9 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
         _ = &mut detector => Err(AgentError::Ended("the detector")),
         _ = executors.join_next() => Err(AgentError::Ended("an executor")),
     };
-    let last = reporter.snapshot().await;
-    if !detector.is_terminated() {
-        leave(&inputs, detector).await;
-    }
-    if let (Mode::Strict, Ok(last)) = (reporter.mode(), last) {
-        // With room for what was sent since then: the goodbye, and what went before it.
-        let given = last.vhosts.iter().map(|vhost| vhost.sent_ms.map(|ms| ms + LEAVING_MS));
-        keeper.save(&given.collect::<Vec<_>>());
+    let last = if detector.is_terminated() { None } else { leave(&inputs, detector).await };
+    if let (Mode::Strict, Some(last)) = (reporter.mode(), last) {
+        keeper.save(&last);
     }
     // However the detector ended. The senders of orders go with it and with the follower: the executors then
     // finish what they have.
@@ -335,15 +330,19 @@ async fn reload_from(
     })
 }
 
-/// Lets the detector leave all virtual hosts, and waits until it has.
-async fn leave(inputs: &mpsc::UnboundedSender<Input>, detector: oneshot::Receiver<()>) {
+/// Lets the detector leave all virtual hosts, and waits until it has. Returns how it was then.
+async fn leave(
+    inputs: &mpsc::UnboundedSender<Input>,
+    detector: oneshot::Receiver<Snapshot>,
+) -> Option<Snapshot> {
     // If it is gone, there is nothing to leave.
     let _ = inputs.send(Input::Leave);
     match tokio::time::timeout(PATIENCE, detector).await {
-        Ok(Ok(())) => {}
+        Ok(Ok(last)) => return Some(last),
         Ok(Err(_)) => tracing::error!("the detector ended before it could leave"),
         Err(_) => tracing::error!("the detector does not leave; ending without it"),
     }
+    None
 }
 
 /// Removes the virtual hosts' own interfaces, which nobody uses any more.
@@ -372,5 +371,3 @@ fn random() -> Result<u64, AgentError> {
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the kernel program is told the time of day, and what went wrong is tried again.
 const CLOCK: Duration = Duration::from_secs(1);
-/// More than the time that is given to advertisements while leaving, in ms.
-const LEAVING_MS: u64 = 5_000;

@@ -173,8 +173,8 @@ pub struct VhostSetup {
     pub orders: mpsc::UnboundedSender<Order>,
 }
 
-/// Starts the thread. It ends when every virtual host has left: then the receiver receives. If it fails, the
-/// receiver's sender is gone.
+/// Starts the thread. It ends when every virtual host has left: then the receiver receives how it was at the end. If
+/// it fails, the receiver's sender is gone.
 ///
 /// # Errors
 ///
@@ -185,7 +185,7 @@ pub fn start(
     events: Events,
     inputs: mpsc::UnboundedReceiver<Input>,
     notes: mpsc::UnboundedSender<Note>,
-) -> io::Result<oneshot::Receiver<()>> {
+) -> io::Result<oneshot::Receiver<Snapshot>> {
     let (ended, end) = oneshot::channel();
     thread::Builder::new().name("ha-detector".to_owned()).spawn(move || {
         let detector = Detector::new(vhosts, mode, notes);
@@ -195,7 +195,7 @@ pub fn start(
             .and_then(|runtime| runtime.block_on(detector.run(events, inputs)));
         match result {
             // The receiver is gone only if the agent ended without waiting.
-            Ok(()) => drop(ended.send(())),
+            Ok(last) => drop(ended.send(last)),
             Err(error) => tracing::error!(%error, "the detector failed"),
         }
     })?;
@@ -222,7 +222,11 @@ impl Detector {
         }
     }
 
-    async fn run(mut self, events: Events, mut inputs: mpsc::UnboundedReceiver<Input>) -> io::Result<()> {
+    async fn run(
+        mut self,
+        events: Events,
+        mut inputs: mpsc::UnboundedReceiver<Input>,
+    ) -> io::Result<Snapshot> {
         let mut events = readable(events)?;
         let mut timer = Timer::new()?;
         let mut emptied = true;
@@ -251,7 +255,7 @@ impl Detector {
             self.judge_sending(now);
             timer.set(self.hosts.iter().filter_map(Host::next_deadline).min())?;
         }
-        Ok(())
+        Ok(self.snapshot(clock::now()))
     }
 
     /// Reads records until the ring is empty, or one is newer than `now`: so that deadlines are judged however
@@ -290,12 +294,14 @@ impl Detector {
             Input::Mode(mode) => self.hosts.iter_mut().for_each(|host| host.set_mode(mode)),
             Input::Hold(hold) => self.demote(now, demotion::Cause::Hold, hold),
             Input::Leave => self.hosts.iter_mut().for_each(|host| host.handle(now, Event::Leave)),
-            Input::Snapshot(reply) => {
-                let vhosts = self.hosts.iter().map(Host::snapshot).collect();
-                // Who asked may have gone.
-                let _ = reply.send(Snapshot { at: now, demotions: self.demotions.clone(), vhosts });
-            }
+            // Who asked may have gone.
+            Input::Snapshot(reply) => drop(reply.send(self.snapshot(now))),
         }
+    }
+
+    fn snapshot(&self, now: Instant) -> Snapshot {
+        let vhosts = self.hosts.iter().map(Host::snapshot).collect();
+        Snapshot { at: now, demotions: self.demotions.clone(), vhosts }
     }
 
     fn host(&mut self, vhost: usize, act: impl FnOnce(&mut Host)) {
