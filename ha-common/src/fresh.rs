@@ -58,7 +58,7 @@ impl Stamp {
 
 /// Which times were heard: of one sender, or with one set of open fields.
 ///
-/// A window, as IPsec has it: what is older than 64 ms behind the newest counts as heard. It lets the frames of
+/// A window, as `IPsec` has it: what is older than 64 ms behind the newest counts as heard. It lets the frames of
 /// IPv4 and IPv6, which differ by 1 ms, come in either order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]

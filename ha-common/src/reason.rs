@@ -105,7 +105,7 @@ reasons! {
     /// Strict mode: advbase, advskew or demote differ from their protected copy in the counter.
     Rewritten, rewritten, "advbase, advskew or demote were changed on the way (or the sender is not in strict mode)";
     /// Strict mode: made too long ago, or in the future.
-    Stale, stale, "made too long ago or in the future: replayed, or the clocks differ by more than clock_difference";
+    Stale, stale, "made too long ago or in the future: replayed, or the clocks differ by more than is allowed";
     /// Strict mode: this advertisement, or a later one, was heard before.
     Replay, replay, "heard before: a recorded advertisement was sent again";
     /// Strict mode: there is no room to remember the sender.

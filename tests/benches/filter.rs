@@ -4,12 +4,12 @@
 //! down slows all of them; the figure of a row is the median over the rounds.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
-use ha_agent::core::Priority;
+use ha_agent::core::{Advertisement, Priority, Sources};
 use ha_agent::dataplane::{Dataplane, Events, Loaded, Tables};
 use ha_agent::net::advertise::Frames;
 use ha_common::abi::{Address, FAMILY_IPV4, Keys, Watch, WatchKey};
@@ -102,13 +102,12 @@ fn advertisement(vhid: u8) -> Vec<u8> {
     let priority = Priority { advbase: 1, advskew: 0 };
     let frames = Frames {
         hardware: [2, 0, 0, 0, 0, 1],
-        source: Ipv4Addr::new(10, 77, 0, 1),
-        group: carp::GROUP.into(),
+        sources: Sources { v4: Ipv4Addr::new(10, 77, 0, 1), v6: Ipv6Addr::UNSPECIFIED },
         vhid,
         mac: mac(vhid),
-        counter: Stamp { ms: 1_000, advskew: 0, advbase: 1, demote: 0 }.to_counter(),
     };
-    frames.emit(priority).to_vec()
+    let counter = Stamp { ms: 1_000, advskew: 0, advbase: 1, demote: 0 }.to_counter();
+    frames.emit_v4(carp::GROUP.into(), Advertisement { priority, demote: 0 }, counter).to_vec()
 }
 
 fn mac(vhid: u8) -> Mac {

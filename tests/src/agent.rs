@@ -1,80 +1,30 @@
 //! A running ha-agent.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::config::{AgentConfig, replace};
 use crate::lan::Node;
 use crate::netns::FILES;
 use crate::process::Process;
-
-/// What is configured: one virtual host on `eth0`.
-#[derive(Clone, Debug)]
-pub struct AgentConfig {
-    /// Passphrase.
-    pub passphrase: String,
-    /// Virtual host.
-    pub vhid: u8,
-    /// Addresses with prefix length.
-    pub addresses: Vec<String>,
-    /// Priority: seconds.
-    pub advbase: u8,
-    /// Priority: 1/256 seconds.
-    pub advskew: u8,
-    /// Faster than the priority says.
-    pub interval: Option<String>,
-    /// How many may be missed.
-    pub detect: Option<u8>,
-    /// Whether it takes over from a worse master.
-    pub preempt: bool,
-}
 
 /// An agent in a node's namespace; killed when dropped, its files removed.
 #[derive(Debug)]
 pub struct Agent {
     /// The process.
     pub process: Process,
+    environment: Vec<(String, String)>,
     directory: TempDir,
-}
-
-impl Default for AgentConfig {
-    fn default() -> Self {
-        Self {
-            passphrase: "secret".to_owned(),
-            vhid: 10,
-            addresses: vec!["10.77.0.100/24".to_owned()],
-            advbase: 1,
-            advskew: 0,
-            interval: Some("10ms".to_owned()),
-            detect: Some(3),
-            preempt: false,
-        }
-    }
-}
-
-impl AgentConfig {
-    /// The file's text.
-    #[must_use]
-    pub fn toml(&self, node: &str) -> String {
-        let Self { vhid, addresses, advbase, advskew, preempt, .. } = self;
-        let interval =
-            self.interval.as_ref().map_or(String::new(), |text| format!("interval = \"{text}\"\n"));
-        let detect = self.detect.map_or(String::new(), |count| format!("detect = {count}\n"));
-        format!(
-            "node = \"{node}\"\n[auth]\npassphrase_file = \"carp.key\"\n[[vhost]]\nname = \"data\"\n\
-             interface = \"eth0\"\nvhid = {vhid}\naddresses = {addresses:?}\nadvbase = {advbase}\n\
-             advskew = {advskew}\npreempt = {preempt}\n{interval}{detect}"
-        )
-    }
 }
 
 impl Agent {
@@ -84,7 +34,16 @@ impl Agent {
     ///
     /// If it does not, with what it printed.
     pub fn start(node: &Node, config: &AgentConfig) -> Result<Self> {
-        let agent = Self::launch(node, &config.toml(&node.name), &config.passphrase)?;
+        Self::start_with(node, config, &[])
+    }
+
+    /// Starts an agent with a few variables in its environment, and waits until it runs.
+    ///
+    /// # Errors
+    ///
+    /// If it does not, with what it printed.
+    pub fn start_with(node: &Node, config: &AgentConfig, environment: &[(String, String)]) -> Result<Self> {
+        let agent = Self::launch_with(node, &config.toml(&node.name), config, environment)?;
         agent.process.wait_for_line(0, "running", PATIENCE)?;
         Ok(agent)
     }
@@ -95,14 +54,56 @@ impl Agent {
     ///
     /// If its files can't be written or it can't be started.
     pub fn launch(node: &Node, toml: &str, passphrase: &str) -> Result<Self> {
+        let config = AgentConfig { passphrases: vec![passphrase.to_owned()], ..AgentConfig::default() };
+        Self::launch_with(node, toml, &config, &[])
+    }
+
+    fn launch_with(
+        node: &Node,
+        toml: &str,
+        config: &AgentConfig,
+        environment: &[(String, String)],
+    ) -> Result<Self> {
         let directory =
             tempfile::Builder::new().prefix(&format!("{FILES}{}-", std::process::id())).tempdir()?;
-        let key = directory.path().join("carp.key");
-        fs::write(&key, format!("{passphrase}\n"))?;
-        fs::set_permissions(&key, Permissions::from_mode(0o600))?;
-        let config = directory.path().join("ha-agent.toml");
-        fs::write(&config, toml)?;
-        Ok(Self { process: node.netns.spawn(&run_in(directory.path())?)?, directory })
+        config.write_keys(directory.path())?;
+        fs::write(directory.path().join(CONFIG), toml)?;
+        fs::create_dir(directory.path().join(STATE))?;
+        let process = node.netns.spawn(&run_in(directory.path(), environment)?)?;
+        Ok(Self { process, environment: environment.to_vec(), directory })
+    }
+
+    /// Gives it another configuration and other passphrases, of which it knows nothing before it is told.
+    ///
+    /// # Errors
+    ///
+    /// If the files can't be written.
+    pub fn rewrite(&self, node: &Node, config: &AgentConfig) -> Result<()> {
+        config.write_keys(self.directory.path())?;
+        replace(&self.directory.path().join(CONFIG), &config.toml(&node.name))
+    }
+
+    /// Runs `ha-agent` with a subcommand that speaks to this one: `reload`, `hold`, `resume`.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be started.
+    pub fn command(&self, subcommand: &str) -> Result<Output> {
+        let mut command = Command::new(crate::agent_binary()?);
+        command.arg(subcommand).arg("--control").arg(self.socket());
+        Ok(command.output()?)
+    }
+
+    /// Runs `ha-agent` with a subcommand that speaks to this one, which must do it.
+    ///
+    /// # Errors
+    ///
+    /// With what it printed, if it fails.
+    pub fn tell(&self, subcommand: &str) -> Result<()> {
+        let output = self.command(subcommand)?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "ha-agent {subcommand}: {}: {errors}", output.status);
+        Ok(())
     }
 
     /// Kills it (`SIGKILL`), and waits until it has ended.
@@ -120,7 +121,7 @@ impl Agent {
     ///
     /// If it does not, with what it printed.
     pub fn restart(&mut self, node: &Node) -> Result<()> {
-        self.process = node.netns.spawn(&run_in(self.directory.path())?)?;
+        self.process = node.netns.spawn(&run_in(self.directory.path(), &self.environment)?)?;
         self.process.wait_for_line(0, "running", PATIENCE).map(drop)
     }
 
@@ -154,6 +155,44 @@ impl Agent {
         self.status()?.pointer("/vhosts/0").cloned().context("no virtual host in the status")
     }
 
+    /// How many frames it has refused for its first virtual host, for any of some reasons.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer, or knows no such reason.
+    pub fn refused(&self, reasons: &[&str]) -> Result<u64> {
+        let vhost = self.vhost()?;
+        let count = |reason: &&str| {
+            let count = vhost.get("refused").and_then(|refused| refused.get(reason)).and_then(Value::as_u64);
+            count.with_context(|| format!("no counter {reason}: {vhost:#}"))
+        };
+        reasons.iter().map(count).sum()
+    }
+
+    /// Asks for the status of its first virtual host until `look` finds something in it.
+    ///
+    /// # Errors
+    ///
+    /// If it does not within `patience`, with the status.
+    pub fn until<T>(&self, patience: Duration, mut look: impl FnMut(&Value) -> Option<T>) -> Result<T> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let vhost = self.vhost()?;
+            if let Some(found) = look(&vhost) {
+                return Ok(found);
+            }
+            ensure!(Instant::now() < deadline, "not within {patience:?}: {vhost:#}");
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// The changes of state that it has printed from the `from`th line on.
+    #[must_use]
+    pub fn changes(&self, from: usize) -> Vec<String> {
+        let lines = self.process.lines();
+        lines.into_iter().skip(from).filter(|line| line.contains(" -> ")).collect()
+    }
+
     /// How many lines it has printed: where to look from for what comes.
     #[must_use]
     pub fn mark(&self) -> usize {
@@ -177,17 +216,24 @@ impl Agent {
     pub fn leave(mut self) -> Result<()> {
         self.process.signal(Signal::SIGTERM)?;
         let status = self.process.wait(PATIENCE)?;
-        anyhow::ensure!(status.success(), "it ended with {status}: {}", self.process.lines().join("\n"));
+        ensure!(status.success(), "it ended with {status}: {}", self.process.lines().join("\n"));
         Ok(())
     }
 }
 
 /// The command that runs an agent with the files of a directory.
-fn run_in(directory: &Path) -> Result<Command> {
+fn run_in(directory: &Path, environment: &[(String, String)]) -> Result<Command> {
     let mut command = Command::new(crate::agent_binary()?);
-    command.arg("run").arg("--config").arg(directory.join("ha-agent.toml"));
+    command.arg("run").arg("--config").arg(directory.join(CONFIG));
     command.arg("--control").arg(directory.join("control.sock"));
+    command.arg("--state").arg(directory.join(STATE));
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     Ok(command)
 }
 
+const CONFIG: &str = "ha-agent.toml";
+/// What it knows beyond its end.
+const STATE: &str = "state";
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is asked.
+const LOOK: Duration = Duration::from_millis(10);

@@ -9,17 +9,16 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use ha_common::abi::Address;
-use ha_common::decode::{Frame, decode};
-use ha_common::wire::{carp, ethernet, ipv4};
+use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, recvmsg, setsockopt,
-    socket, sockopt,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, bind, recvmsg,
+    setsockopt, socket, sockopt,
 };
 use nix::sys::time::{TimeSpec, TimeVal};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::client;
+use crate::frame::{self, Advertisement, Hardware, Neighbour};
 use crate::netns::Netns;
 use crate::watched::Watched;
 
@@ -32,7 +31,7 @@ pub struct Captured {
     pub frame: Vec<u8>,
 }
 
-/// Everything that one namespace receives, until it is dropped.
+/// Everything that one namespace, or one interface, receives and sends, until it is dropped.
 #[derive(Debug)]
 pub struct Capture {
     shared: Arc<Shared>,
@@ -51,62 +50,61 @@ pub struct Seen {
     /// `CLOCK_MONOTONIC`, in ns.
     pub at_ns: u64,
     /// Sender.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
+    /// Group, or the peer that it is meant for.
+    pub destination: IpAddr,
+    /// Time to live, or hop limit.
+    pub ttl: u8,
     /// Virtual host.
     pub vhid: u8,
     /// Priority: seconds.
     pub advbase: u8,
     /// Priority: 1/256 seconds.
     pub advskew: u8,
+    /// How much its sender wants to give up.
+    pub demotion: u8,
 }
 
 impl Captured {
     /// The advertisement that it is, if it is one.
     #[must_use]
     pub fn advertisement(&self) -> Option<Seen> {
-        let frame = self.frame.as_slice();
-        let Frame::Carp(candidate) = decode(&frame) else { return None };
-        let group = Address::v4(carp::GROUP);
-        let header = carp::Header(candidate.check(|address| *address == group).ok()?);
-        let IpAddr::V4(source) = candidate.source().ip(candidate.family()) else { return None };
+        let parsed = Advertisement::parse(&self.frame)?;
         Some(Seen {
             at_ns: self.at_ns,
-            source,
-            vhid: header.vhid(),
-            advbase: header.advbase(),
-            advskew: header.advskew(),
+            source: parsed.source,
+            destination: parsed.destination,
+            ttl: parsed.ttl,
+            vhid: parsed.vhid(),
+            advbase: parsed.advbase(),
+            advskew: parsed.advskew(),
+            demotion: parsed.demotion(),
         })
     }
 
     /// The address that it announces, if it is a gratuitous ARP.
     #[must_use]
     pub fn announces(&self) -> Option<Ipv4Addr> {
-        let header = ethernet::Header(self.frame.first_chunk()?);
-        let sender: [u8; 4] = self.frame.get(28..32)?.try_into().ok()?;
-        let target: [u8; 4] = self.frame.get(38..42)?.try_into().ok()?;
-        (header.ethertype() == ethernet::ARP && sender == target).then_some(sender.into())
+        frame::gratuitous_arp(&self.frame)
+    }
+
+    /// The unsolicited neighbour advertisement that it is, if it is one.
+    #[must_use]
+    pub fn neighbour(&self) -> Option<Neighbour> {
+        Neighbour::parse(&self.frame)
     }
 
     /// The answer to the client that it is, if it is one.
     #[must_use]
     pub fn answer(&self) -> Option<Answer> {
-        let (header, payload) = self.frame.split_first_chunk()?;
-        let header = ethernet::Header(header);
-        let (packet, payload) = payload.split_first_chunk()?;
-        let packet = ipv4::Header(packet);
-        let is_udp = header.ethertype() == ethernet::IPV4 && packet.protocol() == client::PROTOCOL;
-        let port = u16::from_be_bytes(*payload.first_chunk()?);
-        (is_udp && port == client::PORT).then(|| Answer {
-            at_ns: self.at_ns,
-            address: packet.source().into(),
-            hardware: header.source(),
-        })
+        let address = frame::datagram(&self.frame, client::PORT)?;
+        Some(Answer { at_ns: self.at_ns, address, hardware: self.hardware()? })
     }
 
     /// Hardware address of the sender.
     #[must_use]
-    pub fn hardware(&self) -> Option<ethernet::Mac> {
-        Some(ethernet::Header(self.frame.first_chunk()?).source())
+    pub fn hardware(&self) -> Option<Hardware> {
+        self.frame.get(6..12)?.try_into().ok()
     }
 }
 
@@ -116,9 +114,9 @@ pub struct Answer {
     /// `CLOCK_MONOTONIC`, in ns.
     pub at_ns: u64,
     /// The virtual address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Hardware address of the node that answered.
-    pub hardware: ethernet::Mac,
+    pub hardware: Hardware,
 }
 
 impl Seen {
@@ -130,13 +128,26 @@ impl Seen {
 }
 
 impl Capture {
-    /// Begins to capture whatever the namespace receives.
+    /// Begins to capture whatever passes the interfaces of a namespace.
     ///
     /// # Errors
     ///
     /// Without root.
     pub fn start(netns: &Netns) -> Result<Self> {
-        let socket = netns.run(open)??;
+        Self::of(netns.run(|| open(None))??)
+    }
+
+    /// Begins to capture whatever passes one interface of a namespace.
+    ///
+    /// # Errors
+    ///
+    /// Without root, or without the interface.
+    pub fn on(netns: &Netns, interface: &str) -> Result<Self> {
+        let interface = interface.to_owned();
+        Self::of(netns.run(move || open(Some(&interface)))??)
+    }
+
+    fn of(socket: OwnedFd) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let writer = Arc::clone(&shared);
         let thread = thread::Builder::new().name("capture".to_owned()).spawn(move || {
@@ -205,9 +216,25 @@ pub fn now_ns() -> u64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| nanos(&time))
 }
 
-fn open() -> Result<OwnedFd> {
-    let socket =
-        socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, Some(SockProtocol::EthAll))?;
+/// A socket that sends whole frames on one interface of this thread's namespace.
+pub(crate) fn sending_socket(interface: &str) -> Result<OwnedFd> {
+    bound(socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?, interface)
+}
+
+fn bound(socket: OwnedFd, interface: &str) -> Result<OwnedFd> {
+    let links = getifaddrs()?.filter(|link| link.interface_name == interface);
+    let address = links.filter_map(|link| link.address).find_map(|it| it.as_link_addr().copied());
+    bind(socket.as_raw_fd(), &address.with_context(|| format!("there is no {interface}"))?)?;
+    Ok(socket)
+}
+
+fn open(interface: Option<&str>) -> Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Packet, SockType::Raw, flags, Some(SockProtocol::EthAll))?;
+    let socket = match interface {
+        Some(interface) => bound(socket, interface)?,
+        None => socket,
+    };
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
     setsockopt(&socket, sockopt::RcvBufForce, &(16 << 20))?;
     // Wakes up now and then to see whether it should stop.

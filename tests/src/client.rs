@@ -1,8 +1,8 @@
 //! A client that talks to the virtual address, and what answers it.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use crate::netns::Netns;
 #[derive(Debug)]
 pub struct Echo {
     stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -28,20 +29,29 @@ impl Echo {
     /// # Errors
     ///
     /// If the port is taken.
-    pub fn start(netns: &Netns, address: Ipv4Addr) -> Result<Self> {
+    pub fn start(netns: &Netns, address: impl Into<IpAddr>) -> Result<Self> {
+        let address = address.into();
         let socket = netns.run(move || listen(address))?.context("the answering socket")?;
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let answered = Arc::<AtomicU64>::default();
+        let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&answered));
         let thread = thread::Builder::new().name("echo".to_owned()).spawn(move || {
             let mut buffer = [0; 64];
             while !stopped.load(Ordering::Relaxed) {
                 if let Ok((length, from)) = socket.recv_from(&mut buffer) {
                     // Without its address the node can't answer: the client counts that.
-                    let _ = socket.send_to(buffer.get(..length).unwrap_or_default(), from);
+                    let sent = socket.send_to(buffer.get(..length).unwrap_or_default(), from);
+                    counted.fetch_add(u64::from(sent.is_ok()), Ordering::Relaxed);
                 }
             }
         })?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self { stop, answered, thread: Some(thread) })
+    }
+
+    /// How many times it has answered.
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
     }
 }
 
@@ -59,7 +69,8 @@ impl Client {
     /// # Errors
     ///
     /// If the network is not there.
-    pub fn start(netns: &Netns, address: Ipv4Addr) -> Result<Self> {
+    pub fn start(netns: &Netns, address: impl Into<IpAddr>) -> Result<Self> {
+        let address = address.into();
         let socket = netns.run(move || connect(address))?.context("the client's socket")?;
         let asking = socket.try_clone()?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -119,16 +130,24 @@ impl Drop for Echo {
     }
 }
 
-fn listen(address: Ipv4Addr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
-    socket.set_freebind_v4(true)?;
-    socket.bind(&SocketAddrV4::new(address, PORT).into())?;
+fn listen(address: IpAddr) -> io::Result<UdpSocket> {
+    let address = SocketAddr::new(address, PORT);
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+        SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+    }
+    socket.bind(&address.into())?;
     socket.set_read_timeout(Some(LOOK))?;
     Ok(socket.into())
 }
 
-fn connect(address: Ipv4Addr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+fn connect(address: IpAddr) -> io::Result<UdpSocket> {
+    let own = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind(SocketAddr::new(own, 0))?;
     socket.connect((address, PORT))?;
     SockRef::from(&socket).set_read_timeout(Some(LOOK))?;
     Ok(socket)
@@ -142,8 +161,6 @@ fn sleep_until(due_ns: u64) {
 
 /// UDP port of the answering side.
 pub(crate) const PORT: u16 = 7777;
-/// UDP in the IPv4 header.
-pub(crate) const PROTOCOL: u8 = 17;
 
 const PERIOD_NS: u64 = 1_000_000;
 /// How often a thread looks whether it should stop.

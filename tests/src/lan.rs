@@ -1,10 +1,12 @@
 //! A bridge with nodes on it.
 
-use std::net::Ipv4Addr;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
+use crate::frame::Hardware;
 use crate::netns::{self, Netns};
 
 /// A bridge in a namespace of its own.
@@ -23,6 +25,10 @@ pub struct Node {
     pub name: String,
     /// Its own address on `eth0`, in a /24.
     pub address: Ipv4Addr,
+    /// Its own address on `eth0` that only this link knows.
+    pub link_local: Ipv6Addr,
+    /// Its own address on `eth0`, in a /64.
+    pub global: Ipv6Addr,
 }
 
 impl Lan {
@@ -34,6 +40,8 @@ impl Lan {
     pub fn new(label: &str) -> Result<Self> {
         netns::sweep();
         let netns = Netns::new(&format!("{label}-lan"))?;
+        // A switch says nothing itself.
+        netns.run(|| fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1"))??;
         netns.ip("link add br0 type bridge mcast_snooping 0")?;
         netns.ip("link set br0 up")?;
         Ok(Self { netns, label: label.to_owned() })
@@ -46,24 +54,47 @@ impl Lan {
     /// Without root, or without `ip`.
     pub fn node(&self, name: &str, address: Ipv4Addr) -> Result<Node> {
         let netns = Netns::new(&format!("{}-{name}", self.label))?;
-        // No address of its own that speaks up by itself on the wire.
-        let node = Node { netns, name: name.to_owned(), address };
+        let [.., host] = address.octets();
+        let host = host.into();
+        let node = Node {
+            netns,
+            name: name.to_owned(),
+            address,
+            link_local: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, host),
+            global: Ipv6Addr::new(0x2001, 0xdb8, 0x77, 0, 0, 0, 0, host),
+        };
         self.cable(&node)?;
         Ok(node)
     }
 
-    /// Makes the node's `eth0`, cables it to the bridge, and gives it its address. For a node whose
+    /// Makes the node's `eth0`, cables it to the bridge, and gives it its addresses. For a node whose
     /// interface was deleted.
     ///
     /// # Errors
     ///
     /// If there is one already.
     pub fn cable(&self, node: &Node) -> Result<()> {
-        let Node { netns, name, address } = node;
-        netns.ip(&format!("link add eth0 type veth peer name {} netns {}", port(name), self.netns.name()))?;
-        self.netns.ip(&format!("link set {} master br0 up", port(name)))?;
-        netns.ip("link set eth0 up")?;
-        netns.ip(&format!("addr add {address}/24 dev eth0"))
+        let Node { netns, address, link_local, global, .. } = node;
+        self.cable_as(node, "eth0")?;
+        netns.ip(&format!("addr add {address}/24 dev eth0"))?;
+        // Usable at once: nobody else has them.
+        netns.ip(&format!("addr add {link_local}/64 dev eth0 nodad"))?;
+        netns.ip(&format!("addr add {global}/64 dev eth0 nodad"))
+    }
+
+    /// Makes another interface of a node and cables it to the bridge, without an address. A LAN has one cable
+    /// to a node: this is for a node of another LAN.
+    ///
+    /// # Errors
+    ///
+    /// If there is one of that name already, or a cable.
+    pub fn cable_as(&self, node: &Node, interface: &str) -> Result<()> {
+        let Node { netns, name, .. } = node;
+        let port = port(name);
+        netns.ip(&format!("link add {interface} type veth peer name {port} netns {}", self.netns.name()))?;
+        self.netns.ip(&format!("link set {port} master br0 up"))?;
+        // No address that the kernel makes up, and asks for on the wire.
+        netns.ip(&format!("link set {interface} addrgenmode none up"))
     }
 
     /// Pulls a node's cable.
@@ -102,6 +133,49 @@ impl Lan {
         self.netns.ip(&format!("link set {} master br0", port(&node.name)))
     }
 
+    /// Lets the bridge drop the frames that match a rule of `nft` in the family `bridge`, like
+    /// `iifname "to-a" ether type ip6`, until [`Lan::drop_nothing`].
+    ///
+    /// # Errors
+    ///
+    /// If `nft` is missing or does not understand it.
+    pub fn drop_frames(&self, rule: &str) -> Result<()> {
+        self.nft("add table bridge lab")?;
+        self.nft("add chain bridge lab forward { type filter hook forward priority 0 ; }")?;
+        self.nft(&format!("add rule bridge lab forward {rule} drop"))
+    }
+
+    /// Lets the bridge forward everything again.
+    ///
+    /// # Errors
+    ///
+    /// If it drops nothing.
+    pub fn drop_nothing(&self) -> Result<()> {
+        self.nft("delete table bridge lab")
+    }
+
+    fn nft(&self, command: &str) -> Result<()> {
+        netns::run("ip", &format!("netns exec {} nft {command}", self.netns.name())).map(drop)
+    }
+
+    /// The bridge's end of a node's cable: what is sent there arrives at that node only.
+    #[must_use]
+    pub fn port(&self, node: &Node) -> String {
+        port(&node.name)
+    }
+
+    /// Lets frames for a node wait while its cable is full, and whoever sends them with them. Without this they
+    /// are lost, ours and others': a cable holds only 256 frames, whatever the node could bear.
+    ///
+    /// # Errors
+    ///
+    /// If there is such a queue already.
+    pub fn queue(&self, node: &Node) -> Result<()> {
+        // Before kernel 6.16 a cable does not say that it is full.
+        let arguments = format!("-n {} qdisc add dev {} root pfifo", self.netns.name(), port(&node.name));
+        netns::run("tc", &format!("{arguments} limit {QUEUE}")).map(drop)
+    }
+
     /// The bridge's namespace.
     #[must_use]
     pub fn netns(&self) -> &Netns {
@@ -110,15 +184,40 @@ impl Lan {
 }
 
 impl Node {
-    /// Whether `eth0` has an address now.
+    /// Whether an interface of the node has an address now.
     ///
     /// # Errors
     ///
-    /// If there is no `eth0`.
-    pub fn has_address(&self, address: Ipv4Addr) -> Result<bool> {
-        let links = self.netns.ip_json("address show dev eth0")?;
-        let mut addresses = links.pointer("/0/addr_info").and_then(Value::as_array).into_iter().flatten();
-        Ok(addresses.any(|found| found.get("local").and_then(Value::as_str) == Some(&address.to_string())))
+    /// Without `ip`.
+    pub fn has_address(&self, address: impl Into<IpAddr>) -> Result<bool> {
+        Ok(self.address(address)?.is_some())
+    }
+
+    /// What `ip` says of an address of the node, if it has it now: `prefixlen`, `scope`, `tentative` and so on.
+    ///
+    /// # Errors
+    ///
+    /// Without `ip`.
+    pub fn address(&self, address: impl Into<IpAddr>) -> Result<Option<Value>> {
+        let address = Value::from(address.into().to_string());
+        let links = self.netns.ip_json("address show")?;
+        let links = links.as_array().into_iter().flatten();
+        let mut addresses =
+            links.filter_map(|link| link.get("addr_info")?.as_array()).flatten().filter(|it| it.is_object());
+        Ok(addresses.find(|found| found.get("local") == Some(&address)).cloned())
+    }
+
+    /// The hardware address of an interface.
+    ///
+    /// # Errors
+    ///
+    /// If it is not there.
+    pub fn hardware(&self, interface: &str) -> Result<Hardware> {
+        let links = self.netns.ip_json(&format!("link show dev {interface}"))?;
+        let text = links.pointer("/0/address").and_then(Value::as_str).context("no hardware address")?;
+        let bytes: Vec<u8> =
+            text.split(':').map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<_, _>>()?;
+        bytes.try_into().map_err(|_| anyhow!("a hardware address of another kind: {text}"))
     }
 }
 
@@ -126,3 +225,6 @@ impl Node {
 fn port(name: &str) -> String {
     format!("to-{name}")
 }
+
+/// Frames: more than the buffer of one sending socket holds.
+const QUEUE: u32 = 1000;

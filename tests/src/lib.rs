@@ -4,28 +4,39 @@
 //! own name. What a killed run could not give back, the next [`Lan`] sweeps away.
 
 pub mod agent;
+pub mod attacker;
 pub mod capture;
 pub mod client;
+pub mod clock;
+mod config;
 pub mod foreign;
+pub mod frame;
+pub mod keepalived;
 pub mod lan;
 pub mod netns;
 pub mod pair;
 pub mod pauses;
 pub mod process;
+pub mod random;
 pub mod refusal;
 pub mod ucarp;
 mod watched;
 pub mod world;
 
-pub use agent::{Agent, AgentConfig};
+pub use agent::Agent;
+pub use attacker::Attacker;
 pub use capture::{Capture, Captured};
 pub use client::{Client, Echo};
+pub use clock::Clock;
+pub use config::AgentConfig;
+pub use keepalived::{Keepalived, KeepalivedConfig};
 pub use lan::{Lan, Node};
 pub use netns::Netns;
 pub use pair::Pair;
 pub use process::Process;
+pub use random::Random;
 pub use ucarp::{Ucarp, UcarpConfig};
-pub use watched::{interrupt, is_interrupted};
+pub use watched::{interrupt, interrupt_on_signals, is_interrupted};
 pub use world::Site;
 
 use std::path::PathBuf;

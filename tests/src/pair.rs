@@ -1,13 +1,15 @@
 //! Two controllers and a witness on one bridge.
 
 use std::cell::Cell;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::agent::{Agent, AgentConfig};
+use crate::agent::Agent;
 use crate::capture::{Capture, Captured, Seen};
+use crate::config::AgentConfig;
 use crate::lan::{Lan, Node};
 
 /// A bridge with the nodes `a` and `b`, on which nothing runs yet, and a third one that listens.
@@ -50,7 +52,7 @@ impl Pair {
         master.wait_for_state(0, "MASTER")?;
         let backup = Agent::start(&self.b, on_b)?;
         backup.wait_for_state(0, "BACKUP")?;
-        self.advertisement(self.capture.mark(), |seen| seen.source == A)?;
+        self.advertisement(self.capture.mark(), |seen| seen.source == A || seen.source == A6)?;
         Ok((master, backup))
     }
 
@@ -83,7 +85,8 @@ impl Pair {
     /// # Errors
     ///
     /// If others advertise as well, or nobody does.
-    pub fn only_master(&self, source: Ipv4Addr, count: usize) -> Result<()> {
+    pub fn only_master(&self, source: impl Into<IpAddr>, count: usize) -> Result<()> {
+        let source = source.into();
         let seen = self.next_advertisements(count)?;
         let other = seen.iter().find(|seen| seen.source != source);
         ensure!(other.is_none(), "only {source} should advertise, but there is {other:?}");
@@ -96,7 +99,8 @@ impl Pair {
     /// # Errors
     ///
     /// If there are none.
-    pub fn gap(&self, from: Ipv4Addr, to: Ipv4Addr) -> Result<Duration> {
+    pub fn gap(&self, from: impl Into<IpAddr>, to: impl Into<IpAddr>) -> Result<Duration> {
+        let (from, to) = (from.into(), to.into());
         let all = self.capture.advertisements(0);
         let last = all.iter().rfind(|seen| seen.source == from && !seen.is_bow_out());
         let last = last.map_or(0, |seen| seen.at_ns);
@@ -114,10 +118,44 @@ impl Pair {
     }
 }
 
+/// What happens on a pair.
+pub type Scenario = fn(&Pair) -> Result<()>;
+
+/// Runs scenarios, each on a new pair with its label, all at once: for those that mostly wait, and judge no more
+/// than tenths of a second.
+///
+/// # Errors
+///
+/// Those of all that failed.
+pub fn at_once(scenarios: &[(&str, Scenario)]) -> Result<()> {
+    if !crate::available() {
+        return Ok(());
+    }
+    let failed: Vec<_> = thread::scope(|scope| {
+        let start = |&(label, run): &(_, Scenario)| {
+            (label, scope.spawn(move || Pair::new(label).and_then(|pair| run(&pair))))
+        };
+        let running: Vec<_> = scenarios.iter().map(start).collect();
+        let ended = running.into_iter().map(|(label, thread)| match thread.join() {
+            Ok(result) => result.map_err(|error| format!("{label}: {error:#}")),
+            Err(_) => Err(format!("{label} panicked")),
+        });
+        ended.filter_map(Result::err).collect()
+    });
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
+    Ok(())
+}
+
 /// The address of [`Pair::a`].
 pub const A: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// The address of [`Pair::b`].
 pub const B: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+/// The link-local address of [`Pair::a`].
+pub const A6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+/// The link-local address of [`Pair::b`].
+pub const B6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
+/// A virtual address in the nodes' /64.
+pub const VIRTUAL6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x77, 0, 0, 0, 0, 0x100);
 /// The virtual address of [`AgentConfig::default`].
 pub const VIRTUAL: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 

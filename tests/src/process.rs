@@ -1,5 +1,6 @@
 //! A process whose output and end can be awaited.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, SysconfVar, sysconf};
 
 use crate::watched::Watched;
 
@@ -97,7 +98,7 @@ impl Process {
         self.wait(Duration::from_secs(10)).map(drop)
     }
 
-    /// Everything that it has printed so far.
+    /// Everything that it has printed so far, up to the 100,000th line.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.state.lock().lines.clone()
@@ -143,13 +144,29 @@ impl Drop for Process {
     }
 }
 
+/// Processor time that a process has used, in user space and in the kernel, with all its threads but without
+/// the processes that it has started.
+///
+/// # Errors
+///
+/// If there is no such process.
+pub fn cpu_time(pid: Pid) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // After the name, which may contain anything: user and system time are fields 14 and 15 of all.
+    let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default().split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).map(|field| field.parse().unwrap_or(0)).sum();
+    let per_second = sysconf(SysconfVar::CLK_TCK)?.and_then(|ticks| u32::try_from(ticks).ok()).unwrap_or(100);
+    Ok(Duration::from_secs(ticks) / per_second)
+}
+
 fn collect(stream: impl Read + Send + 'static, state: Arc<Watched<State>>) {
     thread::spawn(move || {
         let mut reader = BufReader::new(stream);
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
             let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-            state.update(|state| state.lines.push(text));
+            // What is not kept must be read all the same, or the process would wait for us.
+            state.update(|state| state.lines.extend((state.lines.len() < KEPT).then_some(text)));
             line.clear();
         }
         state.update(|state| state.open_streams -= 1);
@@ -159,3 +176,6 @@ fn collect(stream: impl Read + Send + 'static, state: Arc<Watched<State>>) {
 fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX))
 }
+
+/// Lines that are kept of what a process prints: some print one for each frame of a flood.
+const KEPT: usize = 100_000;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::agent::AgentConfig;
+use crate::config::AgentConfig;
 use crate::lan::Node;
 use crate::netns::FILES;
 use crate::pair::VIRTUAL;
@@ -33,8 +33,7 @@ impl Files {
         fs::set_permissions(files.0.path(), Permissions::from_mode(0o755))?;
         let config = AgentConfig::default();
         fs::write(files.config(), config.toml("a"))?;
-        fs::write(files.key(), format!("{}\n", config.passphrase))?;
-        fs::set_permissions(files.key(), Permissions::from_mode(0o600))?;
+        config.write_keys(files.0.path())?;
         Ok(files)
     }
 
@@ -64,6 +63,7 @@ impl Files {
     pub fn run(&self) -> Result<Command> {
         let mut command = Command::new(crate::agent_binary()?);
         command.arg("run").arg("--config").arg(self.config()).arg("--control").arg(self.socket());
+        command.arg("--state").arg(self.0.path().join("state"));
         Ok(command)
     }
 

@@ -2,14 +2,37 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{SigSet, Signal};
 
 /// Gives up whatever waits in the lab, now and from now on: each wait fails within 50 ms. For programs that
 /// are told to end and must first give back what they have made.
 pub fn interrupt() {
     INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// Has the signals that end a program [`interrupt`] the lab instead, so that it is given back.
+///
+/// They are blocked for every thread from here on, so that none dies of them; and for the programs that are
+/// started to clean up, so that a second Ctrl-C does not stop them.
+///
+/// # Errors
+///
+/// If signals can't be blocked, or a thread can't be started.
+pub fn interrupt_on_signals() -> Result<()> {
+    let signals = SigSet::from_iter([Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM]);
+    signals.thread_block().context("blocking signals")?;
+    let wait = move || {
+        if let Ok(signal) = signals.wait() {
+            eprintln!("{signal}: cleaning up");
+            interrupt();
+        }
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(wait).context("the thread for signals")?;
+    Ok(())
 }
 
 /// Whether [`interrupt`] was called.

@@ -47,7 +47,15 @@ fn bpftool_shows_program_and_maps_by_name_with_typed_fields() -> Result<()> {
             "family": 4,
             "reserved": [0, 0],
         },
-        "value": { "slot": slot, "group": [224, 0, 0, 18] },
+        "value": {
+            "slot": slot,
+            "host": 1,
+            "keys": 0,
+            "flags": 0,
+            "tolerance_ms": 2000,
+            "reserved": 0,
+            "group": { "__0": [224, 0, 0, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] },
+        },
     }]);
     ensure!(formatted(&dump) == watch, "{dump}");
 

@@ -26,7 +26,7 @@ fn a_driver_without_xdp_is_served_in_the_generic_path_with_a_warning() -> Result
         native.wait_for_state(0, "MASTER")?;
 
         let toml = config(100).toml("b").replace("\"eth0\"", "\"br1\"");
-        let generic = Agent::launch(&pair.b, &toml, &config(100).passphrase)?;
+        let generic = Agent::launch(&pair.b, &toml, &config(100).passphrases[0])?;
         generic.wait_for_state(0, "BACKUP")?;
         pair.only_master(A, 20)?;
         let warned =

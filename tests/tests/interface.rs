@@ -1,8 +1,9 @@
 //! Interfaces that go and come back under a running agent.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lab::capture::now_ns;
 use lab::pair::{A, B, VIRTUAL};
 use lab::pauses::undisturbed;
 use lab::{Agent, AgentConfig, Node, Pair};
@@ -70,6 +71,75 @@ fn a_node_whose_interface_does_not_work_is_in_init() -> Result<()> {
 }
 
 #[test]
+fn an_interface_that_is_renamed_and_named_again_is_served_again() -> Result<()> {
+    scenario("name", |pair| {
+        let (a, mut b) = pair.start(&config(0), &config(100))?;
+        let rename = |from: &str, to: &str| {
+            pair.a.netns.ip(&format!("link set {from} down"))?;
+            pair.a.netns.ip(&format!("link set {from} name {to}"))?;
+            pair.a.netns.ip(&format!("link set {to} up"))
+        };
+        // It was down in between. By its new name it is either another interface, or still the same.
+        let mark = b.mark();
+        rename("eth0", "lan0")?;
+        b.wait_for_state(mark, "MASTER")?;
+        pair.only_master(B, 20)?;
+        ensure!(a.vhost()?["state"] != "MASTER", "{:#}", a.vhost()?);
+        ensure!(!pair.a.has_address(VIRTUAL)?, "it has the address by its new name");
+        rename("lan0", "eth0")?;
+        a.until(PATIENCE, |vhost| {
+            (vhost["state"] == "BACKUP" && vhost["receive"].is_string()).then_some(())
+        })?;
+        pair.only_master(B, 20)?;
+        expect(&pair.a, &a, "BACKUP")?;
+
+        // What came back does what it did before.
+        let mark = a.mark();
+        b.kill()?;
+        a.wait_for_state(mark, "MASTER")?;
+        pair.only_master(A, 20)?;
+        expect(&pair.a, &a, "MASTER")
+    })
+}
+
+#[test]
+fn a_link_that_is_lost_is_told_at_once() -> Result<()> {
+    scenario("told", |pair| {
+        let (a, _b) = pair.start(&config(0), &config(100))?;
+        let mark = a.mark();
+        let began = Instant::now();
+        pair.lan.cut(&pair.a)?;
+        // The command that pulls the cable takes most of it.
+        a.wait_for_state(mark, "INIT")?;
+        ensure!(began.elapsed() < Duration::from_millis(200), "it was told after {:?}", began.elapsed());
+        let last = &a.vhost()?["last_change"];
+        ensure!(last["to"] == "INIT" && last["cause"] == "link_down", "{last:#}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_node_whose_link_comes_back_listens_first() -> Result<()> {
+    scenario("listen", |pair| {
+        // The better one, which takes over from a worse master: but first it must have heard one.
+        let slow =
+            |advskew| AgentConfig { interval: Some("100ms".to_owned()), preempt: true, ..config(advskew) };
+        let a = Agent::start(&pair.a, &slow(0))?;
+        a.wait_for_state(0, "MASTER")?;
+        let mark = a.mark();
+        pair.lan.cut(&pair.a)?;
+        a.wait_for_state(mark, "INIT")?;
+        let (mark, back) = (pair.capture.mark(), now_ns());
+        pair.lan.mend(&pair.a)?;
+        let first = pair.advertisement(mark, |seen| seen.source == A)?;
+        let listened = Duration::from_nanos(first.at_ns - back);
+        ensure!(listened >= Duration::from_millis(500), "it listened for {listened:?} only");
+        ensure!(listened < Duration::from_secs(1), "it listened for {listened:?}");
+        Ok(())
+    })
+}
+
+#[test]
 fn a_new_hardware_address_is_used_at_once() -> Result<()> {
     scenario("mac", |pair| {
         let (a, b) = pair.start(&config(0), &config(100))?;
@@ -124,3 +194,5 @@ fn expect(node: &Node, agent: &Agent, state: &str) -> Result<()> {
     ensure!(has_address == (state == "MASTER"), "{state}, address: {has_address}");
     Ok(())
 }
+
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -9,17 +9,16 @@ mod frames;
 use std::cell::RefCell;
 use std::env;
 use std::fmt::{self, Display, Formatter};
-use std::fs;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use frames::{Forger, Noise, Random};
+use frames::{Forger, Noise};
 use ha_agent::sys::packet_socket::PacketSocket;
 use lab::pair::A;
 use lab::pauses::{Pauses, undisturbed};
-use lab::{Agent, AgentConfig, Node, Pair};
-use nix::unistd::{SysconfVar, sysconf};
+use lab::process::cpu_time;
+use lab::{Agent, AgentConfig, Node, Pair, Random};
 
 #[test]
 fn random_and_mutated_frames_change_nothing() -> Result<()> {
@@ -93,7 +92,7 @@ struct Fight {
 
 impl Fight {
     fn begin(a: Agent, b: Agent, socket: PacketSocket, source: Source) -> Result<Self> {
-        let (cpu, sent_by_a) = ([cpu(&a)?, cpu(&b)?], sent_by(&a)?);
+        let (cpu, sent_by_a) = ([cpu_time(a.process.pid())?, cpu_time(b.process.pid())?], sent_by(&a)?);
         let (began, pauses) = (Instant::now(), Pauses::watch()?);
         let frame = Vec::new();
         Ok(Self { a, b, socket, source, frame, began, pauses, sent: 0, not_sent: 0, cpu, sent_by_a })
@@ -153,7 +152,8 @@ impl Fight {
             |vhost: &serde_json::Value| format!("{} accepted, {}", vhost["accepted"], vhost["refused"]);
         let share = |agent: &Agent, before: Duration| {
             Ok::<_, anyhow::Error>(
-                cpu(agent)?.saturating_sub(before).as_secs_f64() / elapsed.as_secs_f64() * 100.0,
+                cpu_time(agent.process.pid())?.saturating_sub(before).as_secs_f64() / elapsed.as_secs_f64()
+                    * 100.0,
             )
         };
         Ok(Report {
@@ -201,7 +201,7 @@ impl Display for Report {
 }
 
 fn config(advskew: u8) -> AgentConfig {
-    AgentConfig { advskew, passphrase: frames::PASSPHRASE.to_owned(), ..AgentConfig::default() }
+    AgentConfig { advskew, passphrases: vec![frames::PASSPHRASE.to_owned()], ..AgentConfig::default() }
 }
 
 fn open(node: &Node) -> Result<PacketSocket> {
@@ -212,16 +212,6 @@ fn open(node: &Node) -> Result<PacketSocket> {
 
 fn sent_by(agent: &Agent) -> Result<u64> {
     agent.vhost()?["sent"].as_u64().context("how many it sent")
-}
-
-/// Processor time that an agent has used.
-fn cpu(agent: &Agent) -> Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", agent.process.pid()))?;
-    // After the name, which may contain anything: user and system time are fields 14 and 15 of all.
-    let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default().split_whitespace();
-    let ticks: u64 = fields.skip(11).take(2).map(|field| field.parse().unwrap_or(0)).sum();
-    let per_second = sysconf(SysconfVar::CLK_TCK)?.and_then(|ticks| u32::try_from(ticks).ok()).unwrap_or(100);
-    Ok(Duration::from_secs(ticks) / per_second)
 }
 
 fn seconds() -> Result<u64> {

@@ -229,7 +229,7 @@ fn two_virtual_hosts_on_one_interface_have_masters_of_their_own() -> Result<()> 
         };
         let mut a = Agent::launch(&pair.a, &toml("a", 0, 100), "secret")?;
         a.process.wait_for_line(0, "running", PATIENCE)?;
-        pair.advertisement(0, |seen| (seen.source, seen.vhid) == (A, 11))?;
+        pair.advertisement(0, |seen| seen.source == A && seen.vhid == 11)?;
         let b = Agent::launch(&pair.b, &toml("b", 100, 0), "secret")?;
         b.wait_for_state(0, "MASTER")?;
         // Until A has heard it: it advertised once or twice more.

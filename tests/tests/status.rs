@@ -1,12 +1,13 @@
 //! What `ha-agent status` tells: as JSON, as text, and to a reader that goes away.
 
 use std::io::Read;
+use std::net::Ipv6Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use ha_agent::core::Priority;
+use ha_agent::core::{Advertisement, Priority, Sources};
 use ha_agent::net::advertise::Frames;
 use ha_agent::sys::packet_socket::PacketSocket;
 use ha_common::auth::{Mac, Message, key};
@@ -144,14 +145,13 @@ fn send_with_wrong_key(pair: &Pair) -> Result<u64> {
     let message = Message { vhid: 10, ipv4: &[VIRTUAL.octets()], ipv6: &[], link_local: true, lladdr: None };
     let frames = Frames {
         hardware: [2, 0, 0, 0, 0, 3],
-        source: pair.witness.address,
-        group: [224, 0, 0, 18].into(),
+        sources: Sources { v4: pair.witness.address, v6: Ipv6Addr::UNSPECIFIED },
         vhid: 10,
         mac: Mac::new(&key(b"another"), &message),
-        counter: 1,
     };
+    let advertisement = Advertisement { priority: Priority { advbase: 0, advskew: 0 }, demote: 0 };
     for _ in 0..3 {
-        socket.send(&frames.emit(Priority { advbase: 0, advskew: 0 }))?;
+        socket.send(&frames.emit_v4([224, 0, 0, 18].into(), advertisement, 1))?;
     }
     Ok(3)
 }

@@ -2,37 +2,24 @@
 //!
 //! ucarp receives once a second (CARP specification §5.1), so whatever it decides comes up to a second late.
 
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lab::pair::{A, B, VIRTUAL};
+use lab::pair::{A, B, VIRTUAL, at_once};
 use lab::{Agent, AgentConfig, Pair, Ucarp, UcarpConfig};
 
 /// All at once, because each of them mostly waits.
 #[test]
-fn ours_and_ucarp_follow_one_another() {
-    if !lab::available() {
-        return;
-    }
-    let scenarios: [(&str, Scenario); 6] = [
+fn ours_and_ucarp_follow_one_another() -> Result<()> {
+    at_once(&[
         ("u-dies", ours_takes_over_from_ucarp),
         ("o-dies", ucarp_takes_over_from_ours_when_it_is_killed),
         ("o-leaves", ucarp_takes_over_sooner_when_ours_leaves),
         ("o-yields", ours_yields_to_a_better_ucarp),
         ("u-yields", ucarp_yields_to_a_better_one_of_ours),
         ("wrong", ours_never_yields_to_a_ucarp_with_another_passphrase),
-    ];
-    let failed: Vec<_> = thread::scope(|scope| {
-        let running = scenarios
-            .map(|(label, run)| (label, scope.spawn(move || Pair::new(label).and_then(|pair| run(&pair)))));
-        let ended = running.into_iter().map(|(label, thread)| (label, thread.join()));
-        ended.filter(|(_, result)| !matches!(result, Ok(Ok(())))).collect()
-    });
-    assert!(failed.is_empty(), "{failed:#?}");
+    ])
 }
-
-type Scenario = fn(&Pair) -> Result<()>;
 
 fn ours_takes_over_from_ucarp(pair: &Pair) -> Result<()> {
     let mut ucarp = Ucarp::start(&pair.b, &ucarp(0))?;

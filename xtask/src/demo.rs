@@ -11,14 +11,10 @@ use std::{
     io::{self, ErrorKind, Write as _},
     num::NonZeroU32,
     path::Path,
-    thread,
 };
 
 use anyhow::{Context as _, Result, bail};
-use nix::{
-    sys::signal::{SigSet, Signal},
-    unistd::geteuid,
-};
+use nix::unistd::geteuid;
 
 use crate::{
     agent, packages, paths,
@@ -55,7 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for old in [&drawing, &data] {
         remove(old)?;
     }
-    give_back_on_signals()?;
+    lab::interrupt_on_signals()?;
     let report = match show(args.rounds.get()) {
         Err(_) if lab::is_interrupted() => bail!("interrupted; whatever was made is removed"),
         result => result?,
@@ -85,23 +81,6 @@ fn show(rounds: u32) -> Result<Report> {
     let report = Report::new(failovers);
     write!(out, "\n{}", report.table())?;
     Ok(report)
-}
-
-/// Has the signals that end a program interrupt the lab instead, so that it is given back.
-///
-/// Blocked for every thread from here on, so that none dies of them; and for the programs that are started to
-/// clean up, so that a second Ctrl-C does not stop them.
-fn give_back_on_signals() -> Result<()> {
-    let signals = SigSet::from_iter([Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM]);
-    signals.thread_block().context("cannot block signals")?;
-    let wait = move || {
-        if let Ok(signal) = signals.wait() {
-            say(format_args!("{signal}: cleaning up"));
-            lab::interrupt();
-        }
-    };
-    thread::Builder::new().name("signals".to_owned()).spawn(wait).context("cannot start a thread")?;
-    Ok(())
 }
 
 fn remove(file: &Path) -> Result<()> {

@@ -16,6 +16,7 @@ mod rustc;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,7 @@ fn run(command: Command) -> Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Vm(args) => vm::run(&args),
     }
 }
 
@@ -68,6 +70,8 @@ enum Command {
     Bench(bench::Args),
     /// Look for inputs that are not treated as they should be
     Fuzz(fuzz::Args),
+    /// Test in a guest with a kernel of its own, which is emulated (VLANs, bonds; no root, no KVM)
+    Vm(vm::Args),
 }
 
 #[cfg(test)]

@@ -107,7 +107,8 @@ fn cannot_run(command: &Command) -> String {
     format!("cannot run {}", command.get_program().display())
 }
 
-fn last_lines(text: &str, count: usize) -> String {
+/// The last `count` lines of `text`.
+pub(crate) fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }

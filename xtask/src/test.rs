@@ -69,4 +69,4 @@ fn has(component: &str, program: &str) -> bool {
 
 /// All but the BPF program, which is no program of this system.
 const ALL: [&str; 4] = ["--workspace", "--exclude", "ha-ebpf", "--locked"];
-const PACKAGES: [&str; 6] = ["iproute2", "bpftool", "ucarp", "tcpdump", "procps", "util-linux"];
+const PACKAGES: [&str; 7] = ["iproute2", "bpftool", "ucarp", "tcpdump", "procps", "util-linux", "nftables"];

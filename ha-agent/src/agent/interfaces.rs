@@ -1,294 +1,446 @@
 //! Follows the interfaces: attaches the program where virtual hosts live, and tells the detector and the
 //! executors when an interface comes, changes or goes.
+//!
+//! An interface is found by its name and then followed by its number, so that it may be renamed. Once it was
+//! deleted, its name is waited for again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ha_common::abi::{Address, FAMILY_IPV4, Watch, WatchKey};
-use ha_common::wire::{carp, ethernet::Mac};
+use ha_common::wire::ethernet::Mac;
 use rtnetlink::Handle;
-use socket2::{InterfaceIndexOrAddress, SockRef};
 use tokio::sync::mpsc;
 
 use super::detector::Input;
-use crate::config::VhostConfig;
-use crate::core::{Link, LinkDown};
-use crate::dataplane::{AttachError, Dataplane, LoadError, Mode, Tables};
+use super::follow_error::FollowError;
+use super::hosts;
+use super::rules::Rules;
+use crate::config::{Config, MacChoice, VhostConfig};
+use crate::core::{Family, Link, LinkDown};
+use crate::dataplane::{Dataplane, Mode};
 use crate::exec::{Order, Target};
 use crate::net::address::Addresses;
+use crate::net::advertise::Path;
 use crate::net::announce::Announcer;
-use crate::net::link::{self, Interfaces};
+use crate::net::link::{Interface, Interfaces};
+use crate::net::macvlan::{self, Macvlan, Parents, virtual_mac};
+use crate::net::membership::Membership;
+use crate::net::place::{self, Place, Spot};
+use crate::sys::ethtool;
 use crate::sys::packet_socket::PacketSocket;
 
-/// Where the program runs on each interface that it is attached to; for the status.
-pub type Modes = Arc<Mutex<BTreeMap<String, Mode>>>;
+/// How each interface of the configuration receives, in words; for the status.
+pub type Modes = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// Everything that depends on an interface's being there.
 #[derive(Debug)]
-pub struct Follower {
+pub(super) struct Follower {
     dataplane: Dataplane,
-    tables: Tables,
+    rules: Rules,
     netlink: Handle,
     vhosts: Vec<Member>,
-    virtual_addresses: BTreeSet<Ipv4Addr>,
-    followed: BTreeMap<String, Option<Attached>>,
+    virtual_addresses: BTreeSet<IpAddr>,
+    followed: BTreeMap<String, Option<Followed>>,
+    /// The interfaces that the program is attached to, by number: how, and for how many of ours.
+    attached: BTreeMap<u32, (Mode, usize)>,
+    parents: Parents,
     modes: Modes,
     detector: mpsc::UnboundedSender<Input>,
 }
 
 /// A virtual host on its interface.
 #[derive(Debug)]
-pub struct Member {
+pub(super) struct Member {
     /// From the configuration.
-    pub config: VhostConfig,
+    pub(super) config: VhostConfig,
     /// Where its orders go.
-    pub orders: mpsc::UnboundedSender<Order>,
+    pub(super) orders: mpsc::UnboundedSender<Order>,
+    /// Its own interface, if it has the virtual hardware address.
+    pub(super) macvlan: Option<Arc<Macvlan>>,
 }
 
-/// Why an interface can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum FollowError {
-    /// It is not there.
-    #[error("interface {0} does not exist; `ip link` lists those that do")]
-    NoInterface(String),
-    /// It is no Ethernet.
-    #[error("interface {0} has no Ethernet address: CARP needs Ethernet; choose another interface")]
-    NoEthernet(String),
-    /// The program can't be attached.
-    #[error(transparent)]
-    Attach(#[from] AttachError),
-    /// A watch can't be set.
-    #[error(transparent)]
-    Watch(#[from] LoadError),
-    /// A socket can't be opened.
-    #[error(
-        "a socket on interface {interface} could not be opened: {cause}; CAP_NET_RAW is needed, and the interface"
-    )]
-    Socket {
-        /// The interface.
-        interface: String,
-        /// The system call's error.
-        cause: io::Error,
-    },
-}
-
-/// An interface that we receive on.
+/// An interface that virtual hosts live on.
 #[derive(Debug)]
-struct Attached {
+struct Followed {
     index: u32,
+    name: String,
     hardware: Mac,
-    link: Option<Link>,
-    /// Keeps the interface in the group for as long as it lives.
-    _membership: UdpSocket,
+    place: Place,
+    spot: Spot,
+    /// What each of its virtual hosts was told last.
+    links: Vec<(usize, Link)>,
+    /// Keeps the interface in the groups for as long as it lives.
+    _membership: Membership,
 }
 
 impl Follower {
     /// Follows the interfaces of these virtual hosts, of which none is attached yet.
-    pub fn new(
+    pub(super) fn new(
         dataplane: Dataplane,
-        tables: Tables,
+        rules: Rules,
         netlink: Handle,
         vhosts: Vec<Member>,
         modes: Modes,
         detector: mpsc::UnboundedSender<Input>,
     ) -> Self {
         let addresses = vhosts.iter().flat_map(|member| &member.config.addresses);
-        let virtual_addresses = addresses.map(ipnet::Ipv4Net::addr).collect();
+        let virtual_addresses = addresses.map(ipnet::IpNet::addr).collect();
         let followed = vhosts.iter().map(|member| (member.config.interface.clone(), None)).collect();
-        Self { dataplane, tables, netlink, vhosts, virtual_addresses, followed, modes, detector }
+        Self {
+            dataplane,
+            rules,
+            netlink,
+            vhosts,
+            virtual_addresses,
+            followed,
+            attached: BTreeMap::new(),
+            parents: Parents::default(),
+            modes,
+            detector,
+        }
     }
 
     /// Brings everything in line with the interfaces as they are now.
     ///
     /// Returns what is wrong, interface by interface; each one is left alone, unattached, and may be tried
     /// again.
-    pub fn apply(&mut self, interfaces: &Interfaces) -> Vec<FollowError> {
+    pub(super) async fn apply(&mut self, interfaces: &Interfaces) -> Vec<FollowError> {
         let names: Vec<String> = self.followed.keys().cloned().collect();
-        names.into_iter().filter_map(|name| self.follow(&name, interfaces.get(&name)).err()).collect()
+        let mut errors = Vec::new();
+        for name in names {
+            errors.extend(self.follow(&name, interfaces).await.err());
+        }
+        errors
     }
 
-    /// Takes all addresses off and detaches from all interfaces, for good.
-    pub fn release(self) {
+    /// Goes over to a new configuration of the same virtual hosts, and tells the detector its new keys.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses.
+    pub(super) fn reload(&mut self, config: &Config) -> Result<(), FollowError> {
+        // First everybody is heard who may sign from now on, then we sign otherwise ourselves.
+        self.rules.reload(config)?;
+        for (vhost, (member, new)) in self.vhosts.iter_mut().zip(&config.vhosts).enumerate() {
+            member.config = new.clone();
+            // It is gone only while the agent ends.
+            let _ = self.detector.send(Input::Sign { vhost, mac: hosts::signer(new, &config.auth) });
+        }
+        let _ = self.detector.send(Input::Mode(config.auth.mode));
+        Ok(())
+    }
+
+    /// Tells the program the time of day.
+    pub(super) fn set_clock(&mut self) {
+        if let Err(error) = self.rules.set_clock() {
+            tracing::error!(%error, "the kernel program was not told the time");
+        }
+    }
+
+    /// Takes all addresses off and detaches from all interfaces, for good. Returns what is to be removed once
+    /// the executors have ended.
+    pub(super) fn release(self) -> Vec<Arc<Macvlan>> {
         for member in &self.vhosts {
             // It is gone only if it failed.
             let _ = member.orders.send(Order::Drop);
         }
+        self.vhosts.into_iter().filter_map(|member| member.macvlan).collect()
     }
 
-    fn follow(&mut self, name: &str, interface: Option<&link::Interface>) -> Result<(), FollowError> {
-        let attached = self.followed.get(name).and_then(Option::as_ref);
-        if attached.is_some_and(|attached| interface.is_none_or(|now| now.index != attached.index)) {
-            self.detach(name);
+    async fn follow(&mut self, name: &str, interfaces: &Interfaces) -> Result<(), FollowError> {
+        let followed = self.followed.get(name).and_then(Option::as_ref);
+        let known = followed.map(|followed| followed.index);
+        if known.is_some_and(|index| interfaces.by_index(index).is_none()) {
+            self.lose(name);
         }
+        let known = self.followed.get(name).and_then(Option::as_ref).map(|followed| followed.index);
+        let interface = known.map_or_else(|| interfaces.get(name), |index| interfaces.by_index(index));
         let Some(interface) = interface else { return Err(FollowError::NoInterface(name.to_owned())) };
-        let attached = self.followed.get(name).and_then(Option::as_ref);
-        match attached {
-            None => {
-                self.attach(name, interface).inspect_err(|_| self.detach_failed(name, interface.index))?;
-            }
-            Some(attached) if attached.hardware != interface.hardware => self.equip(name, interface)?,
-            Some(_) => {}
+        let place = place::place(interfaces, &interface.name)?;
+        if known.is_none() {
+            let begun = self.begin(name, interface, place, interfaces);
+            begun.inspect_err(|_| self.fail(name))?;
+        } else {
+            self.adjust(name, interface, place, interfaces)?;
         }
+        self.own(name, interface)?;
+        self.equip(name, interface, interfaces).await?;
         self.tell_link(name, interface);
-        for member in self.vhosts.iter().filter(|member| member.config.interface == name) {
-            // It is gone only while the agent ends.
-            let _ = member.orders.send(Order::Keep(interface.addresses.clone()));
-        }
+        self.keep(name, interface, interfaces);
         Ok(())
     }
 
-    fn attach(&mut self, name: &str, interface: &link::Interface) -> Result<(), FollowError> {
+    /// Attaches for the first time.
+    fn begin(
+        &mut self,
+        name: &str,
+        interface: &Interface,
+        place: Place,
+        interfaces: &Interfaces,
+    ) -> Result<(), FollowError> {
         if interface.hardware == [0; 6] {
             return Err(FollowError::NoEthernet(name.to_owned()));
         }
-        let membership = join(interface.index)
-            .map_err(|cause| FollowError::Socket { interface: name.to_owned(), cause })?;
-        let mode = self.dataplane.attach(name, interface.index, interface.program)?;
-        match mode {
-            Mode::Native => tracing::info!(interface = name, "attached in the driver (native XDP)"),
-            Mode::Generic => tracing::warn!(
-                interface = name,
-                "the driver has no XDP: attached in the generic path; frames are stamped later, after the \
-                 kernel copied them"
-            ),
-        }
-        self.lock_modes().insert(name.to_owned(), mode);
-        for (vhost, member) in self.vhosts.iter().enumerate() {
-            if member.config.interface != name {
-                continue;
-            }
-            let watch = Watch {
-                slot: super::slot(vhost),
-                host: super::number(vhost),
-                keys: super::key_set(vhost),
-                flags: 0,
-                tolerance_ms: 0,
-                reserved: 0,
-                group: Address::v4(carp::GROUP),
-            };
-            self.tables.watch(key(interface.index, member.config.vhid), watch)?;
-        }
-        self.equip(name, interface)?;
-        let attached = Attached {
+        let joins = |wanted: Family| {
+            let mut on = self.vhosts.iter().filter(|member| member.config.interface == name);
+            on.any(|member| hosts::each_family(&member.config).any(|family| family == wanted))
+        };
+        let membership = Membership::join(interface.index, joins(Family::V4), joins(Family::V6))
+            .map_err(|cause| FollowError::Membership { interface: name.to_owned(), cause })?;
+        let spot = self.attach(name, &place, interfaces)?;
+        let followed = Followed {
             index: interface.index,
-            hardware: interface.hardware,
-            link: None,
+            name: interface.name.clone(),
+            // So that it is equipped next.
+            hardware: [0; 6],
+            place,
+            spot: spot.clone(),
+            links: Vec::new(),
             _membership: membership,
         };
-        self.followed.insert(name.to_owned(), Some(attached));
+        self.followed.insert(name.to_owned(), Some(followed));
+        self.watch(name, &spot)
+    }
+
+    /// Follows what changed about an interface that is attached: its name, or what it lies on.
+    fn adjust(
+        &mut self,
+        name: &str,
+        interface: &Interface,
+        place: Place,
+        interfaces: &Interfaces,
+    ) -> Result<(), FollowError> {
+        let Some(Some(followed)) = self.followed.get_mut(name) else { return Ok(()) };
+        if followed.name != interface.name {
+            tracing::warn!(
+                interface = name,
+                "renamed from {} to {}: followed",
+                followed.name,
+                interface.name
+            );
+            followed.name.clone_from(&interface.name);
+        }
+        if followed.place == place {
+            return Ok(());
+        }
+        let old = followed.spot.clone();
+        let spot = self.attach(name, &place, interfaces)?;
+        self.watch(name, &spot)?;
+        self.detach(old.index);
+        if let Some(Some(followed)) = self.followed.get_mut(name) {
+            (followed.place, followed.spot) = (place, spot);
+        }
         Ok(())
     }
 
-    /// Gives executors and detector what they act through.
-    fn equip(&mut self, name: &str, interface: &link::Interface) -> Result<(), FollowError> {
-        let open = || {
-            PacketSocket::open(interface.index)
-                .map_err(|cause| FollowError::Socket { interface: name.to_owned(), cause })
+    /// Attaches the program for one interface: where frames carry their tags, if they do there.
+    fn attach(&mut self, name: &str, place: &Place, interfaces: &Interfaces) -> Result<Spot, FollowError> {
+        let strips = |interface: &str| {
+            ethtool::strips_vlan_tags(interface).unwrap_or_else(|error| {
+                tracing::debug!(interface, %error, "whether it takes VLAN tags off is not known");
+                false
+            })
         };
-        for (vhost, member) in self.vhosts.iter().enumerate() {
-            if member.config.interface != name {
-                continue;
+        let spot = match (place.stripped(strips), &place.instead) {
+            (Some(stripped), Some(instead)) => {
+                tracing::warn!(interface = name, "{stripped}; until then it receives in the generic path");
+                instead
             }
-            let ips = member.config.addresses.iter().map(ipnet::Ipv4Net::addr);
-            let target = Target {
-                addresses: Addresses::new(
-                    self.netlink.clone(),
-                    interface.index,
-                    member.config.addresses.clone(),
+            (Some(_) | None, _) => &place.at,
+        };
+        let mode = if let Some((mode, users)) = self.attached.get_mut(&spot.index) {
+            *users += 1;
+            *mode
+        } else {
+            let occupant = interfaces.by_index(spot.index).and_then(|interface| interface.program);
+            let mode = self.dataplane.attach(&spot.interface, spot.index, occupant, spot.stage)?;
+            match mode {
+                Mode::Native => tracing::info!(interface = name, "attached in the driver (native XDP)"),
+                Mode::Generic => tracing::warn!(
+                    interface = name,
+                    "attached to {} in the generic path; frames are stamped later, after the kernel \
+                         copied them",
+                    spot.interface
                 ),
-                announcer: Announcer::new(open()?, interface.hardware, ips),
-            };
-            let attach = Input::Attach {
-                vhost,
-                key: key(interface.index, member.config.vhid),
-                socket: open()?,
-                hardware: interface.hardware,
-            };
-            // The target first: orders that follow from the input act on it.
-            let _ = member.orders.send(Order::Use(target));
-            let _ = self.detector.send(attach);
+            }
+            self.attached.insert(spot.index, (mode, 1));
+            mode
+        };
+        let text =
+            if spot.interface == name { mode.to_string() } else { format!("{mode} on {}", spot.interface) };
+        self.lock_modes().insert(name.to_owned(), text);
+        Ok(spot.clone())
+    }
+
+    fn detach(&mut self, index: u32) {
+        if let Some((_, users)) = self.attached.get_mut(&index) {
+            *users -= 1;
+            if *users == 0 {
+                self.attached.remove(&index);
+                self.dataplane.detach(index);
+            }
         }
-        if let Some(Some(attached)) = self.followed.get_mut(name) {
-            attached.hardware = interface.hardware;
+    }
+
+    fn watch(&mut self, name: &str, spot: &Spot) -> Result<(), FollowError> {
+        for vhost in self.on(name) {
+            let keys = self.rules.watch(vhost, spot)?;
+            // It is gone only while the agent ends.
+            let _ = self.detector.send(Input::Watch { vhost, keys });
         }
+        Ok(())
+    }
+
+    /// Says which addresses are our own there.
+    fn own(&mut self, name: &str, interface: &Interface) -> Result<(), FollowError> {
+        let own: Vec<_> = interface.ips().filter(|ip| !self.virtual_addresses.contains(ip)).collect();
+        for vhost in self.on(name) {
+            self.rules.set_own(vhost, own.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Gives executors and detector what they act through, if that is new.
+    async fn equip(
+        &mut self,
+        name: &str,
+        interface: &Interface,
+        interfaces: &Interfaces,
+    ) -> Result<(), FollowError> {
+        let Some(Some(followed)) = self.followed.get(name) else { return Ok(()) };
+        let moved = followed.hardware != interface.hardware;
+        for vhost in self.on(name) {
+            let Some(member) = self.vhosts.get(vhost) else { continue };
+            let lost = member.macvlan.as_ref().is_some_and(|own| interfaces.by_index(own.index()).is_none());
+            if moved || lost {
+                self.equip_one(vhost, name, interface).await?;
+            }
+        }
+        if let Some(Some(followed)) = self.followed.get_mut(name) {
+            followed.hardware = interface.hardware;
+        }
+        Ok(())
+    }
+
+    async fn equip_one(
+        &mut self,
+        vhost: usize,
+        name: &str,
+        interface: &Interface,
+    ) -> Result<(), FollowError> {
+        let socket = |cause| FollowError::Socket { interface: name.to_owned(), cause };
+        let Some(member) = self.vhosts.get_mut(vhost) else { return Ok(()) };
+        let config = &member.config;
+        let mut addresses = Addresses::new(self.netlink.clone(), interface.index, config.addresses.clone());
+        let mut hardware = interface.hardware;
+        if hosts::has_macvlan(config) {
+            let (netlink, parents) = (self.netlink.clone(), self.parents.clone());
+            let v6 = hosts::has_v6(config);
+            let own = Macvlan::create(netlink.clone(), parents, interface, config.vhid, v6).await?;
+            addresses =
+                Addresses::new(netlink, own.index(), config.addresses.clone()).with_metric(macvlan::METRIC);
+            hardware = own.hardware();
+            member.macvlan = Some(Arc::new(own));
+        }
+        // Through the real interface in any case: a macvlan that is down sends nothing.
+        let announced = PacketSocket::open(interface.index).map_err(socket)?;
+        let ips = config.addresses.iter().map(ipnet::IpNet::addr);
+        let target = Target {
+            addresses,
+            announcer: Announcer::new(announced, interface.index, hardware, ips),
+            macvlan: member.macvlan.clone(),
+        };
+        let path = if config.unicast.is_empty() {
+            let families = hosts::families(config);
+            Path::to_group(interface.index, families.v4, families.v6)
+        } else {
+            Path::to_peers(interface.index, &config.unicast)
+        };
+        let hardware = match config.advertise_from {
+            MacChoice::Virtual => virtual_mac(config.vhid),
+            MacChoice::Interface => interface.hardware,
+        };
+        // The target first: orders that follow from the input act on it.
+        let _ = member.orders.send(Order::Use(target));
+        let _ = self.detector.send(Input::Equip { vhost, path: path.map_err(socket)?, hardware });
         Ok(())
     }
 
     /// Tells the detector how the link is, if that is new.
-    fn tell_link(&mut self, name: &str, interface: &link::Interface) {
-        let link = match (interface.up, interface.running) {
-            (false, _) => Link::Down(LinkDown::AdminDown),
-            (true, false) => Link::Down(LinkDown::Carrier),
-            (true, true) => Link::Up { source: interface.source(&self.virtual_addresses) },
-        };
-        if let Some(Some(attached)) = self.followed.get_mut(name)
-            && attached.link.replace(link) != Some(link)
-        {
-            self.tell(name, link);
+    fn tell_link(&mut self, name: &str, interface: &Interface) {
+        let mut news = Vec::new();
+        for vhost in self.on(name) {
+            let Some(member) = self.vhosts.get(vhost) else { continue };
+            let link = match (interface.up, interface.running) {
+                (false, _) => Link::Down(LinkDown::AdminDown),
+                (true, false) => Link::Down(LinkDown::Carrier),
+                (true, true) => {
+                    Link::Up { sources: interface.sources(&self.virtual_addresses, &member.config.unicast) }
+                }
+            };
+            news.push((vhost, link));
+        }
+        let Some(Some(followed)) = self.followed.get_mut(name) else { return };
+        let told = std::mem::replace(&mut followed.links, news.clone());
+        for (vhost, link) in news.into_iter().filter(|new| !told.contains(new)) {
+            // It is gone only while the agent ends.
+            let _ = self.detector.send(Input::Link { vhost, link });
         }
     }
 
-    fn detach(&mut self, name: &str) {
-        if let Some(attached) = self.followed.get_mut(name).and_then(Option::take) {
-            self.forget(name, attached.index);
-            tracing::warn!(interface = name, "the interface is gone; waiting for it to come back");
-            self.tell(name, Link::Down(LinkDown::Removed));
+    /// Tells the executors which addresses are there.
+    fn keep(&self, name: &str, interface: &Interface, interfaces: &Interfaces) {
+        for member in self.vhosts.iter().filter(|member| member.config.interface == name) {
+            let own = member.macvlan.as_ref().map(|own| interfaces.by_index(own.index()));
+            let present = own.unwrap_or(Some(interface)).map(|holder| holder.ips().collect());
+            // It is gone only while the agent ends.
+            let _ = member.orders.send(Order::Keep(present.unwrap_or_default()));
         }
     }
 
-    fn detach_failed(&mut self, name: &str, index: u32) {
-        self.forget(name, index);
+    /// The interface was deleted.
+    fn lose(&mut self, name: &str) {
+        tracing::warn!(interface = name, "the interface is gone; waiting for it to come back");
+        self.forget(name);
+        self.tell(name, Link::Down(LinkDown::Removed));
+    }
+
+    /// The program could not be attached.
+    fn fail(&mut self, name: &str) {
+        self.forget(name);
         self.tell(name, Link::Down(LinkDown::DataPlane));
     }
 
-    fn forget(&mut self, name: &str, index: u32) {
-        for member in self.vhosts.iter().filter(|member| member.config.interface == name) {
-            self.tables.unwatch(&key(index, member.config.vhid));
+    fn forget(&mut self, name: &str) {
+        for vhost in self.on(name) {
+            self.rules.unwatch(vhost);
+            let _ = self.detector.send(Input::Watch { vhost, keys: Vec::new() });
+            if let Some(member) = self.vhosts.get_mut(vhost) {
+                // It went with its interface, or is replaced when that is back.
+                member.macvlan = None;
+            }
         }
-        self.dataplane.detach(index);
+        if let Some(followed) = self.followed.get_mut(name).and_then(Option::take) {
+            self.detach(followed.spot.index);
+        }
         self.lock_modes().remove(name);
     }
 
     fn tell(&self, name: &str, link: Link) {
-        for (vhost, member) in self.vhosts.iter().enumerate() {
-            if member.config.interface == name {
-                // It is gone only while the agent ends.
-                let _ = self.detector.send(Input::Link { vhost, link });
-            }
+        for vhost in self.on(name) {
+            // It is gone only while the agent ends.
+            let _ = self.detector.send(Input::Link { vhost, link });
         }
     }
 
-    fn lock_modes(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Mode>> {
+    /// The virtual hosts on an interface.
+    fn on(&self, name: &str) -> Vec<usize> {
+        let members = self.vhosts.iter().enumerate();
+        members.filter(|(_, member)| member.config.interface == name).map(|(vhost, _)| vhost).collect()
+    }
+
+    fn lock_modes(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
         self.modes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn key(ifindex: u32, vhid: u8) -> WatchKey {
-    WatchKey { ifindex, outer_vlan: 0, vlan: 0, vhid, family: FAMILY_IPV4, reserved: [0; 2] }
-}
-
-/// Joins the group, so that the interface's filter and the switches let advertisements through.
-fn join(ifindex: u32) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    let group = Ipv4Addr::from(carp::GROUP);
-    SockRef::from(&socket).join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(ifindex))?;
-    Ok(socket)
-}
-
-impl FollowError {
-    /// The exit code that fits.
-    #[must_use]
-    pub fn exit(&self) -> crate::cli::exit::Exit {
-        use crate::cli::exit::Exit;
-        match self {
-            Self::Attach(error) => error.exit(),
-            Self::Watch(error) => error.exit(),
-            Self::Socket { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => {
-                Exit::NoPermission
-            }
-            Self::NoInterface(_) | Self::NoEthernet(_) | Self::Socket { .. } => Exit::Unavailable,
-        }
     }
 }

@@ -2,39 +2,48 @@
 //!
 //! ```text
 //!   kernel ──ring──▶ detector (fast thread: core, sender) ──orders──▶ executors ──▶ journal
-//!                        ▲  ▲                                             │
-//!   netlink ──▶ follower ┘  └──────────────── released ───────────────────┘
-//!   control socket ──▶ status: asks the detector, reads journal and counters
+//!                        ▲  ▲ └──notes──▶ watchman: log              │
+//!   netlink ──▶ follower ┘  └──────────────── released ──────────────┘
+//!                 ▲    └──▶ rules, in the kernel's maps
+//!   control socket, SIGHUP ──▶ reload; status: asks the detector, reads journal and counters
 //! ```
 
 pub mod detector;
+mod follow_error;
+pub mod hosts;
 pub mod interfaces;
+mod memory;
+mod notices;
+mod reporter;
+mod rules;
+mod signals;
 
-use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use ha_common::abi::{COMMON_SLOT, Keys, MAX_HOSTS};
-use ha_common::auth::{Mac, Message, key};
-use jiff::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
+use ha_common::abi::MAX_HOSTS;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::cli::exit::Exit;
-use crate::config::{Config, Passphrase, VhostConfig};
-use crate::control::server::{Server, ServerError, Source};
-use crate::control::status::{Clocks, Parts, Status, VhostStatus, by_reason};
-use crate::core::{Instant, Priority, Settings};
-use crate::dataplane::{Counters, Dataplane, LoadError, Loaded};
-use crate::exec::{Executor, Order};
+use crate::config::{self, Config, Mode};
+use crate::control::server::{Server, ServerError};
+use crate::dataplane::{Dataplane, LoadError, Loaded};
+use crate::exec::Executor;
 use crate::journal::Journal;
 use crate::net::link::Monitor;
+use crate::net::macvlan::Macvlan;
 use crate::sys::{capabilities, clock};
 use detector::{Input, VhostSetup};
-use interfaces::{FollowError, Follower, Member, Modes};
+pub use follow_error::FollowError;
+use interfaces::{Follower, Member, Modes};
+use memory::{Keeper, MemoryError};
+use notices::{Suspected, Watchman};
+use reporter::Reporter;
+use rules::Rules;
+use signals::{Signal, Signals};
 
 /// Why the agent could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +65,9 @@ pub enum AgentError {
     /// An interface.
     #[error(transparent)]
     Interface(#[from] FollowError),
+    /// What strict mode remembers.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
     /// The kernel does not tell about interfaces.
     #[error("the interfaces could not be read by netlink: {0}; is CONFIG_NET available in this kernel?")]
     Netlink(#[source] rtnetlink::Error),
@@ -82,6 +94,7 @@ impl AgentError {
             Self::Control(error) => error.exit(),
             Self::Load(error) => error.exit(),
             Self::Interface(error) => error.exit(),
+            Self::Memory(error) => error.exit(),
             Self::Netlink(_) => Exit::Unavailable,
             Self::Os { .. } => Exit::Os,
             Self::Ended(_) => Exit::Software,
@@ -89,12 +102,26 @@ impl AgentError {
     }
 }
 
-/// Runs until SIGTERM, SIGINT or SIGHUP, then leaves in order.
+/// What the agent is run with.
+#[derive(Debug)]
+pub struct Files {
+    /// Where the configuration is; it is read again on a reload.
+    pub config: PathBuf,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// Where is kept what survives a restart; used in strict mode only.
+    pub state: PathBuf,
+}
+
+/// What was asked, and where the answer goes: what was done, or why nothing was.
+type Reload = oneshot::Sender<Result<String, String>>;
+
+/// Runs until SIGTERM or SIGINT, then leaves in order. SIGHUP reloads the configuration.
 ///
 /// # Errors
 ///
 /// See [`AgentError`]. Whatever was attached or taken until then is given back.
-pub async fn run(config: Config, socket: &Path) -> Result<(), AgentError> {
+pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
     if let Some(missing) = capabilities::missing() {
         return Err(AgentError::NoPermission(missing));
     }
@@ -104,96 +131,208 @@ pub async fn run(config: Config, socket: &Path) -> Result<(), AgentError> {
     // Before anything is attached: from here on a signal ends the agent in order.
     let mut signals = Signals::new().map_err(|cause| AgentError::Os { what: "signals", cause })?;
     let monitor = Monitor::open().map_err(|cause| AgentError::Os { what: "a netlink socket", cause })?;
-    let server = Server::bind(socket)?;
-    let Loaded { mut dataplane, mut tables, events, counters, .. } = Dataplane::load()?;
+    let server = Server::bind(&files.socket)?;
+    let Loaded { mut dataplane, tables, events, counters, memory } = Dataplane::load()?;
     match dataplane.log() {
         Ok(log) => drop(tokio::spawn(log)),
         Err(error) => tracing::warn!(%error, "the kernel program's own log can't be read"),
     }
 
-    let started = clock::now();
     let journal = Arc::new(Journal::default());
     let modes = Modes::default();
+    let counters = Arc::new(counters);
     let (inputs, input_queue) = mpsc::unbounded_channel();
-    let mut executors = JoinSet::new();
-    let mut setups = Vec::new();
-    let mut members = Vec::new();
-    let mut faults = Vec::new();
+    let (notes, note_queue) = mpsc::unbounded_channel();
+    let rules = Rules::new(tables, &config)?;
+    let (mut keeper, stored) = Keeper::open(&files.state, &config, memory, inputs.clone())?;
+    let Prepared { mut executors, setups, members, faults } = prepare(&config, &stored, &journal, &inputs)?;
+    let mut follower =
+        Follower::new(dataplane, rules, monitor.netlink(), members, Arc::clone(&modes), inputs.clone());
+    let interfaces = monitor.interfaces().await.map_err(AgentError::Netlink)?;
+    // At start, unlike later, an interface that can't be used is a mistake of the operator's.
+    if let Some(error) = follower.apply(&interfaces).await.into_iter().next() {
+        remove(follower.release()).await;
+        return Err(error.into());
+    }
+    let mode = config.auth.mode;
+    let mut detector = detector::start(setups, mode, events, input_queue, notes)
+        .map_err(|cause| AgentError::Os { what: "the detector's thread", cause })?;
+
+    let names = config.vhosts.iter().map(|vhost| vhost.name.clone()).collect();
+    let suspected = Suspected::new(config.vhosts.len());
+    let watchman = Watchman::new(names, Arc::clone(&counters), suspected.clone(), inputs.clone());
+    let (reloads, mut reload_queue) = mpsc::channel(1);
+    let (shown_config, config) = watch::channel(Arc::new(config));
+    let reporter = Arc::new(Reporter {
+        config,
+        counters,
+        journal,
+        modes,
+        faults,
+        suspected,
+        started: clock::now(),
+        detector: inputs.clone(),
+        reloads: reloads.clone(),
+    });
+    tracing::info!(node = reporter.node(), socket = %files.socket.display(), "running");
+    let follow = follow(monitor, &mut follower, &mut reload_queue, &shown_config, &files.config);
+    let result = tokio::select! {
+        signal = until_told_to_end(&mut signals, &reloads) => {
+            tracing::info!("{signal}: leaving");
+            Ok(())
+        }
+        () = server.serve(Arc::clone(&reporter)) => Err(AgentError::Ended("the control socket")),
+        () = follow => Err(AgentError::Ended("the netlink connection")),
+        () = watchman.run(note_queue) => Err(AgentError::Ended("the detector")),
+        () = keeper.run(reporter.config.clone()) => Err(AgentError::Ended("the memory")),
+        _ = &mut detector => Err(AgentError::Ended("the detector")),
+        _ = executors.join_next() => Err(AgentError::Ended("an executor")),
+    };
+    let last = reporter.snapshot().await;
+    if !detector.is_terminated() {
+        leave(&inputs, detector).await;
+    }
+    if let (Mode::Strict, Ok(last)) = (reporter.mode(), last) {
+        // With room for what was sent since then: the goodbye, and what went before it.
+        let given = last.vhosts.iter().map(|vhost| vhost.sent_ms.map(|ms| ms + LEAVING_MS));
+        keeper.save(&given.collect::<Vec<_>>());
+    }
+    // However the detector ended. The senders of orders go with it and with the follower: the executors then
+    // finish what they have.
+    let macvlans = follower.release();
+    if tokio::time::timeout(PATIENCE, async { while executors.join_next().await.is_some() {} }).await.is_err()
+    {
+        tracing::error!("the kernel did not finish removing addresses; look with `ip address`");
+    }
+    remove(macvlans).await;
+    result
+}
+
+/// What there is one of for each virtual host.
+struct Prepared {
+    executors: JoinSet<()>,
+    setups: Vec<VhostSetup>,
+    members: Vec<Member>,
+    faults: Vec<watch::Receiver<Option<String>>>,
+}
+
+/// Starts the executors. `stored` are the last times that an earlier life gave.
+fn prepare(
+    config: &Config,
+    stored: &[Option<u64>],
+    journal: &Arc<Journal>,
+    detector: &mpsc::UnboundedSender<Input>,
+) -> Result<Prepared, AgentError> {
+    let mut prepared =
+        Prepared { executors: JoinSet::new(), setups: Vec::new(), members: Vec::new(), faults: Vec::new() };
     for (vhost, vhost_config) in config.vhosts.iter().enumerate() {
         let (orders, order_queue) = mpsc::unbounded_channel();
         let (fault, shown_fault) = watch::channel(None);
         let executor = Executor {
             vhost,
             name: vhost_config.name.clone(),
-            detector: inputs.clone(),
-            journal: Arc::clone(&journal),
+            detector: detector.clone(),
+            journal: Arc::clone(journal),
             fault,
         };
-        executors.spawn(executor.run(order_queue));
-        let setup = setup(vhost_config, &config.passphrase, orders.clone())?;
-        let mut keys = Keys { count: 1, ..Keys::NONE };
-        keys.macs[0] = setup.mac;
-        tables.set_keys(key_set(vhost), &keys)?;
-        setups.push(setup);
-        members.push(Member { config: vhost_config.clone(), orders });
-        faults.push(shown_fault);
+        prepared.executors.spawn(executor.run(order_queue));
+        prepared.setups.push(VhostSetup {
+            settings: hosts::settings(vhost_config),
+            interface: vhost_config.interface.clone(),
+            vhid: vhost_config.vhid,
+            mac: hosts::signer(vhost_config, &config.auth),
+            random: random()?,
+            stored_ms: stored.get(vhost).copied().flatten(),
+            orders: orders.clone(),
+        });
+        prepared.members.push(Member { config: vhost_config.clone(), orders, macvlan: None });
+        prepared.faults.push(shown_fault);
     }
-    let mut follower =
-        Follower::new(dataplane, tables, monitor.netlink(), members, Arc::clone(&modes), inputs.clone());
-    let interfaces = monitor.interfaces().await.map_err(AgentError::Netlink)?;
-    // At start, unlike later, an interface that can't be used is a mistake of the operator's.
-    if let Some(error) = follower.apply(&interfaces).into_iter().next() {
-        return Err(error.into());
-    }
-    let mut detector = detector::start(setups, events, input_queue)
-        .map_err(|cause| AgentError::Os { what: "the detector's thread", cause })?;
-
-    let reporter = Reporter { config, counters, journal, modes, faults, started, detector: inputs.clone() };
-    tracing::info!(node = reporter.config.node, socket = %socket.display(), "running");
-    let reporter = Arc::new(reporter);
-    let result = tokio::select! {
-        signal = signals.next() => {
-            tracing::info!("{signal}: leaving");
-            Ok(())
-        }
-        () = server.serve(reporter) => Err(AgentError::Ended("the control socket")),
-        () = follow(monitor, &mut follower) => Err(AgentError::Ended("the netlink connection")),
-        _ = &mut detector => Err(AgentError::Ended("the detector")),
-        _ = executors.join_next() => Err(AgentError::Ended("an executor")),
-    };
-    if !detector.is_terminated() {
-        leave(&inputs, detector).await;
-    }
-    // However the detector ended. The senders of orders go with it and with the follower: the executors then
-    // finish what they have.
-    follower.release();
-    if tokio::time::timeout(PATIENCE, async { while executors.join_next().await.is_some() {} }).await.is_err()
-    {
-        tracing::error!("the kernel did not finish removing addresses; look with `ip address`");
-    }
-    result
+    Ok(prepared)
 }
 
-/// Keeps everything in line with the interfaces, for ever.
-async fn follow(mut monitor: Monitor, follower: &mut Follower) {
-    let mut shown = Vec::new();
+/// Reloads on each SIGHUP. Returns the name of the signal that is to end the agent.
+async fn until_told_to_end(signals: &mut Signals, reloads: &mpsc::Sender<Reload>) -> &'static str {
     loop {
-        let troubles = match monitor.interfaces().await {
-            Ok(interfaces) => follower.apply(&interfaces).iter().map(ToString::to_string).collect(),
-            Err(error) => vec![AgentError::Netlink(error).to_string()],
-        };
-        for trouble in &troubles {
-            if !shown.contains(trouble) {
-                tracing::warn!("{trouble}");
+        match signals.next().await {
+            Signal::End(name) => return name,
+            Signal::Reload => {
+                let (reply, answer) = oneshot::channel();
+                // The log tells how it went.
+                let _ = reloads.send(reply).await;
+                drop(answer.await);
             }
         }
-        let retry = if troubles.is_empty() { Duration::MAX } else { RETRY };
-        shown = troubles;
-        match tokio::time::timeout(retry, monitor.changed()).await {
-            Ok(true) | Err(_) => {}
-            Ok(false) => return,
+    }
+}
+
+/// Keeps everything in line with the interfaces and the configuration, for ever.
+async fn follow(
+    mut monitor: Monitor,
+    follower: &mut Follower,
+    reloads: &mut mpsc::Receiver<Reload>,
+    shown: &watch::Sender<Arc<Config>>,
+    path: &Path,
+) {
+    let mut complaints = Vec::new();
+    let mut clock = tokio::time::interval(CLOCK);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut retry = true;
+    let mut changed = true;
+    loop {
+        if changed || retry {
+            let troubles: Vec<_> = match monitor.interfaces().await {
+                Ok(interfaces) => follower.apply(&interfaces).await.iter().map(ToString::to_string).collect(),
+                Err(error) => vec![AgentError::Netlink(error).to_string()],
+            };
+            for trouble in troubles.iter().filter(|trouble| !complaints.contains(*trouble)) {
+                tracing::warn!("{trouble}");
+            }
+            retry = !troubles.is_empty();
+            complaints = troubles;
+        }
+        changed = false;
+        tokio::select! {
+            more = monitor.changed() => if more { changed = true } else { return },
+            // Also the pace at which an interface that could not be used is tried again.
+            _ = clock.tick() => follower.set_clock(),
+            reload = reloads.recv() => if let Some(reply) = reload {
+                let result = reload_from(path, follower, shown).await;
+                match &result {
+                    Ok(done) => tracing::info!("{done}"),
+                    Err(cause) => tracing::error!("{cause}"),
+                }
+                // Whoever asked may have gone.
+                let _ = reply.send(result);
+            },
         }
     }
+}
+
+/// Reads the configuration again, and applies it whole or not at all.
+async fn reload_from(
+    path: &Path,
+    follower: &mut Follower,
+    shown: &watch::Sender<Arc<Config>>,
+) -> Result<String, String> {
+    let refused = |cause: String| format!("not reloaded, the running configuration stays: {cause}");
+    let path = path.to_owned();
+    let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
+    let new =
+        loaded.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(error.to_string()))?;
+    for warning in &new.warnings {
+        tracing::warn!("{warning}");
+    }
+    let running = Arc::clone(&shown.borrow());
+    let reload = running.changes_to(new).map_err(|error| refused(error.to_string()))?;
+    follower.reload(&reload.config).map_err(|error| format!("reloaded in part only: {error}"))?;
+    shown.send_replace(Arc::new(reload.config));
+    let changes: Vec<_> = reload.changes.iter().map(ToString::to_string).collect();
+    Ok(if changes.is_empty() {
+        "reloaded: nothing is new".to_owned()
+    } else {
+        format!("reloaded: {}", changes.join("; "))
+    })
 }
 
 /// Lets the detector leave all virtual hosts, and waits until it has.
@@ -207,120 +346,31 @@ async fn leave(inputs: &mpsc::UnboundedSender<Input>, detector: oneshot::Receive
     }
 }
 
-fn setup(
-    config: &VhostConfig,
-    passphrase: &Passphrase,
-    orders: mpsc::UnboundedSender<Order>,
-) -> Result<VhostSetup, AgentError> {
-    let addresses: Vec<[u8; 4]> = config.addresses.iter().map(|address| address.addr().octets()).collect();
-    let message = Message { vhid: config.vhid, ipv4: &addresses, ipv6: &[], link_local: true, lladdr: None };
-    let counter = getrandom::u64()
-        .map_err(|error| AgentError::Os { what: "random numbers", cause: io::Error::other(error) })?;
-    Ok(VhostSetup {
-        settings: Settings {
-            priority: Priority { advbase: config.advbase, advskew: config.advskew },
-            pace: config.pace.into(),
-            preempt: config.preempt,
-        },
-        vhid: config.vhid,
-        mac: Mac::new(&key(passphrase.as_bytes()), &message),
-        counter,
-        orders,
-    })
-}
-
-/// The number of a virtual host in the kernel's maps, by its index in the configuration.
-fn number(vhost: usize) -> u32 {
-    // There are at most MAX_HOSTS.
-    u32::try_from(vhost).unwrap_or(u32::MAX).saturating_add(1)
-}
-
-/// Where its keys are.
-fn key_set(vhost: usize) -> u32 {
-    2 * (number(vhost) - 1)
-}
-
-/// Where its counters are.
-fn slot(vhost: usize) -> u32 {
-    2 * number(vhost) - 1
-}
-
-/// Puts the status together from those who know.
-struct Reporter {
-    config: Config,
-    counters: Counters,
-    journal: Arc<Journal>,
-    modes: Modes,
-    faults: Vec<watch::Receiver<Option<String>>>,
-    started: Instant,
-    detector: mpsc::UnboundedSender<Input>,
-}
-
-impl Source for Reporter {
-    async fn status(&self) -> Result<Status, String> {
-        let (reply, answer) = oneshot::channel();
-        let asked = self.detector.send(Input::Snapshot(reply));
-        let answer = tokio::time::timeout(PATIENCE, answer).await;
-        let (Ok(()), Ok(Ok(snapshot))) = (asked, answer) else {
-            return Err("the detector does not answer".to_owned());
-        };
-        let clocks = Clocks { wall: Timestamp::now(), monotonic: clock::now() };
-        let read = |slot| self.counters.read(slot).map_err(|error| error.to_string());
-        let modes: BTreeMap<_, _> = self.modes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut vhosts = Vec::new();
-        for (vhost, config) in self.config.vhosts.iter().enumerate() {
-            let (Some(detector), Some(fault)) = (snapshot.vhosts.get(vhost), self.faults.get(vhost)) else {
-                continue;
-            };
-            let parts = Parts {
-                config,
-                detector,
-                kernel: read(slot(vhost))?,
-                journal: self.journal.of(vhost),
-                started: self.started,
-                receive: modes.get(&config.interface).map(ToString::to_string),
-                fault: fault.borrow().clone(),
-            };
-            vhosts.push(VhostStatus::new(clocks, &parts));
-        }
-        Ok(Status {
-            node: self.config.node.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            as_of: clocks.wall,
-            as_of_monotonic_ns: clocks.monotonic.as_nanos(),
-            vhosts,
-            other_frames: by_reason(&read(COMMON_SLOT)?),
-        })
-    }
-}
-
-/// The signals that end the agent.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    /// The terminal was closed.
-    hangup: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hangup.recv() => "SIGHUP",
+/// Removes the virtual hosts' own interfaces, which nobody uses any more.
+async fn remove(macvlans: Vec<Arc<Macvlan>>) {
+    for macvlan in macvlans {
+        let name = macvlan.name().to_owned();
+        match Arc::into_inner(macvlan) {
+            Some(macvlan) => {
+                if let Err(error) = macvlan.remove().await {
+                    tracing::error!("{error}");
+                }
+            }
+            None => {
+                tracing::error!("interface {name} is still in use; remove it with `ip link delete {name}`");
+            }
         }
     }
+}
+
+fn random() -> Result<u64, AgentError> {
+    getrandom::u64()
+        .map_err(|error| AgentError::Os { what: "random numbers", cause: io::Error::other(error) })
 }
 
 /// How long a part of the agent may take to answer or to end.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long until an interface that could not be used is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+/// How often the kernel program is told the time of day, and what went wrong is tried again.
+const CLOCK: Duration = Duration::from_secs(1);
+/// More than the time that is given to advertisements while leaving, in ms.
+const LEAVING_MS: u64 = 5_000;

@@ -10,6 +10,7 @@ use super::exit::Exit;
 use super::{fail, say};
 use crate::dataplane::{Dataplane, Loaded};
 use crate::net::link::Monitor;
+use crate::net::place::Stage;
 
 /// Arguments of `bpf`.
 #[derive(Debug, clap::Args)]
@@ -58,7 +59,7 @@ async fn load(interface: &str) -> Exit {
         let error = format!("interface {interface} does not exist; `ip link` lists those that do");
         return fail(&error, Exit::Unavailable);
     };
-    let mode = match dataplane.attach(interface, found.index, found.program) {
+    let mode = match dataplane.attach(interface, found.index, found.program, Stage::Any) {
         Ok(mode) => mode,
         Err(error) => return fail(&error, error.exit()),
     };

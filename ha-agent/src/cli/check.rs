@@ -1,16 +1,17 @@
 //! `ha-agent check`
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use super::exit::Exit;
 use super::{ConfigArg, fail, say};
-use crate::agent::AgentError;
-use crate::agent::interfaces::FollowError;
-use crate::config::{self, Config, VhostConfig};
-use crate::core::{Pace, Priority};
+use crate::agent::{AgentError, FollowError, hosts};
+use crate::config::{self, Config, Mode, PaceConfig, VhostConfig};
+use crate::core::{Priority, Sources};
 use crate::dataplane::{AttachError, Dataplane, Owner};
-use crate::net::link::{Interfaces, Monitor};
-use crate::sys::capabilities;
+use crate::net::link::{Interface, Interfaces, Kind, Monitor};
+use crate::net::place::{self, Place};
+use crate::sys::{capabilities, ethtool};
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -28,6 +29,7 @@ pub(super) fn run(args: &Args) -> Exit {
     for warning in &config.warnings {
         say(format_args!("warning: {warning}"));
     }
+    say(describe_auth(&config));
     for vhost in &config.vhosts {
         say(describe(vhost));
     }
@@ -36,10 +38,15 @@ pub(super) fn run(args: &Args) -> Exit {
         Err(error) => return fail(&error, error.exit()),
     };
     let mut worst = Exit::Ok;
-    for (interface, result) in check_interfaces(&config, &machine) {
-        match result {
-            Ok(sentence) => say(format_args!("interface {interface}: {sentence}")),
-            Err((error, exit)) => worst = fail(&error, exit),
+    let names: BTreeSet<_> = config.vhosts.iter().map(|vhost| &vhost.interface).collect();
+    for name in names {
+        match check_interface(&config, &machine, name) {
+            Ok(sentences) => {
+                for sentence in sentences {
+                    say(format_args!("interface {name}: {sentence}"));
+                }
+            }
+            Err(error) => worst = fail(&error, error.exit()),
         }
     }
     if let Some(missing) = capabilities::missing() {
@@ -52,8 +59,27 @@ pub(super) fn run(args: &Args) -> Exit {
     worst
 }
 
+fn describe_auth(config: &Config) -> String {
+    let keys = match config.auth.passphrases.len() {
+        1 => "one passphrase".to_owned(),
+        count => format!("{count} passphrases, of which the first signs"),
+    };
+    let fast = config.vhosts.iter().any(|vhost| matches!(vhost.pace, PaceConfig::Fast { .. }));
+    match config.auth.mode {
+        Mode::Strict => {
+            let difference = config.auth.clock_difference;
+            format!("authentication: strict mode, {keys}; clocks may differ by {difference:?}")
+        }
+        Mode::Compat if fast => format!(
+            "authentication: compat mode, {keys}: whoever records an advertisement can repeat it; between \
+             ha-agents, mode = \"strict\" refuses that"
+        ),
+        Mode::Compat => format!("authentication: compat mode, {keys}"),
+    }
+}
+
 fn describe(vhost: &VhostConfig) -> String {
-    let pace = Pace::from(vhost.pace);
+    let pace = hosts::pace(vhost.pace);
     let priority = Priority { advbase: vhost.advbase, advskew: vhost.advskew };
     let addresses: Vec<String> = vhost.addresses.iter().map(ToString::to_string).collect();
     format!(
@@ -67,40 +93,91 @@ fn describe(vhost: &VhostConfig) -> String {
     )
 }
 
-type Finding = (String, Result<String, (String, Exit)>);
-
-fn check_interfaces(config: &Config, machine: &Interfaces) -> Vec<Finding> {
-    let virtual_addresses: BTreeSet<_> =
-        config.vhosts.iter().flat_map(|vhost| &vhost.addresses).map(ipnet::Ipv4Net::addr).collect();
-    let names: BTreeSet<_> = config.vhosts.iter().map(|vhost| vhost.interface.clone()).collect();
-    let finding = |name: String| {
-        let Some(interface) = machine.get(&name) else {
-            let error = FollowError::NoInterface(name.clone());
-            return (name, Err((error.to_string(), error.exit())));
-        };
-        if interface.hardware == [0; 6] {
-            let error = FollowError::NoEthernet(name.clone());
-            return (name, Err((error.to_string(), error.exit())));
+/// What is to be said of an interface, one sentence a line.
+fn check_interface(config: &Config, machine: &Interfaces, name: &str) -> Result<Vec<String>, FollowError> {
+    let interface = machine.get(name).ok_or_else(|| FollowError::NoInterface(name.to_owned()))?;
+    if interface.hardware == [0; 6] {
+        return Err(FollowError::NoEthernet(name.to_owned()));
+    }
+    let place = place::place(machine, name)?;
+    let strips = |interface: &str| ethtool::strips_vlan_tags(interface).unwrap_or(false);
+    let stripped = place.stripped(strips);
+    let spot = place.instead.as_ref().filter(|_| stripped.is_some()).unwrap_or(&place.at);
+    let occupant = machine.by_index(spot.index).and_then(|interface| interface.program);
+    if let Some(owner) = occupant.map(Owner::of) {
+        if owner.is_agent() {
+            return Ok(vec![format!("served by a running agent: {owner}")]);
         }
-        let owner = interface.program.map(Owner::of);
-        let result = match owner {
-            Some(owner) if owner.is_agent() => Ok(format!("served by a running agent: {owner}")),
-            Some(owner) => {
-                let error = AttachError::Foreign { interface: name.clone(), owner: Some(owner) };
-                Err((error.to_string(), error.exit()))
-            }
-            None => {
-                let link = match (interface.up, interface.running) {
-                    (false, _) => "set down",
-                    (true, false) => "up, without carrier",
-                    (true, true) => "up",
-                };
-                Ok(format!("{link}, advertises from {}", interface.source(&virtual_addresses)))
-            }
-        };
-        (name, result)
+        return Err(AttachError::Foreign { interface: spot.interface.clone(), owner: Some(owner) }.into());
+    }
+    let mut sentences = vec![describe_link(config, interface), describe_place(&place, stripped.is_some())];
+    sentences.extend(stripped.map(|stripped| stripped.to_string()));
+    sentences.extend(mixed_up(config, machine, interface, strips));
+    Ok(sentences)
+}
+
+fn describe_link(config: &Config, interface: &Interface) -> String {
+    let link = match (interface.up, interface.running) {
+        (false, _) => "set down",
+        (true, false) => "up, without carrier",
+        (true, true) => "up",
     };
-    names.into_iter().map(finding).collect()
+    let virtual_addresses: BTreeSet<_> =
+        config.vhosts.iter().flat_map(|vhost| &vhost.addresses).map(ipnet::IpNet::addr).collect();
+    let on_it = config.vhosts.iter().filter(|vhost| vhost.interface == interface.name);
+    let (mut v4, mut v6, mut sources) = (false, false, Sources::UNSPECIFIED);
+    for vhost in on_it {
+        let families = hosts::families(vhost);
+        (v4, v6) = (v4 | families.v4, v6 | families.v6);
+        sources = interface.sources(&virtual_addresses, &vhost.unicast);
+    }
+    let from: Vec<_> = [(v4, IpAddr::from(sources.v4)), (v6, IpAddr::from(sources.v6))]
+        .into_iter()
+        .filter(|(used, _)| *used)
+        .map(|(_, source)| match source {
+            IpAddr::V6(none) if none.is_unspecified() => "no IPv6 address: it needs one".to_owned(),
+            source => source.to_string(),
+        })
+        .collect();
+    format!("{link}, advertises from {}", from.join(" and "))
+}
+
+fn describe_place(place: &Place, stripped: bool) -> String {
+    match &place.instead {
+        Some(instead) if stripped => {
+            format!("attaches to {} itself, in the generic path, because {}", instead.interface, TAGS_OFF)
+        }
+        Some(_) | None => place.to_string(),
+    }
+}
+
+/// An interface that takes tags off, and whose VLANs have a virtual host of the same number: their frames would
+/// be taken for its own.
+fn mixed_up(
+    config: &Config,
+    machine: &Interfaces,
+    interface: &Interface,
+    strips: impl Fn(&str) -> bool,
+) -> Option<String> {
+    let hides = match interface.kind {
+        Kind::Plain => strips(&interface.name),
+        Kind::Bond | Kind::Team | Kind::Bridge => true,
+        Kind::Vlan { .. } | Kind::Macvlan { .. } => false,
+    };
+    let lies_on_it = |name: &str| {
+        let kind = machine.get(name).map(|interface| interface.kind);
+        matches!(kind, Some(Kind::Vlan { parent, .. }) if parent == Some(interface.index))
+    };
+    let own = || config.vhosts.iter().filter(|vhost| vhost.interface == interface.name);
+    let others = config.vhosts.iter().filter(|vhost| lies_on_it(&vhost.interface));
+    let twin = others.into_iter().find(|other| own().any(|vhost| vhost.vhid == other.vhid))?;
+    hides.then(|| {
+        format!(
+            "warning: vhid {} is also used on {}, and {} takes VLAN tags off before frames are read: they can't be \
+             told apart; use another vhid",
+            twin.vhid, twin.interface, interface.name
+        )
+    })
 }
 
 fn interfaces() -> Result<Interfaces, AgentError> {
@@ -111,3 +188,5 @@ fn interfaces() -> Result<Interfaces, AgentError> {
         monitor.interfaces().await.map_err(AgentError::Netlink)
     })
 }
+
+const TAGS_OFF: &str = "the interface under it takes the tags off";

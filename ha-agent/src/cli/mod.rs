@@ -3,6 +3,7 @@
 pub mod bpf;
 pub mod check;
 pub mod exit;
+pub mod order;
 pub mod run;
 pub mod status;
 
@@ -14,6 +15,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use self::exit::Exit;
+use crate::control::Question;
 
 /// A failover agent for pairs of Linux controllers, with its detector in the kernel.
 #[derive(Debug, Parser)]
@@ -25,10 +27,16 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the virtual hosts of a configuration, in the foreground, until SIGTERM or SIGINT.
+    /// Serve the virtual hosts of a configuration, in the foreground, until SIGTERM or SIGINT; SIGHUP reloads it.
     Run(run::Args),
     /// Show what a running agent knows.
     Status(status::Args),
+    /// Let a running agent read its configuration again: passphrases, mode, peers. Nothing else may differ.
+    Reload(order::Args),
+    /// Demote this node until `resume`: the other nodes go first.
+    Hold(order::Args),
+    /// End a `hold`.
+    Resume(order::Args),
     /// Check a configuration and this machine, without changing anything.
     Check(check::Args),
     /// The kernel program on its own.
@@ -60,6 +68,9 @@ impl Cli {
         match self.command {
             Command::Run(args) => run::run(&args),
             Command::Status(args) => status::run(&args),
+            Command::Reload(args) => order::run(&args, Question::Reload),
+            Command::Hold(args) => order::run(&args, Question::Hold),
+            Command::Resume(args) => order::run(&args, Question::Resume),
             Command::Check(args) => check::run(&args),
             Command::Bpf(args) => bpf::run(&args),
         }

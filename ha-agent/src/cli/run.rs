@@ -1,5 +1,7 @@
 //! `ha-agent run`
 
+use std::path::PathBuf;
+
 use super::exit::Exit;
 use super::{ConfigArg, ControlArg, fail};
 use crate::{agent, config};
@@ -11,6 +13,9 @@ pub struct Args {
     config: ConfigArg,
     #[command(flatten)]
     control: ControlArg,
+    /// Where strict mode keeps what it has heard.
+    #[arg(long, default_value = "/var/lib/ha-agent", value_name = "DIR")]
+    state: PathBuf,
 }
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -27,7 +32,12 @@ pub(super) fn run(args: &Args) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime: {error}; look at `ulimit -a`"), Exit::Os),
     };
-    match runtime.block_on(agent::run(config, &args.control.control)) {
+    let files = agent::Files {
+        config: args.config.config.clone(),
+        socket: args.control.control.clone(),
+        state: args.state.clone(),
+    };
+    match runtime.block_on(agent::run(config, files)) {
         Ok(()) => Exit::Ok,
         Err(error) => {
             if let agent::AgentError::Load(error) = &error

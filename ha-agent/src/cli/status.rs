@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::exit::Exit;
 use super::{ControlArg, fail, say};
 use crate::control::client;
-use crate::control::status::{Status, VhostStatus};
+use crate::control::status::{PeerStatus, Status, VhostStatus};
 use ha_common::reason::Reason;
 
 /// Arguments of `status`.
@@ -37,6 +37,15 @@ pub(super) fn run(args: &Args) -> Exit {
 /// For people.
 fn text(status: &Status) -> String {
     let mut text = format!("node {}  (ha-agent {})\n", status.node, status.version);
+    if status.demotion.level > 0 {
+        let causes = status.demotion.causes.iter().map(|cause| match &cause.detail {
+            Some(detail) => format!("{} {detail}", cause.name),
+            None => cause.name.clone(),
+        });
+        let causes: Vec<_> = causes.collect();
+        // Writing into a string does not fail.
+        let _ = writeln!(text, "DEMOTED, level {}: {}", status.demotion.level, causes.join(", "));
+    }
     for vhost in &status.vhosts {
         // Writing into a string does not fail.
         let _ = describe(&mut text, vhost);
@@ -51,13 +60,11 @@ fn describe(text: &mut String, vhost: &VhostStatus) -> std::fmt::Result {
     if let Some(change) = &vhost.last_change {
         writeln!(text, "  because   {} ({} -> {})", change.sentence, change.from, change.to)?;
     }
-    match &vhost.peer {
-        Some(peer) => writeln!(
-            text,
-            "  peer      {}, last heard {:.1} ms ago, priority {}/{}",
-            peer.address, peer.age_ms, peer.advbase, peer.advskew
-        )?,
-        None => writeln!(text, "  peer      never heard")?,
+    for peer in &vhost.peers {
+        describe_peer(text, peer)?;
+    }
+    if vhost.peers.is_empty() {
+        writeln!(text, "  peer      never heard")?;
     }
     writeln!(
         text,
@@ -69,7 +76,15 @@ fn describe(text: &mut String, vhost: &VhostStatus) -> std::fmt::Result {
         if vhost.preempt { ", preempts" } else { "" }
     )?;
     let receive = vhost.receive.as_deref().unwrap_or("not attached");
-    writeln!(text, "  receive   {receive}, {} accepted, {} sent", vhost.accepted, vhost.sent)?;
+    let VhostStatus { mode, accepted, sent, .. } = vhost;
+    writeln!(text, "  receive   {receive}, {mode} mode, {accepted} accepted, {sent} sent")?;
+    if vhost.stalls > 0 {
+        writeln!(
+            text,
+            "  stalled   {} times: this node did not run for longer than its peers wait",
+            vhost.stalls
+        )?;
+    }
     if vhost.send_errors > 0 {
         writeln!(text, "  not sent  {} advertisements", vhost.send_errors)?;
     }
@@ -79,8 +94,26 @@ fn describe(text: &mut String, vhost: &VhostStatus) -> std::fmt::Result {
             writeln!(text, "  refused   {count} {}: {}", reason.label(), reason.sentence())?;
         }
     }
+    for suspicion in &vhost.suspicions {
+        writeln!(text, "  SUSPECT   {} {}: {}", suspicion.count, suspicion.name, suspicion.sentence)?;
+    }
     if let Some(fault) = &vhost.fault {
         writeln!(text, "  FAULT     {fault}")?;
     }
     Ok(())
+}
+
+fn describe_peer(text: &mut String, peer: &PeerStatus) -> std::fmt::Result {
+    let PeerStatus { address, age_ms, advbase, advskew, demote, .. } = peer;
+    write!(text, "  peer      {address}, last heard {age_ms:.1} ms ago, priority {advbase}/{advskew}")?;
+    if *demote > 0 {
+        write!(text, ", demoted {demote}")?;
+    }
+    if let Some(difference) = peer.clock_difference_ms {
+        write!(text, ", clock {difference:+} ms")?;
+    }
+    if peer.passphrase > 1 {
+        write!(text, ", signs with passphrase {}", peer.passphrase)?;
+    }
+    writeln!(text)
 }

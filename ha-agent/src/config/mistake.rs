@@ -1,13 +1,16 @@
 //! Every mistake that a configuration can have, with the sentence that the operator reads.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 
+use super::address::Family;
 use super::passphrase::{MakeOne, PASSPHRASE_LIMIT};
 use super::quote::{Excerpt, ShellPath};
-use super::value::{ADDRESS_LIMIT, NAME_LIMIT};
+use super::value::{NAME_LIMIT, Timing};
+use super::vhost::{ADDRESS_LIMIT, PEER_LIMIT};
 
 /// A cause and its remedy, on one line. Where it is stands in front of it.
 #[derive(Debug, Error)]
@@ -37,6 +40,10 @@ pub(super) enum Mistake {
     WrongType { subject: String, expected: &'static str, found: String, example: &'static str },
     #[error("{key} {value} is out of range; {subject} is {min} to {max}")]
     OutOfRange { key: &'static str, value: Excerpt, subject: &'static str, min: u8, max: u8 },
+    #[error("{key} '{word}' is unknown; did you mean \"{nearest}\"? It is {known}")]
+    MisspelledWord { key: &'static str, word: Excerpt, known: String, nearest: &'static str },
+    #[error("{key} '{word}' is unknown; write {known}")]
+    UnknownWord { key: &'static str, word: Excerpt, known: String },
 
     // Names.
     #[error("{key} '{name}' is not valid; use 1 to {NAME_LIMIT} printable ASCII characters, no space")]
@@ -53,16 +60,53 @@ pub(super) enum Mistake {
         "{count} addresses are too many for one [[vhost]]; it has at most {ADDRESS_LIMIT}, so add another"
     )]
     TooManyAddresses { count: usize },
-    #[error("address '{0}' is not an IPv4 address with a prefix length; write for example '10.77.0.100/24'")]
+    #[error(
+        "address '{0}' is not an IP address with a prefix length; write for example '10.77.0.100/24' or \
+         '2001:db8::100/64'"
+    )]
     AddressSyntax(Excerpt),
-    #[error("address '{0}' is IPv6; IPv6 addresses are not supported by this version, give an IPv4 address")]
-    Ipv6(Excerpt),
-    #[error("address '{0}' has no prefix length; write '{0}/32', or the prefix length of its network")]
-    NoPrefix(Ipv4Addr),
-    #[error("address '{0}': the prefix length is out of range; a prefix length is 1 to 32")]
-    PrefixRange(Excerpt),
-    #[error("address '{address}' is {kind}; give an address that clients can talk to")]
-    AddressKind { address: Ipv4Addr, kind: &'static str },
+    #[error(
+        "address '{address}' has no prefix length; write '{address}/{max}', or the prefix length of its network"
+    )]
+    NoPrefix { address: IpAddr, max: u8 },
+    #[error("address '{text}': the prefix length is out of range; a prefix length is 1 to {max}")]
+    PrefixRange { text: Excerpt, max: u8 },
+    #[error("{noun} '{address}' is {kind}; give {instead}")]
+    AddressKind { noun: &'static str, address: IpAddr, kind: &'static str, instead: &'static str },
+    #[error("{noun} '{text}' is an IPv4-mapped address; write it as IPv4, '{ipv4}'")]
+    Mapped { noun: &'static str, text: Excerpt, ipv4: Ipv4Addr },
+    #[error("{noun} '{text}' has a zone; leave '%{zone}' out, the interface of the [[vhost]] is meant")]
+    Zone { noun: &'static str, text: Excerpt, zone: Excerpt },
+    #[error(
+        "families \"both\" needs addresses of both families, but there is no {missing} one; add one or remove families"
+    )]
+    FamiliesOfOne { missing: Family },
+
+    // Peers.
+    #[error("{key} is empty; list the addresses of the peers, or remove {key}")]
+    NoPeer { key: &'static str },
+    #[error("{key} has {count} addresses, at most {PEER_LIMIT} are allowed; list fewer, or remove {key}")]
+    TooManyPeers { key: &'static str, count: usize },
+    #[error("{noun} '{text}' is not an IP address; write for example '10.77.0.2' or 'fe80::2'")]
+    PeerSyntax { noun: &'static str, text: Excerpt },
+    #[error("{noun} '{text}' has a prefix length; a peer is one address, write '{address}'")]
+    PeerPrefix { noun: &'static str, text: Excerpt, address: IpAddr },
+    #[error(
+        "{noun} '{address}' is {family}, but the [[vhost]] has no {family} address; remove it or add one"
+    )]
+    PeerFamily { noun: &'static str, address: IpAddr, family: Family },
+    #[error(
+        "{noun} '{address}' is a virtual address of vhost '{owner}' at line {line}; give the peer's own address"
+    )]
+    VirtualPeer { noun: &'static str, address: IpAddr, owner: String, line: usize },
+    #[error(
+        "families \"both\" needs peers of both families, but {key} has no {missing} one; add one or remove families"
+    )]
+    UnheardFamily { key: &'static str, missing: Family },
+    #[error(
+        "peers and unicast exclude each other, because with unicast only its addresses are heard; remove peers"
+    )]
+    PeersWithUnicast,
 
     // What must be unique.
     #[error("the name '{name}' is taken by the [[vhost]] at line {line}; give each its own name")]
@@ -72,17 +116,36 @@ pub(super) enum Mistake {
     #[error(
         "address '{address}' is taken by vhost '{owner}' at line {line}; an address belongs to one virtual host"
     )]
-    AddressTaken { address: Ipv4Addr, owner: String, line: usize },
+    AddressTaken { address: IpAddr, owner: String, line: usize },
 
     // The pace.
-    #[error("interval '{0}' is not a duration; write for example '10ms', '1500us' or '1s'")]
-    IntervalSyntax(Excerpt),
-    #[error("interval '{0}' is out of range; an interval is 1ms to 60s")]
-    IntervalRange(Excerpt),
+    #[error("{} '{text}' is not a duration; write for example {}", timing.key, timing.examples)]
+    DurationSyntax { timing: &'static Timing, text: Excerpt },
+    #[error("{} '{text}' is out of range; {} is {:?} to {:?}", timing.key, timing.subject, timing.min, timing.max)]
+    DurationRange { timing: &'static Timing, text: Excerpt },
+    #[error(
+        "interval {0:?} is too short for strict mode with addresses of both families: two advertisements each time \
+         would let the counter run ahead of the clock; make it 2ms or longer"
+    )]
+    IntervalStrict(Duration),
     #[error(
         "detect needs interval; without it CARP's classic 3 × advbase holds, so add interval or remove detect"
     )]
     DetectAlone,
+
+    // [auth].
+    #[error("passphrase_file is empty; write passphrase_file = \"carp.key\"")]
+    NoPassphraseFile,
+    #[error(
+        "passphrase_file lists {count} files; it takes one or two, the first signs and all verify, so remove the \
+         others"
+    )]
+    TooManyPassphraseFiles { count: usize },
+    #[error(
+        "clock_difference needs mode = \"strict\", because only then the counter tells the time; add it or remove \
+         clock_difference"
+    )]
+    ClockDifferenceAlone,
 
     // The passphrase. Only its length is ever told.
     #[error("the first line of passphrase file {} is empty; {}", ShellPath(.0), MakeOne(.0))]

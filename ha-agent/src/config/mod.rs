@@ -1,22 +1,34 @@
-//! The configuration: one TOML file and the passphrase file that it names.
+//! The configuration: one TOML file and the passphrase files that it names.
 //!
 //! ```toml
 //! node = "controller-a"
 //!
 //! [auth]
-//! passphrase_file = "carp.key"       # first line, 1 to 19 bytes; relative to this file
+//! passphrase_file = ["new.key", "old.key"]  # or one, "carp.key": the first signs, all verify; relative to this file
+//! mode = "strict"                    # only between our own nodes; default "compat"
+//! clock_difference = "2s"            # 100ms to 60s, default 2s, only with strict: between the nodes
 //!
 //! [[vhost]]
 //! name = "data"
 //! interface = "eth0"
 //! vhid = 10                          # 1 to 255
-//! addresses = ["10.77.0.100/24"]     # 1 to 64
+//! addresses = ["10.77.0.100/24", "2001:db8::100/64"]  # 1 to 64 of either family
 //! advbase = 1                        # 0 to 254, default 1: priority on the wire, lower wins
 //! advskew = 0                        # 0 to 254, default 0
 //! interval = "10ms"                  # 1ms to 60s, optional: send more often than advbase/advskew say
 //! detect = 3                         # 1 to 255, default 3, only with interval: how many may be missed
 //! preempt = false                    # default false
+//! peers = ["10.77.0.2", "fe80::2"]   # 1 to 64, optional: only these may be heard
+//! # unicast = ["10.77.0.2"]          # 1 to 64, optional, instead of peers: send to these, and hear only these
+//! refused = "drop"                   # default, or "pass": what becomes of frames that are refused
+//! mac = "virtual"                    # 00:00:5e:00:01:VHID, or "interface", the default
+//! advertise_from = "virtual"         # or "interface": source MAC of advertisements, default as mac
+//! families = "either"                # default, or "both": which families must be heard
+//! announce_every = "60s"             # 1s to 1h, optional: announce the addresses of a master again
 //! ```
+//!
+//! A passphrase is the first line of its file, 1 to 19 bytes. Durations have the unit us, ms, s, min or h.
+//! The whole, explained for operators, is in `docs/ha-agent.toml`.
 //!
 //! What is wrong is said in one line, with file, line, cause and remedy.
 //!
@@ -24,19 +36,26 @@
 //! load ── file        one bounded read of a regular file
 //!      ├─ parse       the whole text, against the keys in schema
 //!      │  ├─ table    typed access to TOML that knows lines
+//!      │  ├─ auth     [auth], and the passphrase files that it names
 //!      │  └─ vhost    one [[vhost]], and what must be unique among them
-//!      │     └─ value strings with a meaning: names, addresses, durations
-//!      └─ passphrase  the file that the text names
+//!      │     └─ value, address, choice: strings with a meaning
+//!      └─ passphrase  one of the files that the text names
 //! ```
+//!
+//! A running agent takes a new configuration through [`Config::changes_to`].
 //!
 //! Every sentence about a mistake stands in mistake.
 
+mod address;
+mod auth;
+mod choice;
 mod error;
 mod file;
 mod mistake;
 mod parse;
 mod passphrase;
 mod quote;
+mod reload;
 mod schema;
 mod table;
 mod value;
@@ -45,18 +64,20 @@ mod vhost;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use self::error::Cause;
 use self::parse::Parsed;
-use self::passphrase::KeyFile;
 use self::table::Document;
 
+pub use self::choice::{FamilyRule, MacChoice, Mode, Refused};
 pub use self::error::ConfigError;
 pub use self::passphrase::Passphrase;
+pub use self::reload::{Change, Reload, RestartNeeded};
 
 /// Reads the configuration in `path`, and the passphrase file that it names.
 ///
@@ -68,27 +89,34 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let contents = file::read(path, FILE_LIMIT)
         .map_err(|problem| ConfigError::new(path, None, Cause::File { problem }))?;
     let document = Document::new(path, &contents.bytes)?;
-    let Parsed { node, passphrase_file, vhosts, mut warnings } = parse::parse(&document)?;
-
-    let at = passphrase_file.span().start;
-    let key_path = path.parent().unwrap_or(Path::new("")).join(passphrase_file.get_ref());
-    let KeyFile { passphrase, warning } = passphrase::read(&key_path)
-        .map_err(|cause| ConfigError::new(path, Some(document.position(at)), cause))?;
-    warnings.extend(warning.map(|warning| document.warning(at, warning)));
-    Ok(Config { node, passphrase, vhosts, warnings })
+    let Parsed { node, auth, vhosts, mut warnings } = parse::parse(&document)?;
+    let (auth, auth_warnings) = auth.load(path, &document)?;
+    warnings.extend(auth_warnings);
+    Ok(Config { node, auth, vhosts, warnings })
 }
 
 /// A whole configuration, checked: what is in here makes sense, though an interface may not exist.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// This node's name in logs and status: 1 to 64 printable ASCII characters, no space.
     pub node: String,
-    /// The CARP passphrase, for all virtual hosts.
-    pub passphrase: Passphrase,
+    /// How advertisements are authenticated, for all virtual hosts.
+    pub auth: Auth,
     /// At least one; names, addresses and pairs of interface and vhid are unique.
     pub vhosts: Vec<VhostConfig>,
     /// What works but is probably not meant: one line each, with file and line. To be logged at start.
     pub warnings: Vec<String>,
+}
+
+/// How advertisements are authenticated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    /// One or two, which differ: the first signs, all verify.
+    pub passphrases: Vec<Passphrase>,
+    /// What an advertisement must show besides its digest.
+    pub mode: Mode,
+    /// How far the clocks of the nodes may be apart, 100 ms to 60 s. Without meaning in [`Mode::Compat`].
+    pub clock_difference: Duration,
 }
 
 /// One `[[vhost]]`: a set of addresses that one node of several holds.
@@ -100,8 +128,8 @@ pub struct VhostConfig {
     pub interface: String,
     /// The virtual host identifier, 1 to 255 (CARP specification §2).
     pub vhid: u8,
-    /// 1 to 64 addresses with their host bits, each once, in the order of the file.
-    pub addresses: Vec<Ipv4Net>,
+    /// 1 to 64 addresses with their host bits, each once, of either family, in the order of the file.
+    pub addresses: Vec<IpNet>,
     /// 0 to 254 s; the upper half of the priority, lower wins (CARP specification §2).
     pub advbase: u8,
     /// 0 to 254, in 1/256 s; the lower half of the priority.
@@ -110,6 +138,39 @@ pub struct VhostConfig {
     pub pace: PaceConfig,
     /// Whether to take over from a living master with a worse priority.
     pub preempt: bool,
+    /// Only these may be heard; empty: all. At most 64, each once, of families that `addresses` have.
+    pub peers: Vec<IpAddr>,
+    /// Advertise to these instead of the group, and hear only these; empty: the group. At most 64, each once, of
+    /// families that `addresses` have.
+    pub unicast: Vec<IpAddr>,
+    /// What becomes of a frame that is refused.
+    pub refused: Refused,
+    /// The MAC address at which the virtual addresses are.
+    pub mac: MacChoice,
+    /// The source MAC address of advertisements.
+    pub advertise_from: MacChoice,
+    /// Which families must be heard. [`FamilyRule::Both`] only where `addresses` have both.
+    pub families: FamilyRule,
+    /// How often a master announces its addresses again, 1 s to 1 h.
+    pub announce_every: Option<Duration>,
+}
+
+impl VhostConfig {
+    /// The IPv4 ones of the addresses, in the order of the file.
+    pub fn ipv4(&self) -> impl Iterator<Item = Ipv4Net> + '_ {
+        self.addresses.iter().filter_map(|network| match network {
+            IpNet::V4(network) => Some(*network),
+            IpNet::V6(_) => None,
+        })
+    }
+
+    /// The IPv6 ones of the addresses, in the order of the file.
+    pub fn ipv6(&self) -> impl Iterator<Item = Ipv6Net> + '_ {
+        self.addresses.iter().filter_map(|network| match network {
+            IpNet::V4(_) => None,
+            IpNet::V6(network) => Some(*network),
+        })
+    }
 }
 
 /// How often to advertise.

@@ -1,9 +1,8 @@
 //! From text to a configuration that makes sense. No I/O.
 
-use std::path::PathBuf;
-
 use toml::Spanned;
 
+use super::auth::AuthText;
 use super::error::ConfigError;
 use super::mistake::Mistake;
 use super::table::{Document, Table};
@@ -13,8 +12,7 @@ use super::{VhostConfig, schema, value};
 /// Everything that the text says.
 pub(super) struct Parsed {
     pub(super) node: String,
-    /// As written, with its place.
-    pub(super) passphrase_file: Spanned<PathBuf>,
+    pub(super) auth: AuthText,
     pub(super) vhosts: Vec<VhostConfig>,
     pub(super) warnings: Vec<String>,
 }
@@ -32,14 +30,14 @@ pub(super) fn parse(document: &Document<'_>) -> Result<Parsed, ConfigError> {
 
     let node = root.text(&schema::NODE, |text| value::name("node", text))?.into_inner();
     let auth = auth.ok_or_else(|| document.error(0, Mistake::NoAuth))?;
-    let passphrase_file = auth.text(&schema::PASSPHRASE_FILE, value::file_path)?;
+    let auth = AuthText::read(document, &auth)?;
     if vhosts.is_empty() {
         return Err(document.error(0, Mistake::NoVhost));
     }
-    let mut reader = Vhosts::new(document);
+    let mut reader = Vhosts::new(document, auth.mode);
     for vhost in &vhosts {
         reader.read(vhost)?;
     }
-    let (vhosts, warnings) = reader.finish();
-    Ok(Parsed { node, passphrase_file, vhosts, warnings })
+    let (vhosts, warnings) = reader.finish()?;
+    Ok(Parsed { node, auth, vhosts, warnings })
 }

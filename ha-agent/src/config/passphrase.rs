@@ -10,7 +10,8 @@ use super::file::{self, Contents};
 use super::mistake::Mistake;
 use super::quote::ShellPath;
 
-/// A CARP passphrase: 1 to 19 bytes, none of them NUL. Zeroized on drop, and never shown.
+/// A CARP passphrase: 1 to 19 bytes, none of them NUL. Zeroized on drop, as each clone of it, and never shown.
+#[derive(Clone)]
 pub struct Passphrase(Zeroizing<Box<[u8]>>);
 
 impl Passphrase {
@@ -20,6 +21,18 @@ impl Passphrase {
         &self.0
     }
 }
+
+/// In a time that tells nothing of where two passphrases differ.
+impl PartialEq for Passphrase {
+    fn eq(&self, other: &Self) -> bool {
+        // Without a NUL in them, they are equal if they are so when padded with NULs.
+        let byte = |passphrase: &Self, at| passphrase.0.get(at).copied().unwrap_or(0);
+        let difference = (0..PASSPHRASE_LIMIT).fold(0, |sum, at| sum | (byte(self, at) ^ byte(other, at)));
+        std::hint::black_box(difference) == 0
+    }
+}
+
+impl Eq for Passphrase {}
 
 impl fmt::Debug for Passphrase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

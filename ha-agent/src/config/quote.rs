@@ -24,6 +24,7 @@ impl fmt::Display for Excerpt {
 }
 
 /// Text without line breaks and without characters that a terminal would act upon.
+#[derive(PartialEq)]
 pub(super) struct OneLine<'a>(pub(super) &'a str);
 
 impl fmt::Display for OneLine<'_> {

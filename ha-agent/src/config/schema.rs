@@ -28,22 +28,24 @@ impl Schema {
         if let Some(home) = SCHEMAS.iter().find(|schema| schema.has(unknown)) {
             return Mistake::MisplacedKey { key, place: self.place, home: home.place };
         }
-        match self.nearest(unknown) {
+        match nearest(self.names(), unknown) {
             Some(nearest) => Mistake::MisspelledKey { key, place: self.place, nearest },
             None => Mistake::UnknownKey { key, place: self.place, known: self.names().join(", ") },
         }
     }
 
-    fn nearest(&self, unknown: &str) -> Option<&'static str> {
-        let unknown = unknown.to_lowercase();
-        let similarity = |name: &str| strsim::jaro_winkler(name, &unknown);
-        let nearest = self.names().into_iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
-        (similarity(nearest) >= NEAR).then_some(nearest)
-    }
-
-    fn names(&self) -> Vec<&'static str> {
+    /// The names of its keys.
+    pub(super) fn names(&self) -> Vec<&'static str> {
         self.keys.iter().map(|key| key.name).collect()
     }
+}
+
+/// The known word that `unknown` was probably meant to be.
+pub(super) fn nearest(known: impl IntoIterator<Item = &'static str>, unknown: &str) -> Option<&'static str> {
+    let unknown = unknown.to_lowercase();
+    let similarity = |word: &str| strsim::jaro_winkler(word, &unknown);
+    let nearest = known.into_iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
+    (similarity(nearest) >= NEAR).then_some(nearest)
 }
 
 pub(super) static ROOT: Schema = Schema { place: "at the top of the file", keys: &[&NODE, &AUTH, &VHOST] };
@@ -51,13 +53,34 @@ pub(super) static NODE: Key = Key { name: "node", example: "node = \"controller-
 pub(super) static AUTH: Key = Key { name: "auth", example: "[auth]" };
 pub(super) static VHOST: Key = Key { name: "vhost", example: "[[vhost]]" };
 
-pub(super) static AUTH_TABLE: Schema = Schema { place: "in [auth]", keys: &[&PASSPHRASE_FILE] };
+pub(super) static AUTH_TABLE: Schema =
+    Schema { place: "in [auth]", keys: &[&PASSPHRASE_FILE, &MODE, &CLOCK_DIFFERENCE] };
 pub(super) static PASSPHRASE_FILE: Key =
     Key { name: "passphrase_file", example: "passphrase_file = \"carp.key\"" };
+pub(super) static MODE: Key = Key { name: "mode", example: "mode = \"compat\"" };
+pub(super) static CLOCK_DIFFERENCE: Key =
+    Key { name: "clock_difference", example: "clock_difference = \"2s\"" };
 
 pub(super) static VHOST_TABLE: Schema = Schema {
     place: "in [[vhost]]",
-    keys: &[&NAME, &INTERFACE, &VHID, &ADDRESSES, &ADVBASE, &ADVSKEW, &INTERVAL, &DETECT, &PREEMPT],
+    keys: &[
+        &NAME,
+        &INTERFACE,
+        &VHID,
+        &ADDRESSES,
+        &ADVBASE,
+        &ADVSKEW,
+        &INTERVAL,
+        &DETECT,
+        &PREEMPT,
+        &PEERS,
+        &UNICAST,
+        &REFUSED,
+        &MAC,
+        &ADVERTISE_FROM,
+        &FAMILIES,
+        &ANNOUNCE_EVERY,
+    ],
 };
 pub(super) static NAME: Key = Key { name: "name", example: "name = \"data\"" };
 pub(super) static INTERFACE: Key = Key { name: "interface", example: "interface = \"eth0\"" };
@@ -68,8 +91,16 @@ pub(super) static ADVSKEW: Key = Key { name: "advskew", example: "advskew = 0" }
 pub(super) static INTERVAL: Key = Key { name: "interval", example: "interval = \"10ms\"" };
 pub(super) static DETECT: Key = Key { name: "detect", example: "detect = 3" };
 pub(super) static PREEMPT: Key = Key { name: "preempt", example: "preempt = false" };
+pub(super) static PEERS: Key = Key { name: "peers", example: "peers = [\"10.77.0.2\"]" };
+pub(super) static UNICAST: Key = Key { name: "unicast", example: "unicast = [\"10.77.0.2\"]" };
+pub(super) static REFUSED: Key = Key { name: "refused", example: "refused = \"drop\"" };
+pub(super) static MAC: Key = Key { name: "mac", example: "mac = \"interface\"" };
+pub(super) static ADVERTISE_FROM: Key =
+    Key { name: "advertise_from", example: "advertise_from = \"interface\"" };
+pub(super) static FAMILIES: Key = Key { name: "families", example: "families = \"either\"" };
+pub(super) static ANNOUNCE_EVERY: Key = Key { name: "announce_every", example: "announce_every = \"60s\"" };
 
-static SCHEMAS: [&Schema; 3] = [&ROOT, &AUTH_TABLE, &VHOST_TABLE];
+pub(super) static SCHEMAS: [&Schema; 3] = [&ROOT, &AUTH_TABLE, &VHOST_TABLE];
 
 /// Jaro–Winkler similarity from which a known key is worth a guess.
 const NEAR: f64 = 0.8;

@@ -3,14 +3,17 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
+use super::choice::{self, Choice};
 use super::error::{ConfigError, Position};
 use super::mistake::Mistake;
 use super::quote::{Excerpt, OneLine};
 use super::schema::{Key, Schema};
+use super::value::{self, Timing};
 
 /// A file's name and text, and where its lines end.
 pub(super) struct Document<'a> {
@@ -94,11 +97,6 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The value of a key that must be there.
-    pub(super) fn required<T: Value<'a>>(&self, key: &'static Key) -> Result<Spanned<T>, ConfigError> {
-        self.optional(key)?.ok_or_else(|| self.missing(key))
-    }
-
     /// The value of a key that may be left out.
     pub(super) fn optional<T: Value<'a>>(
         &self,
@@ -134,10 +132,33 @@ impl<'a> Table<'a> {
         key: &'static Key,
         meaning: impl FnOnce(&str) -> Result<T, Mistake>,
     ) -> Result<Spanned<T>, ConfigError> {
-        let text = self.required::<&str>(key)?;
-        match meaning(text.get_ref()) {
-            Ok(value) => Ok(Spanned::new(text.span(), value)),
-            Err(mistake) => Err(self.document.error(text.span().start, mistake)),
+        self.optional_text(key, meaning)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// The duration of a key that may be left out.
+    pub(super) fn duration(
+        &self,
+        key: &'static Key,
+        timing: &'static Timing,
+    ) -> Result<Option<Spanned<Duration>>, ConfigError> {
+        self.optional_text(key, |text| value::duration(text, timing))
+    }
+
+    /// The choice of a key that may be left out.
+    pub(super) fn choice<T: Choice>(&self, key: &'static Key) -> Result<Option<Spanned<T>>, ConfigError> {
+        self.optional_text(key, |text| choice::choose(key.name, text))
+    }
+
+    /// The strings of a key that takes one or an array of them, and that may be left out.
+    pub(super) fn one_or_more(
+        &self,
+        key: &'static Key,
+    ) -> Result<Option<Spanned<Vec<Spanned<&'a str>>>>, ConfigError> {
+        let Some(value) = self.optional::<OneOrMore<'a>>(key)? else { return Ok(None) };
+        let span = value.span();
+        match value.into_inner() {
+            OneOrMore::One(text) => Ok(Some(Spanned::new(span.clone(), vec![Spanned::new(span, text)]))),
+            OneOrMore::More => self.elements(key),
         }
     }
 
@@ -157,6 +178,18 @@ impl<'a> Table<'a> {
         let Key { name, example } = *key;
         let place = self.schema.place;
         self.document.error(self.start, Mistake::MissingKey { key: name, place, example })
+    }
+
+    fn optional_text<T>(
+        &self,
+        key: &'static Key,
+        meaning: impl FnOnce(&str) -> Result<T, Mistake>,
+    ) -> Result<Option<Spanned<T>>, ConfigError> {
+        let Some(text) = self.optional::<&str>(key)? else { return Ok(None) };
+        match meaning(text.get_ref()) {
+            Ok(value) => Ok(Some(Spanned::new(text.span(), value))),
+            Err(mistake) => Err(self.document.error(text.span().start, mistake)),
+        }
     }
 
     fn typed<T: Value<'a>>(
@@ -213,6 +246,20 @@ impl<'a> Value<'a> for &'a DeArray<'a> {
 
     fn of(value: &'a DeValue<'a>) -> Option<Self> {
         value.as_array()
+    }
+}
+
+/// What takes one string or an array of them.
+enum OneOrMore<'a> {
+    One(&'a str),
+    More,
+}
+
+impl<'a> Value<'a> for OneOrMore<'a> {
+    const EXPECTED: &'static str = "a string or an array of strings";
+
+    fn of(value: &'a DeValue<'a>) -> Option<Self> {
+        value.as_str().map(Self::One).or_else(|| value.is_array().then_some(Self::More))
     }
 }
 

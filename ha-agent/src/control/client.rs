@@ -36,6 +36,9 @@ pub enum ClientError {
         /// What it is.
         cause: String,
     },
+    /// It refuses.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl ClientError {
@@ -48,6 +51,7 @@ impl ClientError {
             }
             Self::Connect { .. } | Self::Io { .. } => Exit::Unavailable,
             Self::Reply { .. } => Exit::Software,
+            Self::Refused(_) => Exit::Config,
         }
     }
 }
@@ -58,20 +62,47 @@ impl ClientError {
 ///
 /// See [`ClientError`].
 pub fn status(path: &Path) -> Result<Status, ClientError> {
-    let mut stream =
-        UnixStream::connect(path).map_err(|cause| ClientError::Connect { path: path.to_owned(), cause })?;
-    let line = exchange(&mut stream).map_err(|cause| ClientError::Io { path: path.to_owned(), cause })?;
-    let wrong = |cause: String| ClientError::Reply { path: path.to_owned(), cause };
-    match serde_json::from_slice(&line).map_err(|error| wrong(error.to_string()))? {
+    match ask(path, Question::Status)? {
         Reply::Status(status) => Ok(*status),
-        Reply::Error(cause) => Err(wrong(cause)),
+        other @ (Reply::Done(_) | Reply::Error(_)) => Err(unexpected(path, other)),
     }
 }
 
-fn exchange(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
+/// Asks the agent on a socket to do something. Returns what it did.
+///
+/// # Errors
+///
+/// See [`ClientError`].
+pub fn order(path: &Path, question: Question) -> Result<String, ClientError> {
+    match ask(path, question)? {
+        Reply::Done(done) => Ok(done),
+        Reply::Error(cause) => Err(ClientError::Refused(cause)),
+        other @ Reply::Status(_) => Err(unexpected(path, other)),
+    }
+}
+
+fn unexpected(path: &Path, reply: Reply) -> ClientError {
+    let cause = match reply {
+        Reply::Error(cause) => cause,
+        Reply::Status(_) => "a status".to_owned(),
+        Reply::Done(done) => done,
+    };
+    ClientError::Reply { path: path.to_owned(), cause }
+}
+
+fn ask(path: &Path, question: Question) -> Result<Reply, ClientError> {
+    let mut stream =
+        UnixStream::connect(path).map_err(|cause| ClientError::Connect { path: path.to_owned(), cause })?;
+    let line =
+        exchange(&mut stream, question).map_err(|cause| ClientError::Io { path: path.to_owned(), cause })?;
+    serde_json::from_slice(&line)
+        .map_err(|error| ClientError::Reply { path: path.to_owned(), cause: error.to_string() })
+}
+
+fn exchange(stream: &mut UnixStream, question: Question) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut request = serde_json::to_vec(&Request { request: Question::Status })?;
+    let mut request = serde_json::to_vec(&Request { request: question })?;
     request.push(b'\n');
     stream.write_all(&request)?;
     let mut line = Vec::new();

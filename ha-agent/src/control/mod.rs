@@ -20,6 +20,12 @@ pub struct Request {
 pub enum Question {
     /// The node's status.
     Status,
+    /// To read the configuration again.
+    Reload,
+    /// To be demoted, so that the other nodes go first.
+    Hold,
+    /// To be so no longer.
+    Resume,
 }
 
 /// What is answered.
@@ -28,6 +34,8 @@ pub enum Question {
 pub enum Reply {
     /// To [`Question::Status`].
     Status(Box<status::Status>),
+    /// To the others: what was done.
+    Done(String),
     /// The request was not understood, or can't be answered now.
     Error(String),
 }

@@ -59,6 +59,12 @@ impl ServerError {
 pub trait Source: Send + Sync + 'static {
     /// The status now, or why there is none.
     fn status(&self) -> impl Future<Output = Result<Status, String>> + Send;
+
+    /// Reads the configuration again. Returns what was done, or why nothing was.
+    fn reload(&self) -> impl Future<Output = Result<String, String>> + Send;
+
+    /// Lets the other nodes go first, or no longer. Returns what was done.
+    fn hold(&self, hold: bool) -> impl Future<Output = Result<String, String>> + Send;
 }
 
 impl Server {
@@ -136,10 +142,16 @@ fn lock(path: &Path) -> Result<Flock<File>, ServerError> {
 
 async fn answer(mut stream: UnixStream, source: Arc<impl Source>) -> io::Result<()> {
     let request = read_line(&mut stream).await?;
+    let done = |result: Result<String, String>| result.map_or_else(Reply::Error, Reply::Done);
     let reply = match serde_json::from_slice(&request) {
-        Ok(Request { request: Question::Status }) => match source.status().await {
-            Ok(status) => Reply::Status(Box::new(status)),
-            Err(cause) => Reply::Error(cause),
+        Ok(Request { request }) => match request {
+            Question::Status => match source.status().await {
+                Ok(status) => Reply::Status(Box::new(status)),
+                Err(cause) => Reply::Error(cause),
+            },
+            Question::Reload => done(source.reload().await),
+            Question::Hold => done(source.hold(true).await),
+            Question::Resume => done(source.hold(false).await),
         },
         Err(error) => Reply::Error(format!("not a request: {error}")),
     };
@@ -166,4 +178,4 @@ async fn read_line(stream: &mut UnixStream) -> io::Result<BytesMut> {
 }
 
 /// How long one connection may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(3);

@@ -1,15 +1,16 @@
 //! The status: one snapshot for the command line, and for whatever else shows it.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::detector::{Peer, VhostSnapshot};
-use crate::config::{PaceConfig, VhostConfig};
-use crate::core::{Cause, Instant, State};
+use crate::agent::hosts;
+use crate::config::{Auth, VhostConfig};
+use crate::core::{Cause, Demotions, Instant, Priority, State, Suspicion};
 use crate::journal::Entry;
 use ha_common::reason::{Counters, Reason};
 
@@ -24,10 +25,30 @@ pub struct Status {
     pub as_of: Timestamp,
     /// The same moment on `CLOCK_MONOTONIC`, in ns.
     pub as_of_monotonic_ns: u64,
+    /// Why it would rather not be master.
+    pub demotion: DemotionStatus,
     /// Its virtual hosts, in the order of the configuration.
     pub vhosts: Vec<VhostStatus>,
     /// Frames on protocol 112 that are for none of our virtual hosts, by reason.
     pub other_frames: BTreeMap<String, u64>,
+}
+
+/// Why a node would rather not be master.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DemotionStatus {
+    /// As it is advertised; 0 is none.
+    pub level: u8,
+    /// What adds up to it.
+    pub causes: Vec<DemotionCause>,
+}
+
+/// One cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DemotionCause {
+    /// `hold`, `link_down` or `send_errors`.
+    pub name: String,
+    /// The interface that it is about.
+    pub detail: Option<String>,
 }
 
 /// What a node knows of one virtual host.
@@ -37,12 +58,13 @@ pub struct VhostStatus {
     pub name: String,
     /// The interface that it lives on.
     pub interface: String,
-    /// How frames are received there: `native`, `generic`, or `null` while the interface is not there.
+    /// How frames are received there: `native` or `generic`, with the interface that the program is attached to
+    /// where that is another one; `null` while the interface is not there.
     pub receive: Option<String>,
     /// Its number.
     pub vhid: u8,
     /// Its addresses.
-    pub addresses: Vec<Ipv4Net>,
+    pub addresses: Vec<IpNet>,
     /// Its priority on the wire: seconds.
     pub advbase: u8,
     /// Its priority on the wire: 1/256 seconds.
@@ -53,6 +75,10 @@ pub struct VhostStatus {
     pub master_down_ms: f64,
     /// Whether it takes over from a worse master.
     pub preempt: bool,
+    /// `compat` or `strict`.
+    pub mode: String,
+    /// Which families must be heard: `either` or `both`.
+    pub families: String,
     /// `INIT`, `BACKUP` or `MASTER`.
     pub state: String,
     /// Since when; the start of the agent if it never changed.
@@ -65,6 +91,12 @@ pub struct VhostStatus {
     pub history: Vec<Change>,
     /// Who was heard last.
     pub peer: Option<PeerStatus>,
+    /// Everybody who was heard.
+    pub peers: Vec<PeerStatus>,
+    /// What looks like an attack.
+    pub suspicions: Vec<SuspicionStatus>,
+    /// How often this node slept longer than its peers wait.
+    pub stalls: u64,
     /// Advertisements sent.
     pub sent: u64,
     /// Advertisements that could not be sent.
@@ -108,15 +140,36 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PeerStatus {
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its priority: seconds.
     pub advbase: u8,
     /// Its priority: 1/256 seconds.
     pub advskew: u8,
+    /// Its demotion level.
+    pub demote: u8,
+    /// Which of our passphrases it signs with: 1 is the first.
+    pub passphrase: u32,
+    /// Strict mode: how far its clock is ahead of ours, in ms.
+    pub clock_difference_ms: Option<i64>,
     /// When its last advertisement arrived.
     pub last_heard: Timestamp,
     /// How long ago that was, in ms.
     pub age_ms: f64,
+}
+
+/// Something that looks like an attack, of one kind and from one source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SuspicionStatus {
+    /// `two_sources`, `regressed`, `repeated`, `sudden_priority`, `bad_digests`, `replayed`, `stale`, `rewritten`.
+    pub name: String,
+    /// The source address of the frames.
+    pub source: IpAddr,
+    /// How often.
+    pub count: u64,
+    /// When last.
+    pub last: Timestamp,
+    /// What it means.
+    pub sentence: String,
 }
 
 /// Turns moments into times of day: both clocks, read together.
@@ -145,10 +198,14 @@ impl Clocks {
 pub struct Parts<'a> {
     /// Its configuration.
     pub config: &'a VhostConfig,
+    /// How advertisements are authenticated.
+    pub auth: &'a Auth,
     /// What the detector knows.
     pub detector: &'a VhostSnapshot,
     /// What the kernel counted.
     pub kernel: Counters,
+    /// What is suspicious by that.
+    pub suspected: Vec<Suspicion>,
     /// Its transitions, oldest first.
     pub journal: Vec<Entry>,
     /// When the agent started.
@@ -164,8 +221,8 @@ impl VhostStatus {
     #[must_use]
     pub fn new(clocks: Clocks, parts: &Parts<'_>) -> Self {
         let Parts { config, detector, kernel, journal, .. } = parts;
-        let pace = crate::core::Pace::from(config.pace);
-        let priority = crate::core::Priority { advbase: config.advbase, advskew: config.advskew };
+        let pace = hosts::pace(config.pace);
+        let priority = Priority { advbase: config.advbase, advskew: config.advskew };
         let since = journal.last().map_or(parts.started, |entry| entry.transition.at);
         let history: Vec<Change> = journal.iter().map(|entry| Change::new(clocks, entry)).collect();
         let mut refused = *kernel;
@@ -181,12 +238,26 @@ impl VhostStatus {
             interval_ms: pace.advertisement_interval(priority).as_secs_f64() * 1e3,
             master_down_ms: pace.master_down_time(priority).as_secs_f64() * 1e3,
             preempt: config.preempt,
+            mode: parts.auth.mode.to_string(),
+            families: config.families.to_string(),
             state: detector.state.to_string(),
             since: clocks.wall(since),
             since_s: clocks.monotonic.saturating_since(since).as_secs_f64(),
             last_change: history.last().cloned(),
             history,
-            peer: detector.peer.map(|peer| PeerStatus::new(clocks, &peer)),
+            peer: detector
+                .peers
+                .iter()
+                .max_by_key(|peer| peer.heard)
+                .map(|peer| PeerStatus::new(clocks, peer)),
+            peers: detector.peers.iter().map(|peer| PeerStatus::new(clocks, peer)).collect(),
+            suspicions: detector
+                .suspicions
+                .iter()
+                .chain(&parts.suspected)
+                .map(|suspicion| SuspicionStatus::new(clocks, suspicion))
+                .collect(),
+            stalls: detector.stalls,
             sent: detector.sent,
             send_errors: detector.send_errors,
             accepted: kernel.accepted.saturating_sub(in_user_space(&detector.refused)),
@@ -206,9 +277,12 @@ impl Change {
     fn new(clocks: Clocks, entry: &Entry) -> Self {
         let transition = &entry.transition;
         let (last_heard, deadline) = match transition.cause {
-            Cause::Silence { last_heard, deadline } => (last_heard, Some(deadline)),
+            Cause::Silence { last_heard, deadline, .. } => (last_heard, Some(deadline)),
             Cause::Started
             | Cause::BowOut { .. }
+            | Cause::Demoted { .. }
+            | Cause::LessDemoted { .. }
+            | Cause::Stalled { .. }
             | Cause::Preempt { .. }
             | Cause::Hopeless { .. }
             | Cause::Superior { .. }
@@ -236,20 +310,38 @@ impl PeerStatus {
     fn new(clocks: Clocks, peer: &Peer) -> Self {
         Self {
             address: peer.source,
-            advbase: peer.priority.advbase,
-            advskew: peer.priority.advskew,
+            advbase: peer.advertisement.priority.advbase,
+            advskew: peer.advertisement.priority.advskew,
+            demote: peer.advertisement.demote,
+            passphrase: peer.signer + 1,
+            clock_difference_ms: peer.clock_difference_ms,
             last_heard: clocks.wall(peer.heard),
             age_ms: clocks.monotonic.saturating_since(peer.heard).as_secs_f64() * 1e3,
         }
     }
 }
 
-impl From<PaceConfig> for crate::core::Pace {
-    fn from(pace: PaceConfig) -> Self {
-        match pace {
-            PaceConfig::Classic => Self::Classic,
-            PaceConfig::Fast { interval, detect } => Self::Fast { interval, detect },
+impl SuspicionStatus {
+    fn new(clocks: Clocks, suspicion: &Suspicion) -> Self {
+        Self {
+            name: suspicion.kind.name().to_owned(),
+            source: suspicion.source,
+            count: suspicion.count,
+            last: clocks.wall(suspicion.last),
+            sentence: suspicion.to_string(),
         }
+    }
+}
+
+impl DemotionStatus {
+    /// What the detector knows of it.
+    #[must_use]
+    pub fn new(demotions: &Demotions) -> Self {
+        let cause = |cause: &crate::core::demotion::Cause| DemotionCause {
+            name: cause.name().to_owned(),
+            detail: cause.detail().map(str::to_owned),
+        };
+        Self { level: demotions.level(), causes: demotions.causes().map(cause).collect() }
     }
 }
 

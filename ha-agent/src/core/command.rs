@@ -1,9 +1,11 @@
 //! What goes into the core ([`Event`]) and what comes out ([`Command`]).
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
+use std::time::Duration;
 
 use super::election::Priority;
+use super::family::{Family, Sources};
 use super::time::Instant;
 use super::timers::Timer;
 
@@ -16,17 +18,20 @@ pub enum State {
     Backup,
     /// Advertising, and owning the addresses.
     Master,
+    /// Was master, but slept longer than its peers wait: listens whether another one is master meanwhile. It
+    /// keeps the addresses and does not advertise. An operator reads MASTER.
+    Stalled,
     /// On the way out: still advertising, until the addresses are released. To others this is MASTER.
     Leaving,
 }
 
-/// The name that an operator knows; [`State::Leaving`] is `MASTER`.
+/// The name that an operator knows; [`State::Stalled`] and [`State::Leaving`] are `MASTER`.
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Init => "INIT",
             Self::Backup => "BACKUP",
-            Self::Master | Self::Leaving => "MASTER",
+            Self::Master | Self::Stalled | Self::Leaving => "MASTER",
         })
     }
 }
@@ -38,6 +43,8 @@ pub enum Event {
     Link(Link),
     /// An authentic advertisement of another node arrived.
     Advert(Advert),
+    /// The demotion level of this host changed; 0 is none (CARP specification §5.4).
+    Demote(u8),
     /// The deadline of this timer has come.
     Deadline(Timer),
     /// Every [`Command::DropAddresses`] given so far has been carried out.
@@ -49,10 +56,10 @@ pub enum Event {
 /// The state of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// Frames come and go. When the link is up already, this only updates the source.
+    /// Frames come and go. When the link is up already, this only updates the sources.
     Up {
-        /// The address that our advertisements leave from; it decides ties.
-        source: Ipv4Addr,
+        /// The addresses that our advertisements leave from; they decide ties.
+        sources: Sources,
     },
     /// Frames do not come or do not go.
     Down(LinkDown),
@@ -88,26 +95,50 @@ impl fmt::Display for LinkDown {
 pub struct Advert {
     /// When it arrived, by the kernel.
     pub stamp: Instant,
-    /// The source address of the packet; may be 0.0.0.0 (CARP specification §1.1).
-    pub source: Ipv4Addr,
+    /// The source address of the packet; may be 0.0.0.0 or `::` (CARP specification §1.1).
+    pub source: IpAddr,
     /// The priority that it advertises.
     pub priority: Priority,
-    /// Byte 4, the demotion counter of OpenBSD. Carried along; it takes no part in the election yet.
+    /// Byte 4, the demotion counter of OpenBSD; the others send 0.
     pub demote: u8,
+}
+
+/// What we advertise, as it goes on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Advertisement {
+    /// `advbase` and `advskew`.
+    pub priority: Priority,
+    /// Byte 4: our demotion level.
+    pub demote: u8,
+}
+
+impl Advertisement {
+    /// Whether this one is strictly better than `other`; the demotion level counts first.
+    #[must_use]
+    pub fn beats(self, other: Self) -> bool {
+        self.demote < other.demote || (self.demote == other.demote && self.priority.beats(other.priority))
+    }
 }
 
 /// What is to be done, in the order given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Send one advertisement of this priority.
-    Advertise(Priority),
+    /// Send one advertisement in each family of the virtual host.
+    Advertise(Advertisement),
     /// Add the virtual addresses to the interface.
     TakeAddresses,
     /// Remove the virtual addresses from the interface; those that are not there are no error. Then report
     /// [`Event::Released`].
     DropAddresses,
-    /// Tell the neighbours where the virtual addresses are (gratuitous ARP).
+    /// Tell the neighbours where the virtual addresses are (gratuitous ARP, unsolicited
+    /// neighbour advertisement).
     Announce,
+    /// Tell the operator that this node did not run for longer than its peers wait. Until it has listened, it
+    /// does not advertise: see [`State::Stalled`].
+    Stalled {
+        /// For how long our advertisement was overdue.
+        lasted: Duration,
+    },
     /// Tell the operator, the journal and the status about a change of state.
     Notify(Transition),
 }
@@ -117,7 +148,8 @@ pub enum Command {
 pub struct Transition {
     /// When we moved; what made us move may lie earlier, and is in the cause.
     pub at: Instant,
-    /// The state before. [`State::Leaving`] is never a `to`: it is not told, since others see no change.
+    /// The state before. [`State::Stalled`] and [`State::Leaving`] are never a `to`: they are not told, since
+    /// an operator sees no change.
     pub from: State,
     /// The state from now on.
     pub to: State,
@@ -132,6 +164,10 @@ pub enum Cause {
     Started,
     /// The master was silent for the master-down time: BACKUP to MASTER.
     Silence {
+        /// The family that was silent, where each counts for itself ([`FamilyRule::Both`]).
+        ///
+        /// [`FamilyRule::Both`]: super::family::FamilyRule::Both
+        family: Option<Family>,
         /// The newest advertisement heard, by its stamp; `None` if there was none since we began to listen.
         last_heard: Option<Instant>,
         /// When the patience ended.
@@ -140,27 +176,42 @@ pub enum Cause {
     /// The master said goodbye, and our turn came: BACKUP to MASTER.
     BowOut {
         /// The old master.
-        source: Ipv4Addr,
+        source: IpAddr,
+    },
+    /// The master is more demoted than we are: BACKUP to MASTER.
+    Demoted {
+        /// The old master.
+        source: IpAddr,
     },
     /// Our priority is better than the master's, and `preempt` is set: BACKUP to MASTER.
     Preempt {
         /// The old master.
-        source: Ipv4Addr,
+        source: IpAddr,
     },
     /// The master advertises more slowly than we could ever wait: BACKUP to MASTER.
     Hopeless {
         /// The old master.
-        source: Ipv4Addr,
+        source: IpAddr,
+    },
+    /// Another master is less demoted than we are: MASTER to BACKUP.
+    LessDemoted {
+        /// The new master.
+        source: IpAddr,
     },
     /// Another master has the better priority: MASTER to BACKUP.
     Superior {
         /// The new master.
-        source: Ipv4Addr,
+        source: IpAddr,
     },
     /// Another master has the same priority and wins the tie: MASTER to BACKUP.
     Tie {
         /// The new master.
-        source: Ipv4Addr,
+        source: IpAddr,
+    },
+    /// We had stalled, and another one is master meanwhile, whatever its priority: MASTER to BACKUP.
+    Stalled {
+        /// The new master.
+        source: IpAddr,
     },
     /// The interface does not work: any state to INIT.
     LinkDown(LinkDown),
@@ -176,10 +227,13 @@ impl Cause {
             Self::Started => "started",
             Self::Silence { .. } => "silence",
             Self::BowOut { .. } => "bow_out",
+            Self::Demoted { .. } => "demoted",
             Self::Preempt { .. } => "preempt",
             Self::Hopeless { .. } => "hopeless",
+            Self::LessDemoted { .. } => "less_demoted",
             Self::Superior { .. } => "superior",
             Self::Tie { .. } => "tie",
+            Self::Stalled { .. } => "stalled",
             Self::LinkDown(_) => "link_down",
             Self::Leave => "leave",
         }
@@ -191,17 +245,23 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Started => f.write_str("the link is up, and we listen for a master"),
-            Self::Silence { last_heard: Some(heard), deadline } => {
-                write!(f, "the master was silent for {:?}", deadline.saturating_since(*heard))
-            }
-            Self::Silence { last_heard: None, .. } => {
-                f.write_str("no master was heard since we began to listen")
+            Self::Silence { family, last_heard, deadline } => {
+                match last_heard {
+                    Some(heard) => {
+                        write!(f, "the master was silent for {:?}", deadline.saturating_since(*heard))?;
+                    }
+                    None => f.write_str("no master was heard since we began to listen")?,
+                }
+                family.map_or(Ok(()), |family| write!(f, " in {family}"))
             }
             Self::BowOut { source } => write!(f, "the master {source} said goodbye"),
+            Self::Demoted { source } => write!(f, "the master {source} is demoted, and we are less so"),
             Self::Preempt { source } => write!(f, "our priority is better than that of the master {source}"),
             Self::Hopeless { source } => write!(f, "the master {source} advertises too slowly for us"),
+            Self::LessDemoted { source } => write!(f, "{source} is master and less demoted than we are"),
             Self::Superior { source } => write!(f, "{source} is master with a better priority"),
             Self::Tie { source } => write!(f, "{source} is master with the same priority and wins the tie"),
+            Self::Stalled { source } => write!(f, "we had stalled, and {source} is master meanwhile"),
             Self::LinkDown(why) => why.fmt(f),
             Self::Leave => f.write_str("we were asked to leave"),
         }
@@ -214,35 +274,52 @@ mod tests {
 
     #[test]
     fn states_as_an_operator_knows_them() {
-        let shown =
-            [State::Init, State::Backup, State::Master, State::Leaving].map(|state| state.to_string());
-        assert_eq!(shown, ["INIT", "BACKUP", "MASTER", "MASTER"]);
+        let shown = [State::Init, State::Backup, State::Master, State::Stalled, State::Leaving]
+            .map(|state| state.to_string());
+        assert_eq!(shown, ["INIT", "BACKUP", "MASTER", "MASTER", "MASTER"]);
         assert_eq!(format!("{:<7}|", State::Init), "INIT   |");
     }
 
     #[test]
     fn causes_as_an_operator_reads_them() {
-        let source = Ipv4Addr::new(10, 77, 0, 2);
+        let source = IpAddr::from([10, 77, 0, 2]);
         let (heard, deadline) = (Instant::from_nanos(5_000_000), Instant::from_nanos(35_000_000));
         let table = [
             (Cause::Started, "started", "the link is up, and we listen for a master"),
             (
-                Cause::Silence { last_heard: Some(heard), deadline },
+                Cause::Silence { family: None, last_heard: Some(heard), deadline },
                 "silence",
                 "the master was silent for 30ms",
             ),
             (
-                Cause::Silence { last_heard: None, deadline },
+                Cause::Silence { family: Some(Family::V6), last_heard: Some(heard), deadline },
+                "silence",
+                "the master was silent for 30ms in IPv6",
+            ),
+            (
+                Cause::Silence { family: None, last_heard: None, deadline },
                 "silence",
                 "no master was heard since we began to listen",
             ),
+            (
+                Cause::Silence { family: Some(Family::V4), last_heard: None, deadline },
+                "silence",
+                "no master was heard since we began to listen in IPv4",
+            ),
             (Cause::BowOut { source }, "bow_out", "the master 10.77.0.2 said goodbye"),
+            (Cause::Demoted { source }, "demoted", "the master 10.77.0.2 is demoted, and we are less so"),
             (
                 Cause::Preempt { source },
                 "preempt",
                 "our priority is better than that of the master 10.77.0.2",
             ),
             (Cause::Hopeless { source }, "hopeless", "the master 10.77.0.2 advertises too slowly for us"),
+            (
+                Cause::LessDemoted { source },
+                "less_demoted",
+                "10.77.0.2 is master and less demoted than we are",
+            ),
+            (Cause::Stalled { source }, "stalled", "we had stalled, and 10.77.0.2 is master meanwhile"),
             (Cause::Superior { source }, "superior", "10.77.0.2 is master with a better priority"),
             (Cause::Tie { source }, "tie", "10.77.0.2 is master with the same priority and wins the tie"),
             (Cause::LinkDown(LinkDown::Carrier), "link_down", "the interface lost its carrier"),

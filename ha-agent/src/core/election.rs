@@ -1,7 +1,7 @@
 //! Who is the better master.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// `advbase` and `advskew` as on the wire, in s and 1/256 s: the lower number wins.
 ///
@@ -22,6 +22,18 @@ impl Priority {
     #[must_use]
     pub fn is_bow_out(self) -> bool {
         self == Self::BOW_OUT
+    }
+
+    /// What a host of this demotion level advertises instead: `advskew` at least 240, for those that ignore the
+    /// level itself; the same with level 0 (CARP specification §5.4).
+    ///
+    /// 240 is where FreeBSD stops too. `advbase` stays, so that nobody finds a demoted master hopeless.
+    #[must_use]
+    pub fn demoted(self, level: u8) -> Self {
+        match level {
+            0 => self,
+            1.. => Self { advskew: self.advskew.max(DEMOTED_ADVSKEW), ..self },
+        }
     }
 
     /// The 16-bit number that is compared: `advbase * 256 + advskew` (CARP specification §2).
@@ -58,14 +70,19 @@ impl fmt::Display for Priority {
 /// One side of the election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Contender {
+    /// Demotion level, as advertised; it counts before the priority.
+    pub demote: u8,
     /// As advertised.
     pub priority: Priority,
-    /// Where the advertisements leave from; 0.0.0.0 is legal.
-    pub source: Ipv4Addr,
+    /// Where the advertisements leave from; unspecified is legal. Both sides are of one family.
+    pub source: IpAddr,
 }
 
 impl Contender {
     /// Judges the `other` side, seen from this one.
+    ///
+    /// The demotion level comes first, as in OpenBSD (CARP specification §5.3). The others send 0: to them, a
+    /// demoted one of ours always loses.
     ///
     /// On equal priority the numerically lower source address wins (CARP specification §9.3, point 13). Other
     /// implementations differ: the BSDs always yield, so beside one of them never two masters remain; ucarp
@@ -73,7 +90,11 @@ impl Contender {
     /// BSDs.
     #[must_use]
     pub fn judge(self, other: Self) -> Verdict {
-        if other.priority.beats(self.priority) {
+        if other.demote > self.demote {
+            Verdict::MoreDemoted
+        } else if other.demote < self.demote {
+            Verdict::LessDemoted
+        } else if other.priority.beats(self.priority) {
             Verdict::Superior
         } else if self.priority.beats(other.priority) {
             Verdict::Inferior
@@ -88,15 +109,22 @@ impl Contender {
 /// What a received advertisement is, compared with our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// Its priority is better.
+    /// It is less demoted, whatever its priority.
+    LessDemoted,
+    /// As demoted, and its priority is better.
     Superior,
-    /// Equal priority, and their address is lower or the same.
+    /// Equal, and their address is lower or the same.
     TieTheyWin,
-    /// Equal priority, and our address is lower.
+    /// Equal, and our address is lower.
     TieWeWin,
-    /// Its priority is worse.
+    /// As demoted, and its priority is worse.
     Inferior,
+    /// It is more demoted, whatever its priority.
+    MoreDemoted,
 }
+
+/// The least `advskew` that a demoted host advertises.
+const DEMOTED_ADVSKEW: u8 = 240;
 
 /// Advertisements that a backup at the classic pace waits for (CARP specification §5.1).
 const CLASSIC_DETECT: u32 = 3;
@@ -139,27 +167,46 @@ mod tests {
     }
 
     #[test]
+    fn a_demoted_host_advertises_at_least_240() {
+        for advskew in 0..=255 {
+            let own = priority(1, advskew);
+            assert_eq!(own.demoted(0), own);
+            for level in [1, 128, 255] {
+                assert_eq!(own.demoted(level), priority(1, advskew.max(240)), "{own} at level {level}");
+            }
+        }
+    }
+
+    #[test]
     fn verdicts_and_ties() {
-        let us = Contender { priority: priority(1, 100), source: Ipv4Addr::new(10, 9, 1, 1) };
+        let us = Contender { demote: 2, priority: priority(1, 100), source: [10, 9, 1, 1].into() };
         let table = [
-            (priority(1, 99), [10, 9, 1, 2], Verdict::Superior),
-            (priority(0, 255), [0, 0, 0, 0], Verdict::Superior),
-            (priority(1, 101), [10, 9, 1, 0], Verdict::Inferior),
-            (priority(1, 100), [10, 9, 1, 2], Verdict::TieWeWin),
-            (priority(1, 100), [11, 0, 0, 0], Verdict::TieWeWin),
-            (priority(1, 100), [10, 9, 1, 1], Verdict::TieTheyWin),
-            (priority(1, 100), [0, 0, 0, 0], Verdict::TieTheyWin),
+            (2, priority(1, 99), [10, 9, 1, 2], Verdict::Superior),
+            (2, priority(0, 255), [0, 0, 0, 0], Verdict::Superior),
+            (2, priority(1, 101), [10, 9, 1, 0], Verdict::Inferior),
+            (2, priority(1, 100), [10, 9, 1, 2], Verdict::TieWeWin),
+            (2, priority(1, 100), [11, 0, 0, 0], Verdict::TieWeWin),
+            (2, priority(1, 100), [10, 9, 1, 1], Verdict::TieTheyWin),
+            (2, priority(1, 100), [0, 0, 0, 0], Verdict::TieTheyWin),
             // Lower in network order although its last octet is higher: the order of ucarp would say
             // otherwise.
-            (priority(1, 100), [10, 9, 0, 2], Verdict::TieTheyWin),
+            (2, priority(1, 100), [10, 9, 0, 2], Verdict::TieTheyWin),
+            // The level counts before the priority and the address.
+            (3, priority(0, 0), [0, 0, 0, 0], Verdict::MoreDemoted),
+            (255, priority(1, 100), [10, 9, 1, 0], Verdict::MoreDemoted),
+            (1, priority(254, 254), [11, 0, 0, 0], Verdict::LessDemoted),
+            (0, priority(1, 100), [10, 9, 1, 2], Verdict::LessDemoted),
         ];
-        for (priority, source, expected) in table {
-            let them = Contender { priority, source: source.into() };
+        for (demote, priority, source, expected) in table {
+            let them = Contender { demote, priority, source: source.into() };
             assert_eq!(us.judge(them), expected, "{them:?}");
         }
 
-        let nameless = Contender { priority: priority(1, 100), source: Ipv4Addr::UNSPECIFIED };
+        let nameless = Contender { source: [0; 4].into(), ..us };
         assert_eq!(nameless.judge(nameless), Verdict::TieTheyWin);
+        let [lower, higher] =
+            [1, 2].map(|last| Contender { source: [0xfe80, 0, 0, 0, 0, 0, 0, last].into(), ..us });
+        assert_eq!((lower.judge(higher), higher.judge(lower)), (Verdict::TieWeWin, Verdict::TieTheyWin));
     }
 
     #[test]

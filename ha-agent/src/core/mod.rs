@@ -8,18 +8,29 @@
 //! ```
 //!
 //! Start with [`vhost`], where the state machine is; [`election`] says who is better, [`pace`] how long to
-//! wait.
+//! wait, `patience` from when. Beside it, and as pure: [`demotion`], why this host would rather not be master;
+//! [`fresh`], the clock in our frames of strict mode; [`suspicion`], what looks like an attack where nothing can
+//! be refused.
 
 pub mod command;
+pub mod demotion;
 pub mod election;
+pub mod family;
+pub mod fresh;
 pub mod pace;
+mod patience;
+pub mod suspicion;
 pub mod time;
 pub mod timers;
 pub mod vhost;
 
-pub use command::{Advert, Cause, Command, Event, Link, LinkDown, State, Transition};
+pub use command::{Advert, Advertisement, Cause, Command, Event, Link, LinkDown, State, Transition};
+pub use demotion::Demotions;
 pub use election::{Contender, Priority, Verdict};
+pub use family::{Families, Family, FamilyRule, Sources};
+pub use fresh::SenderClock;
 pub use pace::Pace;
+pub use suspicion::{Heard, Suspicion, Suspicions};
 pub use time::Instant;
 pub use timers::{Timer, TimerTable};
 pub use vhost::{Settings, Vhost};

@@ -1,6 +1,8 @@
 //! How often a master advertises, and how long a backup waits.
 //!
-//! All times follow our *own* settings, never those that the master advertises (CARP specification §5.1).
+//! All times follow our *own* settings, never those that the master advertises (CARP specification §5.1). How
+//! often we advertise follows the configured priority. For the waits of a backup, give the priority that it
+//! would advertise: so of several the best one moves first, and a demoted one last.
 
 use std::time::Duration;
 
@@ -49,10 +51,22 @@ impl Pace {
             Self::Classic => {
                 Duration::from_secs(3 * u64::from(own.advbase)) + fraction_of_second(own.advskew.into())
             }
-            Self::Fast { detect, .. } => self
-                .advertisement_interval(own)
-                .saturating_mul(detect.max(1).into())
-                .saturating_add(self.bow_out_wait(own)),
+            Self::Fast { .. } => self.dead_time(own).saturating_add(self.bow_out_wait(own)),
+        }
+    }
+
+    /// The shortest silence after which a peer of the same pace counts us as down: its master-down time, were
+    /// its priority the best of all.
+    ///
+    /// Classic: `3·advbase` s; with `advbase` 0, three intervals. Fast: `detect` intervals.
+    #[must_use]
+    pub fn dead_time(self, own: Priority) -> Duration {
+        match self {
+            Self::Classic if own.advbase == 0 => self.master_down_time(own),
+            Self::Classic => Duration::from_secs(3 * u64::from(own.advbase)),
+            Self::Fast { detect, .. } => {
+                self.advertisement_interval(own).saturating_mul(detect.max(1).into())
+            }
         }
     }
 
@@ -107,6 +121,8 @@ mod tests {
             );
             assert_eq!(pace.master_down_time(own), Duration::from_micros(down), "down time of {own}");
             assert_eq!(pace.bow_out_wait(own), Duration::from_micros(wait), "bow-out wait of {own}");
+            let dead = if own.advbase == 0 { down } else { 3_000_000 * u64::from(own.advbase) };
+            assert_eq!(pace.dead_time(own), Duration::from_micros(dead), "dead time of {own}");
         }
     }
 
@@ -133,6 +149,7 @@ mod tests {
                 );
                 assert_eq!(pace.master_down_time(own), Duration::from_nanos(down), "{pace:?} {own}");
                 assert_eq!(pace.bow_out_wait(own), Duration::from_nanos(wait), "{pace:?} {own}");
+                assert_eq!(pace.dead_time(own), Duration::from_nanos(down - wait), "{pace:?} {own}");
             }
         }
     }

@@ -5,10 +5,14 @@ use super::time::Instant;
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Timer {
-    /// MASTER: the next advertisement is due.
+    /// MASTER: the next advertisement is due. After a stall: we have listened for long enough.
     Advertise,
-    /// BACKUP: the master has been silent for too long, or has bowed out and our turn has come.
+    /// BACKUP: the master has been silent for too long; in IPv4, where each family counts for itself.
     MasterDown,
+    /// BACKUP: the master has been silent for too long in IPv6, where each family counts for itself.
+    MasterDownV6,
+    /// BACKUP: the master has bowed out, and our turn has come.
+    Turn,
     /// MASTER: the addresses are to be announced again.
     Announce,
     /// MASTER that leaves: the addresses should have been released by now.
@@ -17,7 +21,8 @@ pub enum Timer {
 
 impl Timer {
     /// Every timer, in the order of the table.
-    pub const ALL: [Self; 4] = [Self::Advertise, Self::MasterDown, Self::Announce, Self::Release];
+    pub const ALL: [Self; 6] =
+        [Self::Advertise, Self::MasterDown, Self::MasterDownV6, Self::Turn, Self::Announce, Self::Release];
 }
 
 /// At most one deadline for each [`Timer`].
@@ -45,12 +50,6 @@ impl TimerTable {
     /// Sets the deadline of `timer`, in place of an earlier one.
     pub fn arm(&mut self, timer: Timer, deadline: Instant) {
         self.deadlines[timer as usize] = Some(deadline);
-    }
-
-    /// Moves the deadline of `timer` to a later moment; an armed deadline never moves back.
-    pub fn extend(&mut self, timer: Timer, deadline: Instant) {
-        // An unarmed timer is `None`, which is less than any `Some`.
-        self.deadlines[timer as usize] = self.get(timer).max(Some(deadline));
     }
 
     /// Disarms `timer` and returns its deadline if that has come; otherwise changes nothing.
@@ -99,16 +98,12 @@ mod tests {
     }
 
     #[test]
-    fn arm_replaces_and_extend_never_goes_back() {
+    fn arm_replaces() {
         let mut timers = TimerTable::default();
-        timers.extend(Timer::MasterDown, at(10));
-        assert_eq!(timers.get(Timer::MasterDown), Some(at(10)));
-        timers.extend(Timer::MasterDown, at(5));
-        assert_eq!(timers.get(Timer::MasterDown), Some(at(10)));
-        timers.extend(Timer::MasterDown, at(15));
-        assert_eq!(timers.get(Timer::MasterDown), Some(at(15)));
-        timers.arm(Timer::MasterDown, at(5));
-        assert_eq!(timers.get(Timer::MasterDown), Some(at(5)));
+        for deadline in [10, 15, 5] {
+            timers.arm(Timer::MasterDown, at(deadline));
+            assert_eq!(timers.get(Timer::MasterDown), Some(at(deadline)));
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
 
 use super::error::errno;
 use super::{AttachError, PROGRAM};
+use crate::net::place::Stage;
 
 /// Where an interface runs the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,12 +81,16 @@ pub(super) fn attach(
     interface: &str,
     ifindex: u32,
     occupant: Option<u32>,
+    stage: Stage,
 ) -> Result<(Mode, XdpLinkId), AttachError> {
     let refused = |error: ProgramError| refused(error, interface, occupant);
-    match xdp.attach_to_if_index(ifindex, XdpMode::Driver) {
-        Ok(link) => return Ok((Mode::Native, link)),
-        Err(error) if !is_unsupported(&error) => return Err(refused(error)),
-        Err(error) => tracing::debug!(interface, %error, "the driver takes no program"),
+    match stage {
+        Stage::Generic => {}
+        Stage::Any => match xdp.attach_to_if_index(ifindex, XdpMode::Driver) {
+            Ok(link) => return Ok((Mode::Native, link)),
+            Err(error) if !is_unsupported(&error) => return Err(refused(error)),
+            Err(error) => tracing::debug!(interface, %error, "the driver takes no program"),
+        },
     }
     let link = xdp.attach_to_if_index(ifindex, XdpMode::Skb).map_err(refused)?;
     Ok((Mode::Generic, link))

@@ -19,6 +19,8 @@ use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 
+use crate::net::place::Stage;
+
 pub use attach::{Mode, Owner, Process};
 pub use error::{AttachError, LoadError};
 pub use events::Events;
@@ -81,7 +83,7 @@ impl Dataplane {
         Ok(Loaded { dataplane, tables, events: Events::new(events), counters, memory })
     }
 
-    /// Attaches the program to an interface: in the driver, else in the kernel's generic path.
+    /// Attaches the program to an interface: in the driver if the stage allows, else in the kernel's generic path.
     ///
     /// `occupant` is the number of the program that the interface runs already, where netlink showed one:
     /// it serves to name its owner.
@@ -94,8 +96,9 @@ impl Dataplane {
         interface: &str,
         ifindex: u32,
         occupant: Option<u32>,
+        stage: Stage,
     ) -> Result<Mode, AttachError> {
-        let (mode, link) = attach::attach(self.program()?, interface, ifindex, occupant)?;
+        let (mode, link) = attach::attach(self.program()?, interface, ifindex, occupant, stage)?;
         self.attached.insert(ifindex, link);
         Ok(mode)
     }

@@ -2,7 +2,7 @@
 //! order, away from the fast thread. It has no opinion.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::core::{Instant, State, Transition};
 use crate::journal::{Entry, Journal};
 use crate::net::address::{AddressError, Addresses};
 use crate::net::announce::Announcer;
+use crate::net::macvlan::{Macvlan, MacvlanError};
 use crate::sys::clock;
 
 /// Something to be done for one virtual host.
@@ -27,7 +28,7 @@ pub enum Order {
     /// Announce the addresses.
     Announce,
     /// These addresses are on the interface now: if we hold ours and somebody took one off, put it on again.
-    Keep(Vec<Ipv4Addr>),
+    Keep(Vec<IpAddr>),
     /// Write a transition into the journal, once all orders before it are carried out.
     Record {
         /// The transition.
@@ -44,6 +45,8 @@ pub struct Target {
     pub addresses: Addresses,
     /// What announces them there.
     pub announcer: Announcer,
+    /// The interface with the virtual hardware address, if the addresses live on one.
+    pub macvlan: Option<Arc<Macvlan>>,
 }
 
 /// Carries out the orders for one virtual host.
@@ -66,6 +69,8 @@ pub struct Executor {
 enum StepError {
     #[error(transparent)]
     Address(#[from] AddressError),
+    #[error(transparent)]
+    Macvlan(#[from] MacvlanError),
     #[error("the addresses could not be announced: {0}")]
     Announce(#[source] io::Error),
     #[error("the kernel did not answer within {} ms", DEADLINE.as_millis())]
@@ -113,7 +118,7 @@ impl Executor {
         }
     }
 
-    async fn keep(&self, target: Option<&Target>, present: &[Ipv4Addr]) {
+    async fn keep(&self, target: Option<&Target>, present: &[IpAddr]) {
         if target.is_none_or(|target| target.addresses.all_in(present)) {
             return;
         }
@@ -170,14 +175,25 @@ impl Executor {
 /// Returns how many addresses were not there before.
 async fn take(target: Option<&Target>) -> Result<usize, StepError> {
     let Some(target) = target else { return Ok(0) };
-    let done = tokio::time::timeout(DEADLINE, target.addresses.take()).await;
-    Ok(done.map_err(|_| StepError::Deadline)??)
+    let work = async {
+        if let Some(macvlan) = &target.macvlan {
+            macvlan.raise().await?;
+        }
+        Ok(target.addresses.take().await?)
+    };
+    tokio::time::timeout(DEADLINE, work).await.unwrap_or(Err(StepError::Deadline))
 }
 
 async fn drop_addresses(target: Option<&Target>) -> Result<(), StepError> {
     let Some(target) = target else { return Ok(()) };
-    let done = tokio::time::timeout(DEADLINE, target.addresses.drop()).await;
-    Ok(done.map_err(|_| StepError::Deadline)??)
+    let work = async {
+        if let Some(macvlan) = &target.macvlan {
+            // First of all: what is down answers nothing.
+            macvlan.lower().await?;
+        }
+        Ok(target.addresses.drop().await?)
+    };
+    tokio::time::timeout(DEADLINE, work).await.unwrap_or(Err(StepError::Deadline))
 }
 
 fn announce(target: Option<&Target>) -> Result<(), StepError> {

@@ -1,8 +1,10 @@
 //! Virtual addresses on and off an interface, by netlink.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use futures_util::TryStreamExt;
+use ipnet::IpNet;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
 use rtnetlink::{AddressMessageBuilder, Handle};
 
 /// Puts addresses on one interface and takes them off.
@@ -10,14 +12,15 @@ use rtnetlink::{AddressMessageBuilder, Handle};
 pub struct Addresses {
     netlink: Handle,
     ifindex: u32,
-    all: Vec<Ipv4Net>,
+    all: Vec<IpNet>,
+    metric: Option<u32>,
 }
 
 /// Why an address could not be moved.
 #[derive(Debug, thiserror::Error)]
-#[error("{address} {verb}: {cause}")]
+#[error("{address} {verb}: {cause}{}", self.remedy())]
 pub struct AddressError {
-    address: Ipv4Net,
+    address: IpNet,
     verb: &'static str,
     cause: rtnetlink::Error,
 }
@@ -25,11 +28,19 @@ pub struct AddressError {
 impl Addresses {
     /// Addresses of the interface with this index.
     #[must_use]
-    pub fn new(netlink: Handle, ifindex: u32, addresses: Vec<Ipv4Net>) -> Self {
-        Self { netlink, ifindex, all: addresses }
+    pub fn new(netlink: Handle, ifindex: u32, addresses: Vec<IpNet>) -> Self {
+        Self { netlink, ifindex, all: addresses, metric: None }
     }
 
-    /// Puts all of them on. One that is there already is fine. Returns how many were not.
+    /// The same, for an interface that is no way to their subnets as long as there is another: the routes that
+    /// come with the addresses get this metric, higher is worse.
+    #[must_use]
+    pub fn with_metric(self, metric: u32) -> Self {
+        Self { metric: Some(metric), ..self }
+    }
+
+    /// Puts all of them on, usable at once: nobody is asked whether an IPv6 address is in use, for we know that
+    /// it was. One that is there already is fine. Returns how many were not.
     ///
     /// # Errors
     ///
@@ -37,21 +48,16 @@ impl Addresses {
     pub async fn take(&self) -> Result<usize, AddressError> {
         let mut result = Ok(0);
         for &address in &self.all {
-            let ip = IpAddr::V4(address.addr());
-            let request = self.netlink.address().add(self.ifindex, ip, address.prefix_len());
-            let added = match request.execute().await {
-                Ok(()) => Ok(1),
-                other => tolerate(other, &[libc::EEXIST]).map(|()| 0),
-            };
+            let added = self.add(address).await;
             let added = added.map_err(|cause| AddressError { address, verb: "could not be added", cause });
-            result = result.and_then(|sum| Ok(sum + added?));
+            result = result.and_then(|sum| Ok(sum + usize::from(added?)));
         }
         result
     }
 
     /// Whether all of them are among those that the interface has.
     #[must_use]
-    pub fn all_in(&self, present: &[Ipv4Addr]) -> bool {
+    pub fn all_in(&self, present: &[IpAddr]) -> bool {
         self.all.iter().all(|address| present.contains(&address.addr()))
     }
 
@@ -63,12 +69,7 @@ impl Addresses {
     pub async fn drop(&self) -> Result<(), AddressError> {
         let mut result = Ok(());
         for &address in &self.all {
-            let message = AddressMessageBuilder::<Ipv4Addr>::new()
-                .index(self.ifindex)
-                .address(address.addr(), address.prefix_len())
-                .build();
-            let request = self.netlink.address().del(message);
-            let done = tolerate(request.execute().await, &[libc::EADDRNOTAVAIL, libc::ENODEV]);
+            let done = self.remove(address).await;
             result = result.and(done.map_err(|cause| AddressError {
                 address,
                 verb: "could not be removed",
@@ -77,12 +78,75 @@ impl Addresses {
         }
         result
     }
+
+    /// Returns whether it was not there.
+    async fn add(&self, address: IpNet) -> Result<bool, rtnetlink::Error> {
+        match self.request(address).await {
+            Ok(()) => Ok(true),
+            Err(error) if is(&error, libc::EEXIST) => {
+                if self.is_usable(address.addr()).await? {
+                    return Ok(false);
+                }
+                // Somebody else put it on, and duplicate detection runs or failed: that way nobody uses it.
+                self.remove(address).await?;
+                self.request(address).await.map(|()| true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn request(&self, address: IpNet) -> Result<(), rtnetlink::Error> {
+        let mut request = self.netlink.address().add(self.ifindex, address.addr(), address.prefix_len());
+        let message = request.message_mut();
+        if address.addr().is_ipv6() {
+            message.header.flags |= AddressHeaderFlags::Nodad;
+        }
+        message.attributes.extend(self.metric.map(AddressAttribute::RoutePriority));
+        request.execute().await
+    }
+
+    async fn is_usable(&self, ip: IpAddr) -> Result<bool, rtnetlink::Error> {
+        if ip.is_ipv4() {
+            return Ok(true);
+        }
+        let request = self.netlink.address().get().set_link_index_filter(self.ifindex);
+        let found: Vec<AddressMessage> = request.set_address_filter(ip).execute().try_collect().await?;
+        let unusable = AddressFlags::Tentative | AddressFlags::Dadfailed;
+        let mut attributes = found.iter().flat_map(|message| &message.attributes);
+        Ok(!attributes.any(
+            |attribute| matches!(attribute, AddressAttribute::Flags(flags) if flags.intersects(unusable)),
+        ))
+    }
+
+    async fn remove(&self, address: IpNet) -> Result<(), rtnetlink::Error> {
+        let message = match address {
+            IpNet::V4(net) => AddressMessageBuilder::<Ipv4Addr>::new()
+                .index(self.ifindex)
+                .address(net.addr(), net.prefix_len())
+                .build(),
+            IpNet::V6(net) => AddressMessageBuilder::<Ipv6Addr>::new()
+                .index(self.ifindex)
+                .address(net.addr(), net.prefix_len())
+                .build(),
+        };
+        match self.netlink.address().del(message).execute().await {
+            Err(error) if is(&error, libc::EADDRNOTAVAIL) || is(&error, libc::ENODEV) => Ok(()),
+            other => other,
+        }
+    }
 }
 
-/// Takes some of the kernel's answers for success.
-fn tolerate(result: Result<(), rtnetlink::Error>, fine: &[i32]) -> Result<(), rtnetlink::Error> {
-    match result {
-        Err(rtnetlink::Error::NetlinkError(message)) if fine.contains(&-message.raw_code()) => Ok(()),
-        other => other,
+impl AddressError {
+    fn remedy(&self) -> &'static str {
+        if self.address.addr().is_ipv6() && is(&self.cause, libc::EACCES) {
+            "; IPv6 is switched off on the interface: set net.ipv6.conf.INTERFACE.disable_ipv6 to 0"
+        } else {
+            ""
+        }
     }
+}
+
+/// Whether the kernel answered with this error.
+fn is(error: &rtnetlink::Error, code: i32) -> bool {
+    matches!(error, rtnetlink::Error::NetlinkError(message) if message.raw_code() == -code)
 }

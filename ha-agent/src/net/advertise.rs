@@ -1,149 +1,282 @@
-//! Sending advertisements: the whole frame lies ready before it is due.
+//! Sending advertisements: one frame a family to the group, or one packet a peer.
+//!
+//! A frame is built when it is sent, not before: in strict mode its counter carries the time, and even in compat
+//! mode nothing would be won, for its digest takes a few blocks of SHA-1, which is a microsecond or two.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ha_common::auth::Mac;
-use ha_common::wire::{carp, ethernet, ipv4};
+use ha_common::wire::{carp, ethernet, ipv4, ipv6};
 
-use crate::core::Priority;
+use crate::core::{Advertisement, Sources};
 use crate::sys::packet_socket::PacketSocket;
+use crate::sys::raw_socket::RawSocket;
 
 /// Sends one virtual host's advertisements through one interface.
 #[derive(Debug)]
 pub struct Advertiser {
-    socket: PacketSocket,
     frames: Frames,
-    priority: Priority,
-    /// The next frame, if it leaves with the usual priority.
-    prepared: [u8; FRAME_LEN],
+    path: Path,
 }
 
 /// What the frames of one virtual host on one interface have in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Frames {
-    /// Hardware address of the interface.
+    /// Hardware address that they leave from: the interface's, or the virtual one. Unicast packets leave from
+    /// the interface's in any case.
     pub hardware: ethernet::Mac,
-    /// Address that they leave from; `0.0.0.0` where the interface has none.
-    pub source: Ipv4Addr,
-    /// Group that they go to.
-    pub group: Ipv4Addr,
+    /// Addresses that they leave from.
+    pub sources: Sources,
     /// Virtual host, 1 to 255.
     pub vhid: u8,
     /// Authenticates them.
     pub mac: Mac,
-    /// Counter of the next frame.
-    pub counter: u64,
+}
+
+/// How advertisements leave, and to whom.
+#[derive(Debug)]
+pub struct Path(Destination);
+
+#[derive(Debug)]
+enum Destination {
+    Group { socket: PacketSocket, v4: bool, v6: bool },
+    Peers { v4: Option<(RawSocket, Vec<Ipv4Addr>)>, v6: Option<(RawSocket, Vec<Ipv6Addr>)> },
+}
+
+/// What became of one advertisement.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Sent {
+    /// How many frames left.
+    pub frames: usize,
+    /// Why the first of those stayed that should have left.
+    pub error: Option<SendError>,
+}
+
+/// Why a frame did not leave.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// There is no IPv6 address to send from, link-local if it goes to the group.
+    #[error(
+        "IPv6 advertisements need an address of the interface to leave from, to the group a link-local one, and it \
+         has none; look with `ip -6 address`"
+    )]
+    NoSource,
+    /// The system call's error.
+    #[error("an advertisement to {to} could not be sent: {cause}")]
+    Os {
+        /// Group or peer that it was meant for.
+        to: IpAddr,
+        /// The error.
+        #[source]
+        cause: io::Error,
+    },
 }
 
 impl Advertiser {
-    /// Prepares the first frame.
+    /// Sends such frames on such a path.
     #[must_use]
-    pub fn new(socket: PacketSocket, frames: Frames, priority: Priority) -> Self {
-        let prepared = frames.emit(priority);
-        Self { socket, frames, priority, prepared }
+    pub fn new(path: Path, frames: Frames) -> Self {
+        Self { frames, path }
     }
 
-    /// Sends an advertisement and prepares the next.
+    /// Sends an advertisement: to the group, one frame a family; to peers, one packet each.
     ///
-    /// # Errors
+    /// `next_counter` gives a number never given before, one for each family. In strict mode it carries the
+    /// time of this moment and the copy of what is advertised.
     ///
-    /// The system call's. The counter moves on all the same: a number is never used for two frames.
-    pub fn send(&mut self, priority: Priority) -> io::Result<()> {
-        let sent = if priority == self.priority {
-            self.socket.send(&self.prepared)
-        } else {
-            self.socket.send(&self.frames.emit(priority))
-        };
-        self.frames.counter = self.frames.counter.wrapping_add(1);
-        self.prepared = self.frames.emit(self.priority);
+    /// A peer that is dead, so that its neighbours can't find it, is no error (CARP specification §1.3). Nor is
+    /// a missing IPv4 address: `0.0.0.0` is legal (§1.1), and toward a peer the kernel fills in one.
+    pub fn send(&mut self, advertisement: Advertisement, next_counter: &mut dyn FnMut() -> u64) -> Sent {
+        let mut sent = Sent::default();
+        match &self.path.0 {
+            Destination::Group { socket, v4, v6 } => {
+                if *v4 {
+                    let frame = self.frames.emit_v4(carp::GROUP.into(), advertisement, next_counter());
+                    sent.note(Ipv4Addr::from(carp::GROUP).into(), socket.send(&frame));
+                }
+                if *v6 && sent.has_source(self.frames.sources.v6) {
+                    let frame = self.frames.emit_v6(ipv6::GROUP.into(), advertisement, next_counter());
+                    sent.note(Ipv6Addr::from(ipv6::GROUP).into(), socket.send(&frame));
+                }
+            }
+            Destination::Peers { v4, v6 } => {
+                if let Some((socket, peers)) = v4 {
+                    let counter = next_counter();
+                    for &peer in peers {
+                        let frame = self.frames.emit_v4(peer, advertisement, counter);
+                        sent.note_peer(peer.into(), socket.send(packet(&frame), peer.into()));
+                    }
+                }
+                if let Some((socket, peers)) = v6
+                    && sent.has_source(self.frames.sources.v6)
+                {
+                    let counter = next_counter();
+                    for &peer in peers {
+                        let frame = self.frames.emit_v6(peer, advertisement, counter);
+                        sent.note_peer(peer.into(), socket.send(packet(&frame), peer.into()));
+                    }
+                }
+            }
+        }
         sent
     }
 
-    /// The address that advertisements leave from.
+    /// The addresses that advertisements leave from.
     #[must_use]
-    pub fn source(&self) -> Ipv4Addr {
-        self.frames.source
+    pub fn sources(&self) -> Sources {
+        self.frames.sources
     }
 
-    /// Lets them leave from another address.
-    pub fn set_source(&mut self, source: Ipv4Addr) {
-        self.frames.source = source;
-        self.prepared = self.frames.emit(self.priority);
+    /// Lets them leave from other addresses.
+    pub fn set_sources(&mut self, sources: Sources) {
+        self.frames.sources = sources;
     }
 
-    /// The counter of the next frame.
-    #[must_use]
-    pub fn counter(&self) -> u64 {
-        self.frames.counter
+    /// Signs them with another key.
+    pub fn set_mac(&mut self, mac: Mac) {
+        self.frames.mac = mac;
+    }
+}
+
+impl Path {
+    /// To the groups of these families, through the interface with this index.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PacketSocket::open`].
+    pub fn to_group(ifindex: u32, v4: bool, v6: bool) -> io::Result<Self> {
+        Ok(Self(Destination::Group { socket: PacketSocket::open(ifindex)?, v4, v6 }))
+    }
+
+    /// To these peers, through the interface with this index.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RawSocket::open_v4`] and [`RawSocket::open_v6`].
+    pub fn to_peers(ifindex: u32, peers: &[IpAddr]) -> io::Result<Self> {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for peer in peers {
+            match peer {
+                IpAddr::V4(peer) => v4.push(*peer),
+                IpAddr::V6(peer) => v6.push(*peer),
+            }
+        }
+        let v4 = match v4.as_slice() {
+            [] => None,
+            _ => Some((RawSocket::open_v4(ifindex)?, v4)),
+        };
+        let v6 = match v6.as_slice() {
+            [] => None,
+            _ => Some((RawSocket::open_v6(ifindex)?, v6)),
+        };
+        Ok(Self(Destination::Peers { v4, v6 }))
     }
 }
 
 impl Frames {
-    /// The whole frame for a priority.
+    /// The whole frame to an IPv4 group or peer. Toward a peer the hardware address is the kernel's matter:
+    /// there it is left out.
     #[must_use]
-    pub fn emit(&self, priority: Priority) -> [u8; FRAME_LEN] {
-        let group = self.group.octets();
+    pub fn emit_v4(&self, to: Ipv4Addr, advertisement: Advertisement, counter: u64) -> [u8; FRAME_LEN_V4] {
         let ethernet = ethernet::Repr {
-            destination: ethernet::multicast(group),
+            destination: ethernet::multicast(to.octets()),
             source: self.hardware,
             ethertype: ethernet::IPV4,
         };
-        let ipv4 = ipv4::Repr { source: self.source.octets(), destination: group, payload_len: CARP_LEN };
-        let carp = carp::Repr {
+        let ipv4 = ipv4::Repr {
+            source: self.sources.v4.octets(),
+            destination: to.octets(),
+            payload_len: PAYLOAD_LEN,
+        };
+        let mut frame = [0; FRAME_LEN_V4];
+        frame[..ethernet::LEN].copy_from_slice(&ethernet.emit());
+        frame[ethernet::LEN..IPV4_END].copy_from_slice(&ipv4.emit());
+        frame[IPV4_END..].copy_from_slice(&self.carp(advertisement, counter).emit());
+        frame
+    }
+
+    /// The whole frame to an IPv6 group or peer.
+    #[must_use]
+    pub fn emit_v6(&self, to: Ipv6Addr, advertisement: Advertisement, counter: u64) -> [u8; FRAME_LEN_V6] {
+        let ethernet = ethernet::Repr {
+            destination: ethernet::multicast6(to.octets()),
+            source: self.hardware,
+            ethertype: ethernet::IPV6,
+        };
+        let ipv6 = ipv6::Repr {
+            source: self.sources.v6.octets(),
+            destination: to.octets(),
+            next_header: ipv4::PROTOCOL,
+            payload_len: PAYLOAD_LEN,
+        };
+        let mut frame = [0; FRAME_LEN_V6];
+        frame[..ethernet::LEN].copy_from_slice(&ethernet.emit());
+        frame[ethernet::LEN..IPV6_END].copy_from_slice(&ipv6.emit());
+        frame[IPV6_END..].copy_from_slice(&self.carp(advertisement, counter).emit());
+        frame
+    }
+
+    fn carp(&self, advertisement: Advertisement, counter: u64) -> carp::Repr {
+        let Advertisement { priority, demote } = advertisement;
+        carp::Repr {
             vhid: self.vhid,
             advbase: priority.advbase,
             advskew: priority.advskew,
-            demote: 0,
-            counter: self.counter,
-            digest: self.mac.digest(self.counter),
-        };
-        let mut frame = [0; FRAME_LEN];
-        frame[..ethernet::LEN].copy_from_slice(&ethernet.emit());
-        frame[ethernet::LEN..IPV4_END].copy_from_slice(&ipv4.emit());
-        frame[IPV4_END..].copy_from_slice(&carp.emit());
-        frame
+            demote,
+            counter,
+            digest: self.mac.digest(counter),
+        }
     }
 }
 
-/// Length of a whole frame, in bytes.
-pub const FRAME_LEN: usize = IPV4_END + carp::LEN;
+impl Sent {
+    fn note(&mut self, to: IpAddr, result: io::Result<()>) {
+        match result {
+            Ok(()) => self.frames += 1,
+            Err(cause) => self.fail(SendError::Os { to, cause }),
+        }
+    }
+
+    fn note_peer(&mut self, to: IpAddr, result: io::Result<()>) {
+        match result {
+            Err(cause) if is_dead_peer(&cause) => {}
+            other => self.note(to, other),
+        }
+    }
+
+    fn has_source(&mut self, source: Ipv6Addr) -> bool {
+        if source.is_unspecified() {
+            self.fail(SendError::NoSource);
+        }
+        !source.is_unspecified()
+    }
+
+    fn fail(&mut self, error: SendError) {
+        self.error.get_or_insert(error);
+    }
+}
+
+/// Nobody answers at a peer's address; `EAGAIN` while earlier packets wait for somebody to.
+fn is_dead_peer(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EHOSTUNREACH | libc::EHOSTDOWN | libc::EAGAIN))
+}
+
+/// A frame without its Ethernet header.
+fn packet(frame: &[u8]) -> &[u8] {
+    frame.get(ethernet::LEN..).unwrap_or_default()
+}
+
+/// Length of a whole IPv4 frame, in bytes.
+pub const FRAME_LEN_V4: usize = IPV4_END + carp::LEN;
+/// Length of a whole IPv6 frame, in bytes.
+pub const FRAME_LEN_V6: usize = IPV6_END + carp::LEN;
 
 const IPV4_END: usize = ethernet::LEN + ipv4::LEN;
+const IPV6_END: usize = ethernet::LEN + ipv6::LEN;
 #[expect(clippy::cast_possible_truncation, reason = "36")]
-const CARP_LEN: u8 = carp::LEN as u8;
+const PAYLOAD_LEN: u8 = carp::LEN as u8;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use ha_common::auth::{Message, key};
-    use ha_common::decode::{Frame, decode};
-
-    fn frames(counter: u64) -> Frames {
-        let message =
-            Message { vhid: 10, ipv4: &[[10, 77, 0, 100]], ipv6: &[], link_local: true, lladdr: None };
-        Frames {
-            hardware: [2, 0, 0, 0, 0, 1],
-            source: Ipv4Addr::new(10, 77, 0, 1),
-            group: carp::GROUP.into(),
-            vhid: 10,
-            mac: Mac::new(&key(b"secret"), &message),
-            counter,
-        }
-    }
-
-    #[test]
-    fn emits_what_our_own_decoder_takes() {
-        let frames = frames(41);
-        for priority in [Priority { advbase: 1, advskew: 100 }, Priority::BOW_OUT] {
-            let frame = frames.emit(priority);
-            let frame = frame.as_slice();
-            let Frame::Carp(candidate) = decode(&frame) else { panic!("not CARP") };
-            let header = carp::Header(candidate.check(carp::GROUP).unwrap());
-            assert_eq!((candidate.vhid, candidate.source()), (10, [10, 77, 0, 1]));
-            assert_eq!((header.advbase(), header.advskew()), (priority.advbase, priority.advskew));
-            assert!(frames.mac.verify(header.counter(), header.digest()));
-            assert_eq!(frame[..6], [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12]);
-        }
-    }
-}
+mod tests;

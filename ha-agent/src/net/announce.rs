@@ -1,28 +1,32 @@
 //! Telling the segment where the virtual addresses are now.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ha_common::wire::{arp, ethernet};
+use ha_common::wire::{arp, ethernet, ndp};
 
 use crate::sys::packet_socket::PacketSocket;
+use crate::sys::sysctl::{self, Family};
 
-/// Announces one virtual host's addresses by gratuitous ARP. The frames lie ready.
+/// Announces one virtual host's addresses: by gratuitous ARP, or by an unsolicited neighbour advertisement.
 #[derive(Debug)]
 pub struct Announcer {
     socket: PacketSocket,
-    frames: Vec<[u8; arp::FRAME_LEN]>,
+    ifindex: u32,
+    hardware: ethernet::Mac,
+    addresses: Vec<IpAddr>,
 }
 
 impl Announcer {
-    /// Prepares one frame an address.
+    /// Announces that these addresses have this hardware address, through a socket on the interface with this
+    /// index.
     pub fn new(
         socket: PacketSocket,
+        ifindex: u32,
         hardware: ethernet::Mac,
-        addresses: impl Iterator<Item = Ipv4Addr>,
+        addresses: impl Iterator<Item = IpAddr>,
     ) -> Self {
-        let frame = |address: Ipv4Addr| arp::Announcement { hardware, address: address.octets() }.emit();
-        Self { socket, frames: addresses.map(frame).collect() }
+        Self { socket, ifindex, hardware, addresses: addresses.collect() }
     }
 
     /// Announces every address once.
@@ -31,9 +35,19 @@ impl Announcer {
     ///
     /// The first that a frame met; the others are sent all the same.
     pub fn announce(&self) -> io::Result<()> {
+        // Asked each time: it may be switched on while we run. Where IPv6 is missing, nothing forwards it.
+        let router = sysctl::read(Family::V6, self.ifindex, "forwarding").is_ok_and(|value| value != 0);
+        let hardware = self.hardware;
         let mut result = Ok(());
-        for frame in &self.frames {
-            result = result.and(self.socket.send(frame));
+        for address in &self.addresses {
+            result = result.and(match address {
+                IpAddr::V4(ip) => {
+                    self.socket.send(&arp::Announcement { hardware, address: ip.octets() }.emit())
+                }
+                IpAddr::V6(ip) => {
+                    self.socket.send(&ndp::Announcement { hardware, address: ip.octets(), router }.emit())
+                }
+            });
         }
         result
     }

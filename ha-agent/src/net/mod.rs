@@ -4,3 +4,6 @@ pub mod address;
 pub mod advertise;
 pub mod announce;
 pub mod link;
+pub mod macvlan;
+pub mod membership;
+pub mod place;

@@ -1,5 +1,8 @@
 //! The clock of the kernel's stamps.
 
+use std::time::Duration;
+
+use ha_common::fresh::EPOCH_S;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::core::Instant;
@@ -12,5 +15,16 @@ pub fn now() -> Instant {
         let seconds = u64::try_from(time.tv_sec()).unwrap_or_default();
         let nanos = u64::try_from(time.tv_nsec()).unwrap_or_default();
         Instant::from_nanos(seconds * 1_000_000_000 + nanos)
+    })
+}
+
+/// The time of day, since 2025-01-01T00:00:00Z; zero before.
+#[must_use]
+pub fn wall() -> Duration {
+    // The kernel never refuses this clock.
+    clock_gettime(ClockId::CLOCK_REALTIME).map_or(Duration::ZERO, |time| {
+        let seconds = u64::try_from(time.tv_sec()).unwrap_or_default();
+        let nanos = u32::try_from(time.tv_nsec()).unwrap_or_default();
+        Duration::new(seconds, nanos).saturating_sub(Duration::from_secs(EPOCH_S))
     })
 }

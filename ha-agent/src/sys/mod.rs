@@ -2,6 +2,10 @@
 
 pub mod capabilities;
 pub mod clock;
+pub mod ethtool;
+mod interface_name;
 pub mod packet_socket;
+pub mod raw_socket;
 pub mod readable;
+pub mod sysctl;
 pub mod timer;

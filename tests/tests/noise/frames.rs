@@ -1,47 +1,15 @@
 //! The frames that noise is made of.
 
-use ha_agent::core::Priority;
+use std::net::Ipv6Addr;
+
+use ha_agent::core::{Advertisement, Priority, Sources};
 use ha_agent::net::advertise::Frames;
 use ha_common::abi::Address;
 use ha_common::auth::{Mac, Message, key};
 use ha_common::decode::{Frame, decode};
 use ha_common::wire::{carp, checksum, ethernet, ipv4};
+use lab::Random;
 use lab::pair::{A, VIRTUAL};
-
-/// A small generator of pseudo-random numbers (splitmix64): the same numbers from the same seed.
-#[derive(Debug)]
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Less than `limit`, which is not 0.
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit as u64).unwrap_or_default()
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
-    }
-
-    fn fill(&mut self, frame: &mut Vec<u8>, length: usize) {
-        let end = frame.len() + length;
-        while frame.len() < end {
-            frame.extend(self.next().to_le_bytes());
-        }
-        frame.truncate(end);
-    }
-}
 
 /// Frames of all kinds, none of which may change a state.
 ///
@@ -149,13 +117,12 @@ impl Forger {
         };
         let frames = Frames {
             hardware: [2, 0, 0, 0, 0, random.byte()],
-            source: [10, 77, 0, random.byte()].into(),
-            group: carp::GROUP.into(),
+            sources: Sources { v4: [10, 77, 0, random.byte()].into(), v6: Ipv6Addr::UNSPECIFIED },
             vhid: VHID,
             mac: self.mac,
-            counter: random.next(),
         };
-        frames.emit(priority).to_vec()
+        let advertisement = Advertisement { priority, demote: 0 };
+        frames.emit_v4(carp::GROUP.into(), advertisement, random.number()).to_vec()
     }
 }
 

@@ -1,6 +1,9 @@
 //! The stage: two controllers and a client on a bridge. Everything on it is gone when it is dropped.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use lab::{
@@ -128,7 +131,7 @@ impl Stage {
     }
 
     /// Waits until one controller has advertised for some time while the other one has not: its addresses.
-    fn only_master(&self, mark: usize) -> Result<(Ipv4Addr, Option<[u8; 6]>)> {
+    fn only_master(&self, mark: usize) -> Result<(IpAddr, Option<[u8; 6]>)> {
         let mut master = None;
         let mut count = 0;
         let look = |frame: &Captured| {

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn answers(at: &[u64]) -> Vec<Answer> {
-        let answer = |&at_ns| Answer { at_ns, address: Ipv4Addr::LOCALHOST, hardware: [2; 6] };
+        let answer = |&at_ns| Answer { at_ns, address: Ipv4Addr::LOCALHOST.into(), hardware: [2; 6] };
         at.iter().map(answer).collect()
     }
 

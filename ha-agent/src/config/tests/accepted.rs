@@ -1,38 +1,98 @@
 //! Good files, and good files with something to warn of.
 
+use std::fmt::{Debug, Display};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::super::{PaceConfig, VhostConfig};
-use super::{CONFIG, GOOD, KEY, SECRET, Site, addresses, changed};
+use ipnet::IpNet;
+
+use super::super::choice::Choice;
+use super::super::{Config, FamilyRule, MacChoice, Mode, PaceConfig, Passphrase, Refused, VhostConfig};
+use super::{
+    CONFIG, FULL, GOOD, KEY, OLD_KEY, OLD_SECRET, SECRET, Site, addresses, changed, changed_in, peers,
+};
 
 #[test]
 fn every_key_arrives_and_defaults_fill_the_rest() {
     let config = Site::new(GOOD).load().expect("a configuration");
-    let networks = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("a network")).collect();
     assert_eq!(config.node, "controller-a");
-    assert_eq!(config.passphrase.as_bytes(), SECRET.as_bytes());
+    assert_eq!(passphrases(&config), [SECRET.as_bytes()]);
+    assert_eq!(config.auth.mode, Mode::Compat);
+    assert_eq!(config.auth.clock_difference, Duration::from_secs(2));
     assert_eq!(config.warnings, [""; 0]);
     let data = VhostConfig {
-        name: "data".into(),
-        interface: "eth0".into(),
-        vhid: 10,
-        addresses: networks(&["10.77.0.100/24"]),
         advbase: 2,
         advskew: 100,
         pace: PaceConfig::Fast { interval: Duration::from_millis(10), detect: 4 },
         preempt: true,
+        ..vhost("data", "eth0", 10, &["10.77.0.100/24"])
+    };
+    assert_eq!(config.vhosts, [data, vhost("admin", "eth1", 11, &["10.78.0.1/24", "10.78.0.2/32"])]);
+}
+
+#[test]
+fn the_keys_of_families_strict_mode_and_peers_arrive() {
+    let config = Site::new(FULL).load().expect("a configuration");
+    assert_eq!(passphrases(&config), [SECRET.as_bytes(), OLD_SECRET.as_bytes()]);
+    assert_eq!(config.auth.mode, Mode::Strict);
+    assert_eq!(config.auth.clock_difference, Duration::from_millis(500));
+    assert_eq!(config.warnings, [""; 0]);
+    let data = VhostConfig {
+        pace: PaceConfig::Fast { interval: Duration::from_millis(2), detect: 3 },
+        peers: ips(&["10.77.0.2", "fe80::2"]),
+        refused: Refused::Pass,
+        mac: MacChoice::Virtual,
+        families: FamilyRule::Both,
+        announce_every: Some(Duration::from_mins(1)),
+        ..vhost("data", "eth0", 10, &["10.77.0.100/24", "fe80::100/64"])
     };
     let admin = VhostConfig {
-        name: "admin".into(),
-        interface: "eth1".into(),
-        vhid: 11,
-        addresses: networks(&["10.78.0.1/24", "10.78.0.2/32"]),
-        advbase: 1,
-        advskew: 0,
-        pace: PaceConfig::Classic,
-        preempt: false,
+        unicast: ips(&["fe80::2"]),
+        ..vhost("admin", "eth1", 10, &["2001:db8::1/64", "fe80::100/64"])
     };
     assert_eq!(config.vhosts, [data, admin]);
+
+    let [data, admin] = config.vhosts.as_slice() else { panic!("two virtual hosts") };
+    assert_eq!(
+        data.ipv4().map(IpNet::V4).chain(data.ipv6().map(IpNet::V6)).collect::<Vec<_>>(),
+        data.addresses
+    );
+    assert_eq!((admin.ipv4().count(), admin.ipv6().count()), (0, 2));
+}
+
+#[test]
+fn advertisements_leave_from_the_mac_of_the_addresses_unless_told() {
+    for (text, expected) in [
+        ("", (MacChoice::Interface, MacChoice::Interface)),
+        ("mac = \"virtual\"\n", (MacChoice::Virtual, MacChoice::Virtual)),
+        ("advertise_from = \"virtual\"\n", (MacChoice::Interface, MacChoice::Virtual)),
+        ("mac = \"interface\"\nadvertise_from = \"virtual\"\n", (MacChoice::Interface, MacChoice::Virtual)),
+    ] {
+        let config = Site::new(changed("preempt = true\n", text)).load().expect("a configuration");
+        assert_eq!((config.vhosts[0].mac, config.vhosts[0].advertise_from), expected, "{text}");
+        assert_eq!(config.warnings, [""; 0], "{text}");
+    }
+}
+
+#[test]
+fn every_word_of_a_choice_is_accepted() {
+    fn check<T: Choice + Debug + PartialEq + Display>(key: &str, read: impl Fn(&Config) -> T) {
+        for &choice in T::ALL {
+            let value = if key == "mode" { "strict\"\nclock_difference = \"500ms" } else { current(key) };
+            let text = format!("{key} = \"{choice}\"");
+            let config = Site::new(changed_in(FULL, &format!("{key} = \"{value}\""), &text)).load();
+            assert_eq!(read(&config.expect("a configuration")), choice, "{text}");
+        }
+    }
+    fn current(key: &str) -> &'static str {
+        let value = FULL.split_once(&format!("\n{key} = \"")).expect("the key").1;
+        value.split_once('"').expect("its end").0
+    }
+    check("mode", |config| config.auth.mode);
+    check("refused", |config| config.vhosts[0].refused);
+    check("mac", |config| config.vhosts[0].mac);
+    check("advertise_from", |config| config.vhosts[0].advertise_from);
+    check("families", |config| config.vhosts[0].families);
 }
 
 #[test]
@@ -56,6 +116,19 @@ fn values_at_their_limits_are_accepted() {
         ("detect = 4", "detect = 255".into()),
         ("\"10.77.0.100/24\"", "\"10.77.0.100/1\"".into()),
         ("[\"10.77.0.100/24\"]", addresses(64)),
+        ("[\"10.77.0.100/24\"]", "[\"2001:db8::100/1\"]".into()),
+        ("[\"10.77.0.100/24\"]", "[\"2001:db8::100/128\", \"10.77.0.100/32\", \"FE80::1/64\"]".into()),
+        // Networks of one or two addresses keep none for themselves.
+        ("[\"10.77.0.100/24\"]", "[\"2001:db8::/127\", \"2001:db8:1::/128\", \"10.0.0.0/31\"]".into()),
+        ("preempt = true", format!("peers = {}", peers(64))),
+        ("preempt = true", format!("unicast = {}", peers(64))),
+        ("preempt = true", "families = \"either\"".into()),
+        ("preempt = true", "announce_every = \"1s\"".into()),
+        ("preempt = true", "announce_every = \"1h\"".into()),
+        ("\"carp.key\"", "[\"carp.key\"]".into()),
+        ("\"carp.key\"", "\"carp.key\"\nmode = \"compat\"".into()),
+        ("\"carp.key\"", "\"carp.key\"\nmode = \"strict\"\nclock_difference = \"100ms\"".into()),
+        ("\"carp.key\"", "\"carp.key\"\nmode = \"strict\"\nclock_difference = \"60s\"".into()),
     ] {
         let warnings = Site::new(changed(from, &to)).warnings();
         assert_eq!(warnings, [""; 0], "{to}");
@@ -64,7 +137,9 @@ fn values_at_their_limits_are_accepted() {
 
 #[test]
 fn an_interval_has_a_unit_and_detect_a_default() {
-    for (text, microseconds) in [("1ms", 1_000), ("1500us", 1_500), ("1s", 1_000_000), ("060s", 60_000_000)] {
+    for (text, microseconds) in
+        [("1ms", 1_000), ("1500us", 1_500), ("1s", 1_000_000), ("060s", 60_000_000), ("1min", 60_000_000)]
+    {
         let config = changed("\"10ms\"\ndetect = 4", &format!("\"{text}\""));
         let config = Site::new(config).load().expect("a configuration");
         let interval = Duration::from_micros(microseconds);
@@ -86,7 +161,7 @@ fn the_passphrase_is_the_first_line() {
     for (file, passphrase) in files {
         let site = Site::new(GOOD);
         site.write(KEY, file);
-        assert_eq!(site.load().expect("a configuration").passphrase.as_bytes(), passphrase);
+        assert_eq!(site.load().expect("a configuration").auth.passphrases[0].as_bytes(), passphrase);
     }
 }
 
@@ -97,14 +172,15 @@ fn the_passphrase_file_may_have_an_absolute_path() {
     elsewhere.write("other.key", "elsewhere");
     let absolute = elsewhere.path("other.key");
     site.write(CONFIG, changed("carp.key", absolute.to_str().expect("UTF-8")));
-    assert_eq!(site.load().expect("a configuration").passphrase.as_bytes(), b"elsewhere");
+    assert_eq!(site.load().expect("a configuration").auth.passphrases[0].as_bytes(), b"elsewhere");
 }
 
 #[test]
 fn the_passphrase_is_not_in_debug_output() {
-    let config = Site::new(GOOD).load().expect("a configuration");
+    let config = Site::new(FULL).load().expect("a configuration");
     let debug = format!("{config:?}");
-    assert!(debug.contains("redacted") && !debug.contains(SECRET), "{debug}");
+    assert_eq!(debug.matches("redacted").count(), 2, "{debug}");
+    assert!(!debug.contains(SECRET) && !debug.contains(OLD_SECRET), "{debug}");
 }
 
 #[test]
@@ -119,6 +195,11 @@ fn what_is_probably_not_meant_is_warned_of() {
             "10.77.0.100/24",
             "10.77.0.255/24",
             "DIR/ha-agent.toml:10: address 10.77.0.255/24 is its network's own, not a host's; is it meant?",
+        ),
+        (
+            "10.77.0.100/24",
+            "2001:db8::/64",
+            "DIR/ha-agent.toml:10: address 2001:db8::/64 is its network's own, not a host's; is it meant?",
         ),
         (
             "[\"10.77.0.100/24\"]",
@@ -143,11 +224,129 @@ fn what_is_probably_not_meant_is_warned_of() {
 
 #[test]
 fn an_address_that_is_listed_twice_is_kept_once() {
-    let twice =
-        changed("[\"10.77.0.100/24\"]", "[\"10.77.0.100/24\", \"10.77.0.101/24\", \"10.77.0.100/16\"]");
-    let config = Site::new(twice).load().expect("a configuration");
-    let addresses: Vec<_> = config.vhosts[0].addresses.iter().map(ToString::to_string).collect();
-    assert_eq!(addresses, ["10.77.0.100/24", "10.77.0.101/24"]);
+    let twice = changed(
+        "[\"10.77.0.100/24\"]",
+        "[\"10.77.0.100/24\", \"2001:db8::1/64\", \"10.77.0.101/24\", \"10.77.0.100/16\", \"2001:DB8:0::1/128\"]",
+    );
+    let site = Site::new(twice);
+    assert_eq!(
+        site.load().expect("a configuration").vhosts[0].addresses,
+        networks(&["10.77.0.100/24", "2001:db8::1/64", "10.77.0.101/24"])
+    );
+    assert_eq!(site.warnings().len(), 2);
+}
+
+#[test]
+fn a_link_local_address_is_another_one_on_another_interface() {
+    // 'admin' has it as a virtual address, on eth1.
+    let text = changed_in(FULL, "\"fe80::100/64\"]\ninterval", "\"fe80::101/64\"]\ninterval");
+    let text = changed_in(&text, "\"10.77.0.2\", \"fe80::2\"", "\"10.77.0.2\", \"fe80::100\"");
+    assert_eq!(Site::new(text).warnings(), [""; 0]);
+}
+
+#[test]
+fn a_peer_that_is_listed_twice_is_kept_once() {
+    for (key, noun) in [("peers", "peer"), ("unicast", "unicast peer")] {
+        let list = format!("{key} = [\"10.77.0.3\", \"10.77.0.2\", \"10.77.0.3\"]");
+        let site = Site::new(changed("preempt = true", &list));
+        let vhost = &site.load().expect("a configuration").vhosts[0];
+        let kept = if key == "peers" { &vhost.peers } else { &vhost.unicast };
+        assert_eq!(*kept, ips(&["10.77.0.3", "10.77.0.2"]));
+        let warning = format!(
+            "DIR/ha-agent.toml:15: {noun} 10.77.0.3 is listed twice in vhost 'data'; remove one of the two"
+        );
+        assert_eq!(site.warnings(), [warning]);
+    }
+}
+
+#[test]
+fn switches_that_would_forget_a_virtual_mac_are_warned_of() {
+    let warning = |why| {
+        format!(
+            "DIR/ha-agent.toml:15: mac \"virtual\" with {why}: switches that see no advertisement from the virtual MAC \
+             may forget it and flood its traffic; add announce_every = \"60s\", or write mac = \"interface\""
+        )
+    };
+    let (unicast, from_interface) = ("unicast = [\"10.77.0.2\"]\n", "advertise_from = \"interface\"\n");
+    for (rest, why) in [
+        (unicast.to_owned(), Some("unicast")),
+        (from_interface.to_owned(), Some("advertise_from \"interface\"")),
+        (format!("{unicast}{from_interface}"), Some("unicast")),
+        (format!("{unicast}announce_every = \"5min\"\n"), Some("unicast")),
+        (format!("{unicast}announce_every = \"299s\"\n"), None),
+        (format!("{from_interface}announce_every = \"1s\"\n"), None),
+        (String::new(), None),
+        ("peers = [\"10.77.0.2\"]\n".to_owned(), None),
+    ] {
+        let text = format!("mac = \"virtual\"\n{rest}");
+        let expected: Vec<_> = why.map(warning).into_iter().collect();
+        assert_eq!(Site::new(changed("preempt = true\n", &text)).warnings(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_family_that_is_not_heard_is_warned_of() {
+    let list = |list| changed_in(FULL, "peers = [\"10.77.0.2\", \"fe80::2\"]", list);
+    let either = |text: String| changed_in(&text, "families = \"both\"\n", "");
+    let warning = |family, remedy| {
+        format!(
+            "DIR/ha-agent.toml:14: peers has no {family} address, so no {family} advertisement is heard; add those \
+             of the peers{remedy}"
+        )
+    };
+    assert_eq!(
+        Site::new(either(list("peers = [\"10.77.0.2\"]"))).warnings(),
+        [warning("IPv6", ", normally link-local")]
+    );
+    assert_eq!(Site::new(either(list("peers = [\"fe80::2\"]"))).warnings(), [warning("IPv4", "")]);
+    // With unicast nothing is sent by that family either.
+    let unicast = changed_in(&either(list("unicast = [\"10.77.0.2\"]")), "mac = \"virtual\"\n", "");
+    assert_eq!(Site::new(unicast).warnings(), [""; 0]);
+}
+
+#[test]
+fn in_strict_mode_two_families_have_an_interval_for_both_of_their_advertisements() {
+    for (from, to) in [
+        ("mode = \"strict\"\nclock_difference = \"500ms\"", "mode = \"compat\""),
+        ("\"fe80::100/64\"]\ninterval", "\"10.77.0.101/24\"]\ninterval"),
+    ] {
+        let text = changed_in(FULL, from, to)
+            .replace("\"2ms\"", "\"1ms\"")
+            .replace("families = \"both\"\n", "")
+            .replace(", \"fe80::2\"", "");
+        Site::new(text).load().expect("a configuration");
+    }
+}
+
+#[test]
+fn passphrases_that_are_the_same_are_warned_of() {
+    let site = Site::new(FULL);
+    site.write(OLD_KEY, format!("{SECRET}\r\nand more"));
+    assert_eq!(passphrases(&site.load().expect("a configuration")), [SECRET.as_bytes()]);
+    assert_eq!(
+        site.warnings(),
+        [
+            "DIR/ha-agent.toml:4: the passphrases in DIR/carp.key and DIR/old.key are the same; remove one of the two \
+          from passphrase_file"
+        ]
+    );
+}
+
+#[test]
+fn passphrases_are_equal_byte_by_byte() {
+    let passphrase = |contents: &str| {
+        let site = Site::new(GOOD);
+        site.write(KEY, contents);
+        site.load().expect("a configuration").auth.passphrases.remove(0)
+    };
+    let texts =
+        ["a", "b", "ab", "ba", "aa", "exactly 19 bytes...", "exactly 19 bytes..,", "Exactly 19 bytes..."];
+    for one in texts {
+        for other in texts {
+            assert_eq!(passphrase(one) == passphrase(other), one == other, "{one} {other}");
+        }
+        assert_eq!(passphrase(one).clone(), passphrase(one));
+    }
 }
 
 #[test]
@@ -165,4 +364,37 @@ fn a_passphrase_file_that_everybody_can_read_is_warned_of() {
         );
         assert_eq!(site.warnings(), [warning]);
     }
+}
+
+/// With defaults in all but these.
+fn vhost(name: &str, interface: &str, vhid: u8, addresses: &[&str]) -> VhostConfig {
+    VhostConfig {
+        name: name.into(),
+        interface: interface.into(),
+        vhid,
+        addresses: networks(addresses),
+        advbase: 1,
+        advskew: 0,
+        pace: PaceConfig::Classic,
+        preempt: false,
+        peers: Vec::new(),
+        unicast: Vec::new(),
+        refused: Refused::Drop,
+        mac: MacChoice::Interface,
+        advertise_from: MacChoice::Interface,
+        families: FamilyRule::Either,
+        announce_every: None,
+    }
+}
+
+fn networks(texts: &[&str]) -> Vec<IpNet> {
+    texts.iter().map(|text| text.parse().expect("a network")).collect()
+}
+
+fn ips(texts: &[&str]) -> Vec<IpAddr> {
+    texts.iter().map(|text| text.parse().expect("an address")).collect()
+}
+
+fn passphrases(config: &Config) -> Vec<&[u8]> {
+    config.auth.passphrases.iter().map(Passphrase::as_bytes).collect()
 }

@@ -8,7 +8,7 @@ use std::thread;
 use nix::sys::stat::Mode;
 use nix::unistd::{self, Uid};
 
-use super::{CONFIG, GOOD, KEY, Site};
+use super::{CONFIG, FULL, GOOD, KEY, OLD_KEY, Site};
 use crate::cli::exit::Exit;
 
 #[test]
@@ -135,6 +135,33 @@ fn a_passphrase_file_must_hold_a_passphrase_that_peers_can_use() {
 }
 
 #[test]
+fn each_of_two_passphrase_files_is_named_in_its_mistakes() {
+    let (one, two) = ("[\"carp.key\", \"old.key\"]", "[\n\"carp.key\",\n\"old.key\"]");
+    for (line, name) in [(5, KEY), (6, OLD_KEY)] {
+        let site = Site::new(FULL.replace(one, two));
+        fs::remove_file(site.path(name)).expect("to remove it");
+        let make_one = MAKE_ONE.replace(KEY, name);
+        let expected =
+            format!("DIR/ha-agent.toml:{line}: passphrase file DIR/{name} does not exist; {make_one}");
+        assert_eq!(site.refusal(), (expected, Exit::Config));
+
+        site.write(name, "");
+        let expected = format!(
+            "DIR/ha-agent.toml:{line}: the first line of passphrase file DIR/{name} is empty; {make_one}"
+        );
+        assert_eq!(site.refusal(), (expected, Exit::Config));
+
+        site.write(name, "secret");
+        site.chmod(name, 0o644);
+        let expected = format!(
+            "DIR/ha-agent.toml:{line}: passphrase file DIR/{name} is world-readable (mode 0644); \
+             run: chmod 600 DIR/{name}"
+        );
+        assert_eq!(site.warnings(), [expected]);
+    }
+}
+
+#[test]
 fn the_command_in_the_remedy_makes_a_good_passphrase_file() {
     // A path that a shell would take apart.
     let site = Site::new(GOOD.replace(KEY, "it's a $KEY"));
@@ -144,7 +171,7 @@ fn the_command_in_the_remedy_makes_a_good_passphrase_file() {
     assert!(status.success(), "{command}");
 
     let config = site.load().expect("a configuration");
-    assert_eq!(config.passphrase.as_bytes().len(), 16);
+    assert_eq!(config.auth.passphrases[0].as_bytes().len(), 16);
     assert_eq!(config.warnings, [""; 0]);
 }
 

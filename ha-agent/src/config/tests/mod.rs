@@ -2,8 +2,11 @@
 
 mod accepted;
 mod files;
+mod peers;
 mod random;
 mod refused;
+mod reload;
+mod sample;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -20,13 +23,14 @@ struct Site {
 }
 
 impl Site {
-    /// With this configuration, and a good passphrase file.
+    /// With this configuration, and two good passphrase files.
     fn new(config: impl AsRef<[u8]>) -> Self {
         let site = Self { directory: tempfile::tempdir().expect("a directory") };
         // Open to all, as /etc is, whatever the umask: who may read what is decided by the files.
         site.chmod("", 0o755);
         site.write(CONFIG, config);
         site.write(KEY, format!("{SECRET}\n"));
+        site.write(OLD_KEY, format!("{OLD_SECRET}\n"));
         site
     }
 
@@ -70,8 +74,19 @@ impl Site {
 
 /// `GOOD`, with the one occurrence of `from` replaced.
 fn changed(from: &str, to: &str) -> String {
-    assert_eq!(GOOD.matches(from).count(), 1, "{from:?} is not there exactly once");
-    GOOD.replace(from, to)
+    changed_in(GOOD, from, to)
+}
+
+/// `text`, with the one occurrence of `from` replaced.
+fn changed_in(text: &str, from: &str, to: &str) -> String {
+    assert_eq!(text.matches(from).count(), 1, "{from:?} is not there exactly once");
+    text.replace(from, to)
+}
+
+/// Asserts what follows the file's name in the error.
+fn assert_refused(text: &str, expected: &str) {
+    let expected = format!("DIR/ha-agent.toml:{expected}");
+    assert_eq!(Site::new(text).refusal(), (expected, Exit::Config), "in this file:\n{text}");
 }
 
 /// So many different addresses, as an array.
@@ -80,11 +95,19 @@ fn addresses(count: usize) -> String {
     format!("[{}]", addresses.join(", "))
 }
 
+/// So many different peers, as an array.
+fn peers(count: usize) -> String {
+    let peers: Vec<_> = (0..count).map(|i| format!("\"10.80.0.{i}\"")).collect();
+    format!("[{}]", peers.join(", "))
+}
+
 const CONFIG: &str = "ha-agent.toml";
 const KEY: &str = "carp.key";
+const OLD_KEY: &str = "old.key";
 const SECRET: &str = "what-no-one-sees";
+const OLD_SECRET: &str = "nor-this-one";
 
-/// Every key once, and a second virtual host with only what it needs.
+/// Every key that is not about families, strict mode or peers, and a second virtual host with only what it needs.
 const GOOD: &str = r#"node = "controller-a"
 
 [auth]
@@ -106,4 +129,33 @@ name = "admin"
 interface = "eth1"
 vhid = 11
 addresses = ["10.78.0.1/24", "10.78.0.2/32"]
+"#;
+
+/// Every key that `GOOD` does not have, and the same vhid and link-local address on another interface.
+const FULL: &str = r#"node = "controller-a"
+
+[auth]
+passphrase_file = ["carp.key", "old.key"]
+mode = "strict"
+clock_difference = "500ms"
+
+[[vhost]]
+name = "data"
+interface = "eth0"
+vhid = 10
+addresses = ["10.77.0.100/24", "fe80::100/64"]
+interval = "2ms"
+peers = ["10.77.0.2", "fe80::2"]
+refused = "pass"
+mac = "virtual"
+advertise_from = "interface"
+families = "both"
+announce_every = "60s"
+
+[[vhost]]
+name = "admin"
+interface = "eth1"
+vhid = 10
+addresses = ["2001:db8::1/64", "fe80::100/64"]
+unicast = ["fe80::2"]
 "#;

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use super::{GOOD, KEY, SECRET, Site};
+use super::{FULL, GOOD, KEY, OLD_SECRET, SECRET, Site};
 
 proptest! {
     #[test]
@@ -19,9 +19,10 @@ proptest! {
 
     #[test]
     fn a_good_file_with_other_bytes_is_judged_in_one_line(
+        good in select(&[GOOD, FULL][..]),
         mutations in vec((any::<Index>(), any::<u8>()), 1..8)
     ) {
-        let mut bytes = GOOD.as_bytes().to_vec();
+        let mut bytes = good.as_bytes().to_vec();
         for (index, byte) in mutations {
             let at = index.index(bytes.len());
             bytes[at] = byte;
@@ -31,9 +32,10 @@ proptest! {
 
     #[test]
     fn a_good_file_with_parts_moved_is_judged_in_one_line(
+        good in select(&[GOOD, FULL][..]),
         moves in vec((any::<Index>(), any::<Index>(), select(TOKENS)), 1..8)
     ) {
-        let mut tokens: Vec<&str> = GOOD.split_inclusive([' ', '\n', '"', ']']).collect();
+        let mut tokens: Vec<&str> = good.split_inclusive([' ', '\n', '"', ']']).collect();
         for (from, to, token) in moves {
             let (from, to) = (from.index(tokens.len()), to.index(tokens.len()));
             tokens.swap(from, to);
@@ -44,29 +46,34 @@ proptest! {
 
     #[test]
     fn random_passphrase_files_are_judged_in_one_line(bytes in vec(any::<u8>(), 0..24)) {
-        let site = Site::new(GOOD);
+        let site = Site::new(FULL);
         site.write(KEY, &bytes);
         check(&site);
     }
 
     #[test]
     fn random_strings_for_values_are_judged_in_one_line(
-        line in select(&["node = \"controller-a\"", "interface = \"eth0\"", "\"10.77.0.100/24\"", "\"10ms\"", "\"carp.key\""][..]),
-        value in "\\PC{0,20}|[0-9]{1,25}(us|ms|s)|[0-9.]{1,15}/[0-9]{1,4}|[ -~]{0,5}\\\\[nrt0u]"
+        line in select(&["node = \"controller-a\"", "interface = \"eth0\"", "\"10.77.0.100/24\"", "\"fe80::100/64\"", "\"2ms\"", "\"carp.key\"", "\"strict\"", "\"500ms\"", "\"fe80::2\"", "\"pass\"", "\"virtual\"", "\"both\"", "\"60s\""][..]),
+        value in "\\PC{0,20}|[0-9]{1,25}(us|ms|s|min|h)|[0-9.]{1,15}/[0-9]{1,4}|[0-9a-f:.%]{1,40}(/[0-9]{1,4})?|(compat|strict|pass|both)[a-z]?|[ -~]{0,5}\\\\[nrt0u]"
     ) {
         let start = line.find('"').expect("a string");
-        let text = GOOD.replace(&line[start..], &format!("\"{value}\""));
+        assert!(FULL.contains(&line[start..]), "{line}");
+        let text = FULL.replace(&line[start..], &format!("\"{value}\""));
         check(&Site::new(text));
     }
 }
 
-/// Loads, and judges the error if there is one.
+/// Loads, and judges what is said about it: the error, or the warnings.
 fn check(site: &Site) {
-    let Err(error) = site.load() else { return };
-    let line = error.to_string();
-    assert!(!line.contains(char::is_control), "{line:?}");
-    assert!(!line.contains(SECRET), "{line:?}");
-    assert!(site.anonymous(&line).starts_with("DIR/ha-agent.toml:"), "{line:?}");
+    let lines = match site.load() {
+        Ok(config) => config.warnings,
+        Err(error) => vec![error.to_string()],
+    };
+    for line in lines {
+        assert!(!line.contains(char::is_control), "{line:?}");
+        assert!(!line.contains(SECRET) && !line.contains(OLD_SECRET), "{line:?}");
+        assert!(site.anonymous(&line).starts_with("DIR/ha-agent.toml:"), "{line:?}");
+    }
 }
 
 /// Pieces of configurations, right and wrong.
@@ -94,4 +101,25 @@ const TOKENS: &[&str] = &[
     "255\n",
     "\"eth0\"\n",
     "\"::1/128\"\n",
+    "\"::1/128\", ",
+    "\"10.77.0.2\", ",
+    "\"fe80::2\", ",
+    "[\"fe80::100/64\"]\n",
+    "[\"10.77.0.2\", \"fe80::2\"]\n",
+    "[]\n",
+    "\"strict\"\n",
+    "\"compat\"\n",
+    "\"virtual\"\n",
+    "\"both\"\n",
+    "\"1ms\"\n",
+    "\"60s\"\n",
+    "mode ",
+    "clock_difference ",
+    "peers ",
+    "unicast ",
+    "refused ",
+    "mac ",
+    "advertise_from ",
+    "families ",
+    "announce_every ",
 ];

@@ -1,6 +1,6 @@
 //! The text: each mistake, and the line that the operator reads.
 
-use super::{GOOD, Site, addresses, changed};
+use super::{GOOD, Site, addresses, assert_refused, changed};
 use crate::cli::exit::Exit;
 
 #[test]
@@ -61,11 +61,6 @@ fn long_values_are_cut() {
     let (line, _) = Site::new(changed("controller-a", &"é".repeat(10_000))).refusal();
     assert!(line.contains(&format!("'{}…'", "é".repeat(64))), "{line}");
     assert!(line.len() < 400, "{line}");
-}
-
-fn assert_refused(text: &str, expected: &str) {
-    let expected = format!("DIR/ha-agent.toml:{expected}");
-    assert_eq!(Site::new(text).refusal(), (expected, Exit::Config), "in this file:\n{text}");
 }
 
 /// Files, and what follows the file's name in the error.
@@ -134,7 +129,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
     (
         "vhid = 10\n",
         "id = 10\nadvskw = 1\n",
-        "9: unknown key 'id' in [[vhost]]; known keys are name, interface, vhid, addresses, advbase, advskew, interval, detect, preempt",
+        "9: unknown key 'id' in [[vhost]]; known keys are name, interface, vhid, addresses, advbase, advskew, interval, detect, preempt, peers, unicast, refused, mac, advertise_from, families, announce_every",
     ),
     ("name = \"data\"\n", "", "6: missing key 'name' in [[vhost]]; add name = \"data\""),
     ("interface = \"eth0\"\n", "", "6: missing key 'interface' in [[vhost]]; add interface = \"eth0\""),
@@ -194,7 +189,7 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ("\"controller-a\"", "1: node must be a string, not an integer; write node = \"controller-a\"", &["1"]),
     (
         "\"carp.key\"",
-        "4: passphrase_file must be a string, not a boolean; write passphrase_file = \"carp.key\"",
+        "4: passphrase_file must be a string or an array of strings, not a boolean; write passphrase_file = \"carp.key\"",
         &["true"],
     ),
     ("\"eth0\"", "8: interface must be a string, not an array; write interface = \"eth0\"", &["[\"eth0\"]"]),
@@ -225,7 +220,7 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ),
     (
         "10.77.0.100/24",
-        "10: address '{}' is not an IPv4 address with a prefix length; write for example '10.77.0.100/24'",
+        "10: address '{}' is not an IP address with a prefix length; write for example '10.77.0.100/24' or '2001:db8::100/64'",
         &[
             "",
             "gateway",
@@ -236,6 +231,12 @@ const VALUES: &[(&str, &str, &[&str])] = &[
             "10.77.0.100/+4",
             "10.77.0.100 /24",
             "10.77.0.100/255.255.255.0",
+            "10.77.0.100%eth0/24",
+            "2001:db8:::1/64",
+            "2001:db8::1/",
+            "2001:db8::1/64/64",
+            "[2001:db8::1]/64",
+            "eth0%2001:db8::1/64",
         ],
     ),
     (
@@ -245,8 +246,48 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ),
     (
         "10.77.0.100/24",
-        "10: address '{}' is IPv6; IPv6 addresses are not supported by this version, give an IPv4 address",
-        &["2001:db8::1/64", "::1", "fe80::1%eth0/64", "::ffff:10.0.0.1/128"],
+        "10: address '{}' has no prefix length; write '{}/128', or the prefix length of its network",
+        &["2001:db8::100", "fe80::100"],
+    ),
+    (
+        "10.77.0.100/24",
+        "10: address '{}': the prefix length is out of range; a prefix length is 1 to 128",
+        &["2001:db8::100/0", "fe80::1/129", "2001:db8::100/256", "2001:db8::100/99999999999999999999"],
+    ),
+    (
+        "10.77.0.100/24",
+        "10: address '{}' has a zone; leave '%eth0' out, the interface of the [[vhost]] is meant",
+        &["fe80::1%eth0", "fe80::1%eth0/64", "2001:db8::1%eth0/64"],
+    ),
+    (
+        "10.77.0.100/24",
+        "10: address '{}' is an IPv4-mapped address; write it as IPv4, '10.0.0.1'",
+        &["::ffff:10.0.0.1/128", "::ffff:a00:1/96", "::ffff:10.0.0.1"],
+    ),
+    (
+        "10.77.0.100/24",
+        "10: address '::' is the unspecified address; give an address that clients can talk to",
+        &["::/0", "::/64", "::"],
+    ),
+    (
+        "10.77.0.100/24",
+        "10: address '::1' is a loopback address; give an address that clients can talk to",
+        &["::1/128", "::1", "0:0::1/64"],
+    ),
+    (
+        "10.77.0.100/24",
+        "10: address 'ff02::12' is a multicast address; give an address that clients can talk to",
+        &["ff02::12/16"],
+    ),
+    (
+        "10.77.0.100/24",
+        "10: address '::a00:1' is an IPv4-compatible address, which no host uses any more; give an address that clients can talk to",
+        &["::10.0.0.1/96", "::a00:1/128"],
+    ),
+    (
+        "10.77.0.100/24",
+        "10: address 'fe80:2::1' is a link-local address outside of fe80::/64; give an address that clients can talk to",
+        &["fe80:2::1/64"],
     ),
     (
         "10.77.0.100/24",
@@ -276,7 +317,7 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     (
         "10ms",
         "13: interval '{}' is out of range; an interval is 1ms to 60s",
-        &["0ms", "999us", "61s", "60001ms", "18446744073709551615s", "99999999999999999999us"],
+        &["0ms", "999us", "61s", "60001ms", "2min", "1h", "18446744073709551615h", "99999999999999999999us"],
     ),
 ];
 

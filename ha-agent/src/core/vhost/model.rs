@@ -1,12 +1,17 @@
 //! A reference model of the machine, for the properties.
 
+use std::net::IpAddr;
+
 use super::*;
+use crate::core::command::Advertisement;
+use crate::core::family::FamilyRule;
 
 /// The same rules once more, as plainly as can be: one variant a state, with what that state knows. Times are
 /// in ns.
 pub(super) struct Model {
     settings: Settings,
-    source: Ipv4Addr,
+    sources: Sources,
+    level: u8,
     pub(super) left: bool,
     phase: Phase,
 }
@@ -14,14 +19,31 @@ pub(super) struct Model {
 #[derive(Clone)]
 enum Phase {
     Down,
-    Listening { until: u64, newest: Option<u64>, goodbye: Option<Ipv4Addr> },
-    Serving { next: u64, announcements: Vec<u64>, since: u64 },
-    Going { next: u64, give_up: u64 },
+    /// The newest stamp in IPv4 and in IPv6, and the masters that are followed there.
+    Listening {
+        began: u64,
+        v4: Option<u64>,
+        v6: Option<u64>,
+        masters: Vec<(IpAddr, u64)>,
+        goodbye: Option<(IpAddr, u64)>,
+    },
+    Serving {
+        next: u64,
+        announcements: Vec<u64>,
+        since: u64,
+    },
+    Doubting {
+        until: u64,
+    },
+    Going {
+        next: u64,
+        give_up: u64,
+    },
 }
 
 impl Model {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, source: Ipv4Addr::UNSPECIFIED, left: false, phase: Phase::Down }
+        Self { settings, sources: Sources::UNSPECIFIED, level: 0, left: false, phase: Phase::Down }
     }
 
     pub(super) fn state(&self) -> State {
@@ -29,6 +51,7 @@ impl Model {
             Phase::Down => State::Init,
             Phase::Listening { .. } => State::Backup,
             Phase::Serving { .. } => State::Master,
+            Phase::Doubting { .. } => State::Stalled,
             Phase::Going { .. } => State::Leaving,
         }
     }
@@ -36,87 +59,160 @@ impl Model {
     pub(super) fn deadline(&self) -> Option<u64> {
         match &self.phase {
             Phase::Down => None,
-            Phase::Listening { until, .. } => Some(*until),
+            Phase::Listening { began, v4, v6, goodbye, masters: _ } => {
+                let turn = goodbye.map(|(_, stamp)| stamp.saturating_add(self.skew()));
+                let (first, second) = self.patience(*began, *v4, *v6);
+                [Some(first), second, turn].into_iter().flatten().min()
+            }
             Phase::Serving { next, announcements, .. } => announcements.iter().chain([next]).min().copied(),
+            Phase::Doubting { until } => Some(*until),
             Phase::Going { next, give_up } => Some(*next.min(give_up)),
         }
     }
 
+    /// What we advertise now.
+    pub(super) fn advertisement(&self) -> Advertisement {
+        let Priority { advbase, advskew } = self.settings.priority;
+        let advskew = if self.level > 0 && advskew < 240 { 240 } else { advskew };
+        Advertisement { priority: Priority { advbase, advskew }, demote: self.level }
+    }
+
     pub(super) fn step(&mut self, now: u64, event: Event) -> Vec<Command> {
+        let mut commands = self.wake(now);
         if event == Event::Leave {
             self.left = true;
         }
-        if let Event::Link(Link::Up { source }) = event {
-            self.source = source;
+        if let Event::Link(Link::Up { sources }) = event {
+            self.sources = sources;
         }
         let from = self.state();
-        let (mut commands, phase, cause) = match self.phase.clone() {
-            Phase::Down => self.when_down(now, event),
-            Phase::Listening { until, newest, goodbye } => {
-                self.when_listening(now, event, until, newest, goodbye)
+        let (more, phase, cause) = match (self.phase.clone(), event) {
+            (phase, Event::Demote(level)) => {
+                let changed = std::mem::replace(&mut self.level, level) != level;
+                let tells = changed && matches!(phase, Phase::Serving { .. } | Phase::Going { .. });
+                (if tells { vec![self.advertise()] } else { vec![] }, phase, None)
             }
-            Phase::Serving { next, announcements, since } => {
+            (Phase::Down, _) => self.when_down(now, event),
+            (phase @ Phase::Listening { .. }, _) => self.when_listening(now, event, phase),
+            (Phase::Serving { next, announcements, since }, _) => {
                 self.when_serving(now, event, next, announcements, since)
             }
-            Phase::Going { next, give_up } => self.when_going(now, event, next, give_up),
+            (Phase::Doubting { until }, _) => self.when_doubting(now, event, until),
+            (Phase::Going { next, give_up }, _) => self.when_going(now, event, next, give_up),
         };
+        commands.extend(more);
         self.phase = phase;
-        if let Some(cause) = cause {
-            let at = Instant::from_nanos(now);
-            commands.push(Command::Notify(Transition { at, from, to: self.state(), cause }));
-        }
+        commands.extend(cause.map(|cause| self.notify(now, from, cause)));
         commands
+    }
+
+    /// First of all: have we slept too long?
+    fn wake(&mut self, now: u64) -> Vec<Command> {
+        let (Phase::Serving { next, .. } | Phase::Doubting { until: next } | Phase::Going { next, .. }) =
+            self.phase
+        else {
+            return vec![];
+        };
+        if now < next.saturating_add(dead_time(self.settings)) {
+            return vec![];
+        }
+        let stalled = Command::Stalled { lasted: Duration::from_nanos(now - next) };
+        if matches!(self.phase, Phase::Going { .. }) {
+            self.phase = Phase::Down;
+            return vec![stalled, self.notify(now, State::Leaving, Cause::Leave)];
+        }
+        self.phase = Phase::Doubting { until: now + interval(self.settings) };
+        vec![stalled]
+    }
+
+    fn notify(&self, now: u64, from: State, cause: Cause) -> Command {
+        Command::Notify(Transition { at: Instant::from_nanos(now), from, to: self.state(), cause })
     }
 
     fn when_down(&self, now: u64, event: Event) -> Step {
         if matches!(event, Event::Link(Link::Up { .. })) && !self.left {
-            let phase = Phase::Listening { until: now + self.down(), newest: None, goodbye: None };
+            let phase = Phase::Listening { began: now, v4: None, v6: None, masters: vec![], goodbye: None };
             return (vec![Command::DropAddresses], phase, Some(Cause::Started));
         }
         (vec![], Phase::Down, None)
     }
 
-    fn when_listening(
-        &self,
-        now: u64,
-        event: Event,
-        until: u64,
-        newest: Option<u64>,
-        goodbye: Option<Ipv4Addr>,
-    ) -> Step {
+    fn when_listening(&self, now: u64, event: Event, phase: Phase) -> Step {
+        let Phase::Listening { began, v4, v6, mut masters, goodbye } = phase else {
+            unreachable!("it listens")
+        };
         if event == Event::Leave {
             return (vec![], Phase::Down, Some(Cause::Leave));
         }
         if let Event::Link(Link::Down(why)) = event {
             return (vec![], Phase::Down, Some(Cause::LinkDown(why)));
         }
-        if event == Event::Deadline(Timer::MasterDown) && until <= now {
-            let last_heard = newest.map(Instant::from_nanos);
-            let silence = Cause::Silence { last_heard, deadline: Instant::from_nanos(until) };
-            return self.promote(now, goodbye.map_or(silence, |source| Cause::BowOut { source }));
+        let (first, second) = self.patience(began, v4, v6);
+        let apart = second.is_some();
+        let turn = goodbye.map(|(_, stamp)| stamp.saturating_add(self.skew()));
+        let (family, newest, due) = match event {
+            Event::Deadline(Timer::MasterDown) => {
+                (Family::V4, if apart { v4 } else { v4.max(v6) }, Some(first))
+            }
+            Event::Deadline(Timer::MasterDownV6) => (Family::V6, v6, second),
+            Event::Deadline(Timer::Turn) => (Family::V4, None, turn),
+            _ => (Family::V4, None, None),
+        };
+        if let Some(due) = due.filter(|due| *due <= now) {
+            let silence = Cause::Silence {
+                family: apart.then_some(family),
+                last_heard: newest.map(Instant::from_nanos),
+                deadline: Instant::from_nanos(due),
+            };
+            return self.promote(now, goodbye.map_or(silence, |(source, _)| Cause::BowOut { source }));
         }
-        if let Event::Advert(Advert { stamp, source, priority, .. }) = event {
-            let (ours, theirs) = (number(self.settings.priority), number(priority));
-            let patience = 3 * 256 * u64::from(self.settings.priority.advbase)
-                + u64::from(self.settings.priority.advskew);
-            let farewell = theirs == 0xffff;
-            if !farewell && self.settings.preempt && ours < theirs {
-                return self.promote(now, Cause::Preempt { source });
-            }
-            if !farewell && ours >= 256 && patience < theirs {
-                return self.promote(now, Cause::Hopeless { source });
-            }
-            let stamp = stamp.as_nanos();
-            if newest.is_none_or(|newest| newest <= stamp) {
-                let (until, goodbye) = match (farewell, goodbye) {
-                    (true, _) => (stamp.saturating_add(self.skew()), Some(source)),
-                    (false, Some(_)) => (stamp.saturating_add(self.down()), None),
-                    (false, None) => (until.max(stamp.saturating_add(self.down())), None),
-                };
-                return (vec![], Phase::Listening { until, newest: Some(stamp), goodbye }, None);
-            }
+        let Event::Advert(Advert { stamp, source, priority, demote }) = event else {
+            return (vec![], Phase::Listening { began, v4, v6, masters, goodbye }, None);
+        };
+        let own = self.advertisement().priority;
+        let (ours, theirs) = (number(own), number(priority));
+        let patience = 3 * 256 * u64::from(own.advbase) + u64::from(own.advskew);
+        let farewell = theirs == 0xffff;
+        let stamp = stamp.as_nanos();
+        let reason = if farewell {
+            None
+        } else if demote > self.level {
+            Some(Cause::Demoted { source })
+        } else if demote == self.level && self.settings.preempt && ours < theirs {
+            Some(Cause::Preempt { source })
+        } else if demote == self.level && ours >= 256 && patience < theirs {
+            Some(Cause::Hopeless { source })
+        } else {
+            None
+        };
+        let has_another = masters.iter().any(|(master, heard)| {
+            master.is_ipv4() == source.is_ipv4()
+                && *master != source
+                && stamp < heard.saturating_add(self.down())
+        });
+        if has_another && (farewell || reason.is_some()) {
+            return (vec![], Phase::Listening { began, v4, v6, masters, goodbye }, None);
         }
-        (vec![], Phase::Listening { until, newest, goodbye }, None)
+        if let Some(cause) = reason {
+            return self.promote(now, cause);
+        }
+        let newest = v4.max(v6).is_none_or(|newest| newest <= stamp);
+        let goodbye = match (newest, farewell) {
+            (true, true) => goodbye.or(Some((source, stamp))),
+            (true, false) => None,
+            (false, _) => goodbye,
+        };
+        if newest && farewell {
+            masters.clear();
+        } else if newest {
+            masters.retain(|(master, _)| master.is_ipv4() != source.is_ipv4());
+            masters.push((source, stamp));
+        }
+        let (v4, v6) = match source {
+            IpAddr::V4(_) => (v4.max(Some(stamp)), v6),
+            IpAddr::V6(_) => (v4, v6.max(Some(stamp))),
+        };
+        (vec![], Phase::Listening { began, v4, v6, masters, goodbye }, None)
     }
 
     fn when_serving(
@@ -134,22 +230,22 @@ impl Model {
             let phase = Phase::Going { next, give_up: now + 500_000_000 };
             return (vec![Command::DropAddresses], phase, None);
         }
-        if let Some((stamp, cause)) = self.beaten_by(event) {
-            let until = stamp.saturating_add(self.down());
-            let phase = Phase::Listening { until, newest: Some(stamp), goodbye: None };
+        if let Some((advert, cause)) = self.beaten_by(event) {
             let mut commands = vec![Command::DropAddresses];
-            if matches!(cause, Cause::Superior { .. }) {
-                commands.insert(0, Command::Advertise(self.settings.priority));
+            if number(advert.priority) < number(self.advertisement().priority) {
+                commands.insert(0, self.advertise());
             }
-            return (commands, phase, Some(cause));
+            return (commands, listening_to(advert, advert.stamp.as_nanos()), Some(cause));
         }
         if event == Event::Deadline(Timer::Advertise) && next <= now {
             let next = self.after(next, now);
-            let sent = vec![Command::Advertise(self.settings.priority)];
-            return (sent, Phase::Serving { next, announcements, since }, None);
+            return (vec![self.advertise()], Phase::Serving { next, announcements, since }, None);
         }
         if event == Event::Deadline(Timer::Announce) && announcements.iter().any(|at| *at <= now) {
             announcements.retain(|at| *at > now);
+            if announcements.is_empty() {
+                announcements.extend(self.period().map(|period| now + period));
+            }
             return (vec![Command::Announce], Phase::Serving { next, announcements, since }, None);
         }
         if matches!(event, Event::Advert(_)) && since + 1_000_000_000 <= now {
@@ -157,6 +253,28 @@ impl Model {
             return (vec![Command::Announce], phase, None);
         }
         (vec![], Phase::Serving { next, announcements, since }, None)
+    }
+
+    fn when_doubting(&self, now: u64, event: Event, until: u64) -> Step {
+        if let Some(step) = link_lost(event) {
+            return step;
+        }
+        if event == Event::Leave {
+            let phase = Phase::Going { next: until, give_up: now + 500_000_000 };
+            return (vec![Command::DropAddresses], phase, None);
+        }
+        if let Event::Advert(advert) = event
+            && number(advert.priority) != 0xffff
+        {
+            let cause = Cause::Stalled { source: advert.source };
+            return (vec![Command::DropAddresses], listening_to(advert, now), Some(cause));
+        }
+        if event == Event::Deadline(Timer::Advertise) && until <= now {
+            let next = now + interval(self.settings);
+            let phase = Phase::Serving { next, announcements: repeats(now), since: now };
+            return (vec![self.advertise(), Command::Announce], phase, None);
+        }
+        (vec![], Phase::Doubting { until }, None)
     }
 
     fn when_going(&self, now: u64, event: Event, next: u64, give_up: u64) -> Step {
@@ -167,36 +285,63 @@ impl Model {
             return (vec![], Phase::Down, Some(Cause::Leave));
         }
         if event == Event::Released || (event == Event::Deadline(Timer::Release) && give_up <= now) {
-            return (vec![Command::Advertise(Priority::BOW_OUT)], Phase::Down, Some(Cause::Leave));
+            let farewell = Advertisement { priority: Priority::BOW_OUT, demote: self.level };
+            return (vec![Command::Advertise(farewell)], Phase::Down, Some(Cause::Leave));
         }
         if event == Event::Deadline(Timer::Advertise) && next <= now {
             let next = self.after(next, now);
-            let sent = vec![Command::Advertise(self.settings.priority)];
-            return (sent, Phase::Going { next, give_up }, None);
+            return (vec![self.advertise()], Phase::Going { next, give_up }, None);
         }
         (vec![], Phase::Going { next, give_up }, None)
     }
 
     fn promote(&self, now: u64, cause: Cause) -> Step {
-        let commands =
-            vec![Command::Advertise(self.settings.priority), Command::TakeAddresses, Command::Announce];
+        let commands = vec![self.advertise(), Command::TakeAddresses, Command::Announce];
         let phase =
             Phase::Serving { next: now + interval(self.settings), announcements: repeats(now), since: now };
         (commands, phase, Some(cause))
     }
 
-    /// The stamp (ns) of a frame before which a master yields, and the cause.
-    fn beaten_by(&self, event: Event) -> Option<(u64, Cause)> {
-        let Event::Advert(Advert { stamp, source, priority, .. }) = event else { return None };
-        let (ours, theirs) = (number(self.settings.priority), number(priority));
-        if theirs == 0xffff {
+    fn advertise(&self) -> Command {
+        Command::Advertise(self.advertisement())
+    }
+
+    /// The frame before which a master yields, and the cause.
+    fn beaten_by(&self, event: Event) -> Option<(Advert, Cause)> {
+        let Event::Advert(advert) = event else { return None };
+        let Advert { source, priority, demote, .. } = advert;
+        let (ours, theirs) = (number(self.advertisement().priority), number(priority));
+        let Families { v4, v6, .. } = self.settings.families;
+        let wins_tie = match source {
+            IpAddr::V4(source) => {
+                v4 && (!v6 || !self.sources.v4.is_unspecified()) && source <= self.sources.v4
+            }
+            IpAddr::V6(source) => {
+                v6 && (!v4 || self.sources.v4.is_unspecified()) && source <= self.sources.v6
+            }
+        };
+        if theirs == 0xffff || demote > self.level {
             None
+        } else if demote < self.level {
+            Some((advert, Cause::LessDemoted { source }))
         } else if theirs < ours {
-            Some((stamp.as_nanos(), Cause::Superior { source }))
-        } else if theirs == ours && source.octets() <= self.source.octets() {
-            Some((stamp.as_nanos(), Cause::Tie { source }))
+            Some((advert, Cause::Superior { source }))
+        } else if theirs == ours && wins_tie {
+            Some((advert, Cause::Tie { source }))
         } else {
             None
+        }
+    }
+
+    /// When patience ends: in all that count together, and in IPv6 where that counts apart.
+    fn patience(&self, began: u64, v4: Option<u64>, v6: Option<u64>) -> (u64, Option<u64>) {
+        let until =
+            |newest: Option<u64>| newest.map_or(began, |at| at.max(began)).saturating_add(self.down());
+        let Families { v4: has_v4, v6: has_v6, rule } = self.settings.families;
+        if rule == FamilyRule::Both && has_v4 && has_v6 {
+            (until(v4), Some(until(v6)))
+        } else {
+            (until(v4.max(v6)), None)
         }
     }
 
@@ -207,22 +352,35 @@ impl Model {
 
     /// The master-down time in ns.
     fn down(&self) -> u64 {
-        let Settings { priority: Priority { advbase, advskew }, pace, .. } = self.settings;
-        match pace {
+        let Priority { advbase, advskew } = self.advertisement().priority;
+        match self.settings.pace {
             Pace::Classic if advbase == 0 => parts(3 * u64::from(advskew).max(1)),
             Pace::Classic => parts(768 * u64::from(advbase) + u64::from(advskew)),
-            Pace::Fast { detect, .. } => u64::from(detect.max(1)) * interval(self.settings) + self.skew(),
+            Pace::Fast { .. } => dead_time(self.settings) + self.skew(),
         }
     }
 
     /// The wait after a bow-out in ns.
     fn skew(&self) -> u64 {
-        let advskew = u64::from(self.settings.priority.advskew);
+        let advskew = u64::from(self.advertisement().priority.advskew);
         match self.settings.pace {
             Pace::Classic => parts(advskew),
             Pace::Fast { .. } => interval(self.settings) * advskew / 256,
         }
     }
+
+    /// Between two announcements without a reason.
+    fn period(&self) -> Option<u64> {
+        self.settings.announce_every.map(|every| nanos(every).max(1_000_000_000))
+    }
+}
+
+/// Listening from `began`, with one frame heard.
+fn listening_to(advert: Advert, began: u64) -> Phase {
+    let stamp = Some(advert.stamp.as_nanos());
+    let (v4, v6) = if advert.source.is_ipv4() { (stamp, None) } else { (None, stamp) };
+    let masters = vec![(advert.source, advert.stamp.as_nanos())];
+    Phase::Listening { began, v4, v6, masters, goodbye: None }
 }
 
 /// What a node with addresses does when its link goes.
@@ -238,10 +396,23 @@ type Step = (Vec<Command>, Phase, Option<Cause>);
 pub(super) fn interval(settings: Settings) -> u64 {
     match settings.pace {
         Pace::Classic => parts(number(settings.priority).max(1)),
-        Pace::Fast { interval, .. } => {
-            (interval.as_secs() * 1_000_000_000 + u64::from(interval.subsec_nanos())).max(1_000_000)
-        }
+        Pace::Fast { interval, .. } => nanos(interval).max(1_000_000),
     }
+}
+
+/// What peers of the best priority wait, in ns.
+fn dead_time(settings: Settings) -> u64 {
+    match settings.pace {
+        Pace::Classic if settings.priority.advbase == 0 => {
+            parts(3 * u64::from(settings.priority.advskew).max(1))
+        }
+        Pace::Classic => parts(768 * u64::from(settings.priority.advbase)),
+        Pace::Fast { detect, .. } => u64::from(detect.max(1)) * interval(settings),
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    time.as_secs() * 1_000_000_000 + u64::from(time.subsec_nanos())
 }
 
 /// `count/256` s, in ns, cut to whole µs.

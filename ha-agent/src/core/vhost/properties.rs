@@ -1,10 +1,14 @@
 //! Random operations, against a small model that was written apart, and against what must hold at all times.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::model::{Model, interval};
 use super::*;
+use crate::core::command::{Advertisement, LinkDown};
+use crate::core::family::FamilyRule;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..Default::default() })]
@@ -23,13 +27,14 @@ enum Op {
     /// A frame that arrived this many ns ago.
     Hear {
         heard: Heard,
-        source: Ipv4Addr,
+        source: IpAddr,
+        demote: u8,
         lag: u64,
     },
     /// A frame with any stamp at all, in ns.
     HearAt {
         heard: Heard,
-        source: Ipv4Addr,
+        source: IpAddr,
         stamp: u64,
     },
     /// Lets ns pass.
@@ -40,8 +45,9 @@ enum Op {
     HandleDue,
     /// Handles this deadline, come or not.
     Handle(Timer),
-    Up(Ipv4Addr),
+    Up(Sources),
     Down(LinkDown),
+    Demote(u8),
     Released,
     Leave,
 }
@@ -50,7 +56,7 @@ enum Op {
 #[derive(Clone, Copy, Debug)]
 enum Heard {
     Any(u8, u8),
-    /// Our own wire number, plus this.
+    /// What we advertise, as a number, plus this.
     NearOurs(i32),
     /// The slowest that rule B3 still follows, plus this.
     NearHopeless(i32),
@@ -64,7 +70,7 @@ struct Driver {
     /// ns.
     now: u64,
     holds_addresses: bool,
-    /// When the last BACKUP to MASTER was (ns), and how many advertisements followed the first.
+    /// When it last began to advertise (ns), and how many regular advertisements followed the first.
     master_since: u64,
     followed: u64,
 }
@@ -83,8 +89,8 @@ impl Driver {
 
     fn apply(&mut self, op: Op) {
         match op {
-            Op::Hear { heard, source, lag } => self.hear(heard, source, self.now - lag),
-            Op::HearAt { heard, source, stamp } => self.hear(heard, source, stamp),
+            Op::Hear { heard, source, demote, lag } => self.hear(heard, source, demote, self.now - lag),
+            Op::HearAt { heard, source, stamp } => self.hear(heard, source, 0, stamp),
             Op::Advance(ns) => self.now += ns,
             Op::AdvanceToDeadline(ns) => {
                 if let Some((deadline, _)) = self.vhost.poll_timeout()
@@ -95,15 +101,16 @@ impl Driver {
             }
             Op::HandleDue => self.handle_due(),
             Op::Handle(timer) => self.feed(Event::Deadline(timer)),
-            Op::Up(source) => self.feed(Event::Link(Link::Up { source })),
+            Op::Up(sources) => self.feed(Event::Link(Link::Up { sources })),
             Op::Down(why) => self.feed(Event::Link(Link::Down(why))),
+            Op::Demote(level) => self.feed(Event::Demote(level)),
             Op::Released => self.feed(Event::Released),
             Op::Leave => self.feed(Event::Leave),
         }
     }
 
-    fn hear(&mut self, heard: Heard, source: Ipv4Addr, stamp: u64) {
-        let own = self.vhost.settings().priority;
+    fn hear(&mut self, heard: Heard, source: IpAddr, demote: u8, stamp: u64) {
+        let own = self.model.advertisement().priority;
         let number = match heard {
             Heard::Any(advbase, advskew) => i32::from(u16::from_be_bytes([advbase, advskew])),
             Heard::NearOurs(offset) => i32::from(own.wire()) + offset,
@@ -112,7 +119,7 @@ impl Driver {
         };
         let [.., advbase, advskew] = number.clamp(0, 0xffff).to_be_bytes();
         let priority = Priority { advbase, advskew };
-        self.feed(Event::Advert(Advert { stamp: Instant::from_nanos(stamp), source, priority, demote: 0 }));
+        self.feed(Event::Advert(Advert { stamp: Instant::from_nanos(stamp), source, priority, demote }));
     }
 
     /// Progress: at one moment, no timer comes twice.
@@ -142,7 +149,7 @@ impl Driver {
 
         self.check_notifications(before, after, &commands);
         self.check_addresses(after, &commands);
-        self.check_advertisements(before, after, &commands);
+        self.check_advertisements(before, after, event, &commands);
         self.check_timers(after);
     }
 
@@ -152,12 +159,17 @@ impl Driver {
             .filter_map(
                 |command| if let Command::Notify(transition) = command { Some(transition) } else { None },
             )
-            .map(|transition| (transition.at.as_nanos(), transition.from, transition.to))
+            .map(|transition| {
+                assert_eq!(transition.at.as_nanos(), self.now);
+                (transition.from.to_string(), transition.to.to_string())
+            })
             .collect();
-        if before == after || after == State::Leaving {
+        // As an operator sees it.
+        let (before, after) = (before.to_string(), after.to_string());
+        if before == after {
             assert_eq!(told, []);
         } else {
-            assert_eq!(told, [(self.now, before, after)]);
+            assert_eq!(told, [(before, after)]);
         }
     }
 
@@ -167,36 +179,40 @@ impl Driver {
                 Command::TakeAddresses => self.holds_addresses = true,
                 Command::DropAddresses => self.holds_addresses = false,
                 Command::Announce => assert!(self.holds_addresses, "announced what it does not hold"),
-                Command::Advertise(_) | Command::Notify(_) => {}
+                Command::Advertise(_) | Command::Stalled { .. } | Command::Notify(_) => {}
             }
         }
-        assert_eq!(self.holds_addresses, after == State::Master);
+        assert_eq!(self.holds_addresses, matches!(after, State::Master | State::Stalled));
     }
 
-    fn check_advertisements(&mut self, before: State, after: State, commands: &[Command]) {
-        let sent: Vec<_> = commands
+    fn check_advertisements(&mut self, before: State, after: State, event: Event, commands: &[Command]) {
+        let mut sent: Vec<_> = commands
             .iter()
-            .filter_map(
-                |command| if let Command::Advertise(priority) = command { Some(*priority) } else { None },
-            )
+            .filter_map(|command| if let Command::Advertise(sent) = command { Some(*sent) } else { None })
             .collect();
-        let own = self.vhost.settings().priority;
-        let serves = |state| matches!(state, State::Master | State::Leaving);
-        if (before, after) == (State::Leaving, State::Init) {
-            assert!(sent.is_empty() || sent == [Priority::BOW_OUT]);
+        let own = self.model.advertisement();
+        let advertises = |state| matches!(state, State::Master | State::Leaving);
+        let stalled = commands.iter().any(|command| matches!(command, Command::Stalled { .. }));
+        if stalled {
+            assert_eq!(sent, [], "in doubt");
+        } else if (before, after) == (State::Leaving, State::Init) {
+            let goodbye = Advertisement { priority: Priority::BOW_OUT, ..own };
+            assert!(sent.is_empty() || sent == [goodbye]);
         } else if (before, after) == (State::Master, State::Backup) {
             // Its last one, to a better one that may not have heard it.
-            let to_a_better_one = commands.iter().any(|command| {
-                matches!(command, Command::Notify(Transition { cause: Cause::Superior { .. }, .. }))
-            });
+            let Event::Advert(advert) = event else { panic!("{event:?} made a master yield") };
+            let to_a_better_one = advert.priority.wire() < own.priority.wire();
             assert_eq!(sent, if to_a_better_one { vec![own] } else { vec![] });
-        } else if !serves(after) {
+        } else if !advertises(after) {
             assert_eq!(sent, [], "{before:?} to {after:?}");
-        } else if !serves(before) {
+        } else if !advertises(before) && after == State::Master {
             assert_eq!(sent, [own]);
             (self.master_since, self.followed) = (self.now, 0);
-        } else if !sent.is_empty() {
-            assert_eq!(sent, [own]);
+        } else if let Some(sent) = sent.pop() {
+            assert_eq!(sent, own);
+            if matches!(event, Event::Demote(_)) {
+                return;
+            }
             self.followed += 1;
             // A late one may come close to the next, but on the whole they never outrun the interval.
             let earliest = self.master_since + self.followed * interval(self.vhost.settings());
@@ -206,12 +222,14 @@ impl Driver {
 
     fn check_timers(&self, after: State) {
         let armed = |timer| self.vhost.timers.get(timer).is_some();
+        let apart = self.vhost.settings().families.are_apart();
         let expected = match after {
-            State::Init => [false, false, false, false],
-            State::Backup => [false, true, false, false],
-            // The announcements come to an end.
-            State::Master => [true, false, armed(Timer::Announce), false],
-            State::Leaving => [true, false, false, true],
+            State::Init => [false; 6],
+            State::Backup => [false, true, apart, armed(Timer::Turn), false, false],
+            // The announcements may come to an end.
+            State::Master => [true, false, false, false, armed(Timer::Announce), false],
+            State::Stalled => [true, false, false, false, false, false],
+            State::Leaving => [true, false, false, false, false, true],
         };
         assert_eq!(Timer::ALL.map(armed), expected, "{after:?}");
     }
@@ -225,26 +243,39 @@ fn settings() -> impl Strategy<Value = Settings> {
         Just(Pace::Classic),
         (interval, any::<u8>()).prop_map(|(interval, detect)| Pace::Fast { interval, detect }),
     ];
-    (advbase, advskew, pace, any::<bool>()).prop_map(|(advbase, advskew, pace, preempt)| Settings {
-        priority: Priority { advbase, advskew },
-        pace,
-        preempt,
-    })
+    let families = select(vec![
+        Families::only(Family::V4),
+        Families::only(Family::V6),
+        Families::both(FamilyRule::Either),
+        Families::both(FamilyRule::Both),
+    ]);
+    let every = prop::option::of((0..5_000_000_000_u64).prop_map(Duration::from_nanos));
+    (advbase, advskew, pace, any::<bool>(), families, every).prop_map(
+        |(advbase, advskew, pace, preempt, families, announce_every)| Settings {
+            priority: Priority { advbase, advskew },
+            pace,
+            preempt,
+            families,
+            announce_every,
+        },
+    )
 }
 
 fn op() -> impl Strategy<Value = Op> {
     let lag = prop_oneof![Just(0), 0..5_000_000_u64, 0..20_000_000_000_u64];
     let why = select(vec![LinkDown::Carrier, LinkDown::AdminDown, LinkDown::Removed, LinkDown::DataPlane]);
     prop_oneof![
-        8 => (heard(), source(), lag).prop_map(|(heard, source, lag)| Op::Hear { heard, source, lag }),
+        8 => (heard(), source(), level(), lag)
+            .prop_map(|(heard, source, demote, lag)| Op::Hear { heard, source, demote, lag }),
         1 => (heard(), source(), any::<u64>())
             .prop_map(|(heard, source, stamp)| Op::HearAt { heard, source, stamp }),
         4 => prop_oneof![0..2_000_000_u64, 0..20_000_000_000_u64].prop_map(Op::Advance),
         8 => prop_oneof![0..3_u64, 0..2_000_000_000_u64].prop_map(Op::AdvanceToDeadline),
         8 => Just(Op::HandleDue),
         2 => select(Timer::ALL.to_vec()).prop_map(Op::Handle),
-        4 => source().prop_map(Op::Up),
+        4 => sources().prop_map(Op::Up),
         1 => why.prop_map(Op::Down),
+        2 => level().prop_map(Op::Demote),
         1 => Just(Op::Released),
         1 => Just(Op::Leave),
     ]
@@ -259,13 +290,23 @@ fn heard() -> impl Strategy<Value = Heard> {
     ]
 }
 
-fn source() -> impl Strategy<Value = Ipv4Addr> {
-    select(vec![
+fn level() -> impl Strategy<Value = u8> {
+    prop_oneof![6 => Just(0), 2 => Just(1), 1 => any::<u8>()]
+}
+
+fn source() -> impl Strategy<Value = IpAddr> {
+    sources().prop_flat_map(|sources| select(Family::ALL.map(|family| sources.of(family)).to_vec()))
+}
+
+fn sources() -> impl Strategy<Value = Sources> {
+    let v4 = select(vec![
         Ipv4Addr::UNSPECIFIED,
         Ipv4Addr::new(10, 0, 0, 9),
         Ipv4Addr::new(10, 0, 1, 1),
         Ipv4Addr::new(10, 9, 0, 2),
-    ])
+    ]);
+    let v6 = select(vec![0, 1, 2, 0x100]).prop_map(|last| Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last));
+    (v4, prop_oneof![3 => v6, 1 => Just(Ipv6Addr::UNSPECIFIED)]).prop_map(|(v4, v6)| Sources { v4, v6 })
 }
 
 /// Past any deadline that the clock of a test can reach (ns); only wild stamps lie further.

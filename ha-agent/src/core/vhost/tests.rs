@@ -1,6 +1,13 @@
 //! The rules of time, which a truth table cannot show.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::*;
+use crate::core::command::{Advertisement, LinkDown};
+
+mod demotion;
+mod families;
+mod stall;
 
 #[test]
 fn patience_counts_from_the_stamp_and_never_goes_back() {
@@ -18,7 +25,10 @@ fn patience_counts_from_the_stamp_and_never_goes_back() {
 
     let deadline = heard + DOWN;
     vhost.handle(deadline, Event::Deadline(Timer::MasterDown));
-    assert_eq!(last_cause(&mut vhost), Some(Cause::Silence { last_heard: Some(heard), deadline }));
+    assert_eq!(
+        last_cause(&mut vhost),
+        Some(Cause::Silence { family: None, last_heard: Some(heard), deadline })
+    );
 }
 
 #[test]
@@ -33,7 +43,10 @@ fn a_frame_from_before_the_start_does_not_shorten_the_patience() {
 fn silence_from_the_start_has_no_last_heard() {
     let (mut vhost, start) = vhost_in(State::Backup, false);
     vhost.handle(start + DOWN + ms(3), Event::Deadline(Timer::MasterDown));
-    assert_eq!(last_cause(&mut vhost), Some(Cause::Silence { last_heard: None, deadline: start + DOWN }));
+    assert_eq!(
+        last_cause(&mut vhost),
+        Some(Cause::Silence { family: None, last_heard: None, deadline: start + DOWN })
+    );
 }
 
 #[test]
@@ -42,9 +55,12 @@ fn what_was_heard_before_the_link_was_lost_is_forgotten() {
     vhost.handle(start + ms(1), advert(start + ms(1), LOWER, Priority::BOW_OUT));
     vhost.handle(start + ms(2), Event::Link(Link::Down(LinkDown::Carrier)));
     let again = start + ms(3);
-    vhost.handle(again, Event::Link(Link::Up { source: OURS }));
+    vhost.handle(again, up(OURS));
     vhost.handle(again + DOWN, Event::Deadline(Timer::MasterDown));
-    assert_eq!(last_cause(&mut vhost), Some(Cause::Silence { last_heard: None, deadline: again + DOWN }));
+    assert_eq!(
+        last_cause(&mut vhost),
+        Some(Cause::Silence { family: None, last_heard: None, deadline: again + DOWN })
+    );
 }
 
 #[test]
@@ -56,7 +72,10 @@ fn a_yielding_master_counts_from_the_stamp_of_the_better_one() {
     let deadline = heard + DOWN;
     assert_eq!(vhost.poll_timeout(), Some((deadline, Timer::MasterDown)));
     vhost.handle(deadline, Event::Deadline(Timer::MasterDown));
-    assert_eq!(last_cause(&mut vhost), Some(Cause::Silence { last_heard: Some(heard), deadline }));
+    assert_eq!(
+        last_cause(&mut vhost),
+        Some(Cause::Silence { family: None, last_heard: Some(heard), deadline })
+    );
 }
 
 #[test]
@@ -65,6 +84,7 @@ fn a_deadline_before_its_time_does_nothing() {
         (State::Backup, Timer::MasterDown),
         (State::Master, Timer::Advertise),
         (State::Master, Timer::Announce),
+        (State::Stalled, Timer::Advertise),
         (State::Leaving, Timer::Advertise),
         (State::Leaving, Timer::Release),
     ] {
@@ -84,9 +104,42 @@ fn a_bow_out_leaves_only_our_own_skew_to_wait() {
     let heard = start + ms(10);
     vhost.handle(heard + ms(1), advert(heard, LOWER, Priority::BOW_OUT));
     let turn = heard + Duration::from_micros(390_625);
-    assert_eq!(vhost.poll_timeout(), Some((turn, Timer::MasterDown)));
-    vhost.handle(turn, Event::Deadline(Timer::MasterDown));
+    assert_eq!(vhost.poll_timeout(), Some((turn, Timer::Turn)));
+    vhost.handle(turn, Event::Deadline(Timer::Turn));
     assert_eq!(last_cause(&mut vhost), Some(Cause::BowOut { source: LOWER }));
+}
+
+#[test]
+fn while_a_master_is_followed_what_a_third_one_says_is_no_reason() {
+    let better = priority(1, 0);
+    let third = |stamp, priority, demote| Event::Advert(Advert { stamp, source: HIGHER, priority, demote });
+    let table = [
+        (priority(1, 200), 0, Some("preempt")),
+        (priority(5, 0), 0, Some("preempt")),
+        (better, 1, Some("demoted")),
+        (Priority::BOW_OUT, 0, None),
+    ];
+    for (theirs, demote, expected) in table {
+        let (mut vhost, start) = vhost_in(State::Backup, true);
+        let heard = start + ms(10);
+        vhost.handle(heard, advert(heard, LOWER, better));
+        let waits = vhost.timers.clone();
+        let nearly = heard + DOWN.saturating_sub(ms(1));
+        vhost.handle(nearly, third(nearly, theirs, demote));
+        assert_eq!((last_cause(&mut vhost), &vhost.timers), (None, &waits), "{theirs} {demote}");
+
+        // Once the master is silent for too long, it is.
+        vhost.handle(heard + DOWN, third(heard + DOWN, theirs, demote));
+        let cause = last_cause(&mut vhost).map(|cause| cause.name());
+        assert_eq!(cause, expected, "{theirs} {demote}");
+        assert!(cause.is_some() || vhost.timers.get(Timer::Turn).is_some(), "{theirs} {demote}");
+    }
+
+    // The master's own word always is.
+    let (mut vhost, start) = vhost_in(State::Backup, false);
+    vhost.handle(start, advert(start, HIGHER, better));
+    vhost.handle(start + ms(1), third(start + ms(1), better, 1));
+    assert_eq!(last_cause(&mut vhost), Some(Cause::Demoted { source: HIGHER }));
 }
 
 #[test]
@@ -108,14 +161,17 @@ fn a_newer_master_takes_the_bow_out_back_and_an_older_frame_does_not() {
     vhost.handle(heard, advert(bowed, LOWER, Priority::BOW_OUT));
     assert_eq!(vhost.poll_timeout(), Some((deadline, Timer::MasterDown)));
     vhost.handle(deadline, Event::Deadline(Timer::MasterDown));
-    assert_eq!(last_cause(&mut vhost), Some(Cause::Silence { last_heard: Some(heard), deadline }));
+    assert_eq!(
+        last_cause(&mut vhost),
+        Some(Cause::Silence { family: None, last_heard: Some(heard), deadline })
+    );
 }
 
 #[test]
 fn a_master_ignores_a_bow_out_even_at_its_own_priority() {
-    let settings = Settings { priority: Priority::BOW_OUT, pace: Pace::Classic, preempt: false };
+    let settings = Settings { priority: Priority::BOW_OUT, ..settings(false) };
     let mut vhost = Vhost::new(settings);
-    vhost.handle(T0, Event::Link(Link::Up { source: OURS }));
+    vhost.handle(T0, up(OURS));
     let (deadline, timer) = vhost.poll_timeout().expect("a backup listens");
     vhost.handle(deadline, Event::Deadline(timer));
     vhost.handle(deadline, advert(deadline, LOWER, Priority::BOW_OUT));
@@ -130,16 +186,16 @@ fn advertisements_keep_to_the_grid() {
         assert_eq!(vhost.timers.get(Timer::Advertise), Some(deadline));
         // Each one late: no drift.
         vhost.handle(deadline + ms(17), Event::Deadline(Timer::Advertise));
-        assert_eq!(drain(&mut vhost), [Command::Advertise(OWN)]);
+        assert_eq!(drain(&mut vhost), [advertisement(OWN)]);
     }
 }
 
 #[test]
 fn missed_advertisements_are_not_made_up_for() {
     let (mut vhost, start) = vhost_in(State::Master, false);
-    let now = start + INTERVAL * 10;
+    let now = start + INTERVAL * 3;
     vhost.handle(now, Event::Deadline(Timer::Advertise));
-    assert_eq!(drain(&mut vhost), [Command::Advertise(OWN)]);
+    assert_eq!(drain(&mut vhost), [advertisement(OWN)]);
     assert_eq!(vhost.timers.get(Timer::Advertise), Some(now + INTERVAL));
 }
 
@@ -160,16 +216,18 @@ fn a_master_that_another_one_loses_to_announces_again_but_not_for_each_frame() {
     let (mut vhost, start) = vhost_in(State::Master, false);
     let mut hear = |after| {
         let stamp = start + ms(after);
+        vhost.handle(stamp, Event::Deadline(Timer::Advertise));
+        drain(&mut vhost);
         let priority = Priority { advbase: OWN.advbase, advskew: OWN.advskew + 1 };
-        let loser = Advert { stamp, source: Ipv4Addr::new(10, 0, 0, 9), priority, demote: 0 };
+        let loser = Advert { stamp, source: HIGHER, priority, demote: 0 };
         vhost.handle(stamp, Event::Advert(loser));
         drain(&mut vhost)
     };
     assert_eq!(hear(999), [], "the announcements of the new master still run");
+    assert_eq!(hear(4000), [Command::Announce]);
+    assert_eq!(hear(4010), []);
     assert_eq!(hear(5000), [Command::Announce]);
-    assert_eq!(hear(5010), []);
-    assert_eq!(hear(6000), [Command::Announce]);
-    assert_eq!(vhost.timers.get(Timer::Announce), Some(start + ms(6100)));
+    assert_eq!(vhost.timers.get(Timer::Announce), Some(start + ms(5100)));
 }
 
 #[test]
@@ -183,8 +241,7 @@ fn missed_announcements_are_not_made_up_for() {
 #[test]
 fn a_new_source_changes_the_tie() {
     let (mut vhost, start) = vhost_in(State::Master, false);
-    let moved = Event::Link(Link::Up { source: Ipv4Addr::new(10, 0, 0, 10) });
-    vhost.handle(start + ms(1), moved);
+    vhost.handle(start + ms(1), up([10, 0, 0, 10].into()));
     vhost.handle(start + ms(2), advert(start + ms(2), HIGHER, OWN));
     assert_eq!(last_cause(&mut vhost), Some(Cause::Tie { source: HIGHER }));
 }
@@ -193,7 +250,7 @@ fn a_new_source_changes_the_tie() {
 fn a_leaving_master_advertises_until_the_addresses_are_gone() {
     let settings = Settings { pace: Pace::Fast { interval: ms(10), detect: 3 }, ..settings(false) };
     let mut vhost = Vhost::new(settings);
-    vhost.handle(T0, Event::Link(Link::Up { source: OURS }));
+    vhost.handle(T0, up(OURS));
     let (start, timer) = vhost.poll_timeout().expect("a backup listens");
     vhost.handle(start, Event::Deadline(timer));
     drain(&mut vhost);
@@ -205,13 +262,13 @@ fn a_leaving_master_advertises_until_the_addresses_are_gone() {
         let (deadline, timer) = vhost.poll_timeout().expect("a leaving master advertises");
         assert_eq!((deadline, timer), (start + ms(10) * n, Timer::Advertise));
         vhost.handle(deadline, Event::Deadline(timer));
-        assert_eq!(drain(&mut vhost), [Command::Advertise(OWN)]);
+        assert_eq!(drain(&mut vhost), [advertisement(OWN)]);
     }
     assert_eq!(vhost.poll_timeout(), Some((start + ms(501), Timer::Release)));
     let now = start + ms(501);
     vhost.handle(now, Event::Deadline(Timer::Release));
     let left = Transition { at: now, from: State::Leaving, to: State::Init, cause: Cause::Leave };
-    assert_eq!(drain(&mut vhost), [Command::Advertise(Priority::BOW_OUT), Command::Notify(left)]);
+    assert_eq!(drain(&mut vhost), [advertisement(Priority::BOW_OUT), Command::Notify(left)]);
     assert!(vhost.has_left());
 }
 
@@ -228,9 +285,38 @@ fn it_comes_back_after_a_link_was_lost() {
     let (mut vhost, now) = vhost_in(State::Master, false);
     vhost.handle(now, Event::Link(Link::Down(LinkDown::Carrier)));
     assert!(!vhost.has_left());
-    vhost.handle(now + ms(1), Event::Link(Link::Up { source: OURS }));
+    vhost.handle(now + ms(1), up(OURS));
     assert_eq!(vhost.state(), State::Backup);
     assert_eq!(vhost.poll_timeout(), Some((now + ms(1) + DOWN, Timer::MasterDown)));
+}
+
+#[test]
+fn a_bow_out_repeated_does_not_put_off_our_turn() {
+    let (mut vhost, start) = vhost_in(State::Backup, false);
+    for after in [100, 150, 300, 480] {
+        let stamp = start + ms(after);
+        vhost.handle(stamp, advert(stamp, LOWER, Priority::BOW_OUT));
+        let turn = start + ms(100) + Duration::from_micros(390_625);
+        assert_eq!(vhost.poll_timeout(), Some((turn, Timer::Turn)), "{after}");
+    }
+}
+
+#[test]
+fn addresses_are_announced_on_a_period_if_asked() {
+    for (every, step) in [(ms(60_000), ms(60_000)), (ms(10), ms(1000)), (Duration::ZERO, ms(1000))] {
+        let pace = Pace::Fast { interval: Duration::from_hours(1), detect: 3 };
+        let mut vhost = Vhost::new(Settings { announce_every: Some(every), pace, ..settings(false) });
+        vhost.handle(T0, up(OURS));
+        let (start, timer) = vhost.poll_timeout().expect("a backup listens");
+        vhost.handle(start, Event::Deadline(timer));
+        drain(&mut vhost);
+        let last = start + ms(3000);
+        for deadline in [start + ms(100), start + ms(1000), last, last + step, last + step * 2] {
+            assert_eq!(vhost.poll_timeout(), Some((deadline, Timer::Announce)), "every {every:?}");
+            vhost.handle(deadline, Event::Deadline(Timer::Announce));
+            assert_eq!(drain(&mut vhost), [Command::Announce]);
+        }
+    }
 }
 
 /// A virtual host that has reached `state` by legal events, its commands drained, and the moment it did.
@@ -238,11 +324,15 @@ pub(super) fn vhost_in(state: State, preempt: bool) -> (Vhost, Instant) {
     let mut vhost = Vhost::new(settings(preempt));
     let mut now = T0;
     if state != State::Init {
-        vhost.handle(now, Event::Link(Link::Up { source: OURS }));
+        vhost.handle(now, up(OURS));
     }
-    if matches!(state, State::Master | State::Leaving) {
+    if matches!(state, State::Master | State::Stalled | State::Leaving) {
         now = now + DOWN;
         vhost.handle(now, Event::Deadline(Timer::MasterDown));
+    }
+    if state == State::Stalled {
+        now = now + INTERVAL + DEAD;
+        vhost.handle(now, Event::Deadline(Timer::Advertise));
     }
     if state == State::Leaving {
         vhost.handle(now, Event::Leave);
@@ -260,15 +350,38 @@ pub(super) fn drain(vhost: &mut Vhost) -> Vec<Command> {
 fn last_cause(vhost: &mut Vhost) -> Option<Cause> {
     drain(vhost).into_iter().rev().find_map(|command| match command {
         Command::Notify(transition) => Some(transition.cause),
-        Command::Advertise(_) | Command::TakeAddresses | Command::DropAddresses | Command::Announce => None,
+        Command::Advertise(_)
+        | Command::TakeAddresses
+        | Command::DropAddresses
+        | Command::Announce
+        | Command::Stalled { .. } => None,
     })
 }
 
 pub(super) fn settings(preempt: bool) -> Settings {
-    Settings { priority: OWN, pace: Pace::Classic, preempt }
+    Settings {
+        priority: OWN,
+        pace: Pace::Classic,
+        preempt,
+        families: Families::only(Family::V4),
+        announce_every: None,
+    }
 }
 
-pub(super) fn advert(stamp: Instant, source: Ipv4Addr, priority: Priority) -> Event {
+pub(super) fn up(source: IpAddr) -> Event {
+    let sources = match source {
+        IpAddr::V4(v4) => v4.into(),
+        IpAddr::V6(v6) => v6.into(),
+    };
+    Event::Link(Link::Up { sources })
+}
+
+/// Of an undemoted host.
+pub(super) fn advertisement(priority: Priority) -> Command {
+    Command::Advertise(Advertisement { priority, demote: 0 })
+}
+
+pub(super) fn advert(stamp: Instant, source: IpAddr, priority: Priority) -> Event {
     Event::Advert(Advert { stamp, source, priority, demote: 0 })
 }
 
@@ -285,6 +398,8 @@ pub(super) const OWN: Priority = priority(1, 100);
 /// Of 1/100 at the classic pace (CARP specification §5.1).
 pub(super) const INTERVAL: Duration = Duration::from_micros(1_390_625);
 pub(super) const DOWN: Duration = Duration::from_micros(3_390_625);
-pub(super) const LOWER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-pub(super) const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
-pub(super) const HIGHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
+/// What a peer of the best priority waits.
+pub(super) const DEAD: Duration = Duration::from_secs(3);
+pub(super) const LOWER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+pub(super) const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5));
+pub(super) const HIGHER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));

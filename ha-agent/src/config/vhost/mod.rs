@@ -1,22 +1,27 @@
 //! The `[[vhost]]` tables, each by itself and against those before it.
 
+mod mac;
+mod pace;
+mod peers;
+
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use toml::Spanned;
 
+use self::peers::{Foreign, Peers};
 use super::error::ConfigError;
 use super::mistake::Mistake;
 use super::quote::Excerpt;
 use super::table::{Document, Table};
-use super::{PaceConfig, VhostConfig, schema, value};
+use super::{MacChoice, Mode, PaceConfig, Refused, VhostConfig, address, schema, value};
 
 /// The virtual hosts read so far, and what each of them holds alone.
 pub(super) struct Vhosts<'a> {
     document: &'a Document<'a>,
+    mode: Mode,
     done: Vec<VhostConfig>,
     /// The byte offset of each one's table.
     starts: Vec<usize>,
@@ -24,25 +29,43 @@ pub(super) struct Vhosts<'a> {
     // Who has it, as an index into `done`.
     names: HashMap<String, usize>,
     vhids: HashMap<(String, u8), usize>,
-    addresses: HashMap<Ipv4Addr, usize>,
+    addresses: HashMap<Place, usize>,
+    /// Addresses of others, to be compared with those of all virtual hosts.
+    foreign: Vec<Foreign>,
+}
+
+/// An address where it means something: everywhere, or on one interface.
+#[derive(PartialEq, Eq, Hash)]
+struct Place {
+    address: IpAddr,
+    interface: Option<String>,
+}
+
+impl Place {
+    fn new(address: IpAddr, interface: &str) -> Self {
+        Self { address, interface: address::is_link_local(address).then(|| interface.into()) }
+    }
 }
 
 impl<'a> Vhosts<'a> {
-    pub(super) fn new(document: &'a Document<'a>) -> Self {
+    pub(super) fn new(document: &'a Document<'a>, mode: Mode) -> Self {
         Self {
             document,
+            mode,
             done: Vec::new(),
             starts: Vec::new(),
             warnings: Vec::new(),
             names: HashMap::new(),
             vhids: HashMap::new(),
             addresses: HashMap::new(),
+            foreign: Vec::new(),
         }
     }
 
     /// The virtual hosts in the order of the file, and the warnings about them.
-    pub(super) fn finish(self) -> (Vec<VhostConfig>, Vec<String>) {
-        (self.done, self.warnings)
+    pub(super) fn finish(self) -> Result<(Vec<VhostConfig>, Vec<String>), ConfigError> {
+        self.check_foreign()?;
+        Ok((self.done, self.warnings))
     }
 
     /// Reads one more.
@@ -50,14 +73,35 @@ impl<'a> Vhosts<'a> {
         let name = self.name(table)?;
         let interface = table.text(&schema::INTERFACE, value::interface)?.into_inner();
         let vhid = self.vhid(table, &interface)?;
-        let addresses = self.addresses(table, &name)?;
+        let addresses = self.addresses(table, &name, &interface)?;
         let advbase = table.number(&schema::ADVBASE, "advbase", 0..=ADV_MAX)?;
-        let advbase = advbase.map_or(DEFAULT_ADVBASE, Spanned::into_inner);
         let advskew = table.number(&schema::ADVSKEW, "advskew", 0..=ADV_MAX)?;
-        let advskew = advskew.map_or(DEFAULT_ADVSKEW, Spanned::into_inner);
-        let pace = self.pace(table, advbase, advskew)?;
-        let preempt = table.optional(&schema::PREEMPT)?.is_some_and(Spanned::into_inner);
-        self.done.push(VhostConfig { name, interface, vhid, addresses, advbase, advskew, pace, preempt });
+        let preempt = table.optional(&schema::PREEMPT)?;
+        let refused = table.choice(&schema::REFUSED)?;
+        let families = self.families(table, &addresses)?;
+        let announce_every = table.duration(&schema::ANNOUNCE_EVERY, &value::ANNOUNCE_EVERY)?;
+        let mut vhost = VhostConfig {
+            name,
+            interface,
+            vhid,
+            addresses,
+            advbase: advbase.map_or(DEFAULT_ADVBASE, Spanned::into_inner),
+            advskew: advskew.map_or(DEFAULT_ADVSKEW, Spanned::into_inner),
+            pace: PaceConfig::Classic,
+            preempt: preempt.is_some_and(Spanned::into_inner),
+            peers: Vec::new(),
+            unicast: Vec::new(),
+            refused: refused.map_or(Refused::default(), Spanned::into_inner),
+            mac: MacChoice::default(),
+            advertise_from: MacChoice::default(),
+            families,
+            announce_every: announce_every.map(Spanned::into_inner),
+        };
+        // These are judged by the others.
+        vhost.pace = self.pace(table, &vhost)?;
+        Peers { peers: vhost.peers, unicast: vhost.unicast } = self.peers(table, &vhost)?;
+        (vhost.mac, vhost.advertise_from) = self.macs(table, &vhost)?;
+        self.done.push(vhost);
         self.starts.push(table.start);
         Ok(())
     }
@@ -84,31 +128,40 @@ impl<'a> Vhosts<'a> {
         Ok(vhid)
     }
 
-    fn addresses(&mut self, table: &Table<'_>, name: &str) -> Result<Vec<Ipv4Net>, ConfigError> {
+    fn addresses(
+        &mut self,
+        table: &Table<'_>,
+        name: &str,
+        interface: &str,
+    ) -> Result<Vec<IpNet>, ConfigError> {
         let texts = table.elements::<&str>(&schema::ADDRESSES)?;
         let texts = texts.ok_or_else(|| table.missing(&schema::ADDRESSES))?;
         let (at, texts) = (texts.span().start, texts.into_inner());
         let mut addresses = Vec::with_capacity(texts.len());
         for text in &texts {
-            addresses.extend(self.address(text, name)?);
+            addresses.extend(self.address(text, name, interface)?);
         }
         match addresses.len() {
             0 => Err(self.document.error(at, Mistake::NoAddress)),
-            1..=value::ADDRESS_LIMIT => Ok(addresses),
+            1..=ADDRESS_LIMIT => Ok(addresses),
             count => Err(self.document.error(at, Mistake::TooManyAddresses { count })),
         }
     }
 
     /// `None` for one that the same virtual host has already: the digest covers it once (CARP specification §3.2).
-    fn address(&mut self, text: &Spanned<&str>, name: &str) -> Result<Option<Ipv4Net>, ConfigError> {
+    fn address(
+        &mut self,
+        text: &Spanned<&str>,
+        name: &str,
+        interface: &str,
+    ) -> Result<Option<IpNet>, ConfigError> {
         let at = text.span().start;
-        let network = value::address(text.get_ref()).map_err(|mistake| self.document.error(at, mistake))?;
+        let network = address::virtual_address(text.get_ref());
+        let network = network.map_err(|mistake| self.document.error(at, mistake))?;
         let address = network.addr();
-        match self.addresses.insert(address, self.done.len()) {
+        match self.addresses.insert(Place::new(address, interface), self.done.len()) {
             None => {
-                let reserved = [network.network(), network.broadcast()].contains(&address);
-                // Networks of one or two addresses reserve none.
-                if reserved && network.prefix_len() < 31 {
+                if is_reserved(network) {
                     self.warn(
                         at,
                         format_args!("address {network} is its network's own, not a host's; is it meant?"),
@@ -132,34 +185,6 @@ impl<'a> Vhosts<'a> {
         }
     }
 
-    fn pace(&mut self, table: &Table<'_>, advbase: u8, advskew: u8) -> Result<PaceConfig, ConfigError> {
-        let detect = table.number(&schema::DETECT, "detect", 1..=u8::MAX)?;
-        if table.optional::<&str>(&schema::INTERVAL)?.is_none() {
-            return match detect {
-                None => Ok(PaceConfig::Classic),
-                Some(detect) => Err(self.document.error(detect.span().start, Mistake::DetectAlone)),
-            };
-        }
-        let interval = table.text(&schema::INTERVAL, value::interval)?;
-        let (at, interval) = (interval.span().start, interval.into_inner());
-        let classic = classic_interval(advbase, advskew);
-        // Others wait for 3 × their own advbase; with 0 only OpenBSD would be listening (CARP specification §5.2).
-        if advbase > 0 && interval > classic {
-            self.warn(
-                at,
-                format_args!(
-                    "interval {interval:?} is longer than the {classic:?} of advbase and advskew; other CARP \
-                     implementations may take this node for dead, so make interval shorter or advbase larger"
-                ),
-            );
-        }
-        if let Some(detect) = detect.as_ref().filter(|detect| *detect.get_ref() == 1) {
-            let warning = "detect 1 takes over after a single lost or late advertisement; 2 or more is safer";
-            self.warn(detect.span().start, warning);
-        }
-        Ok(PaceConfig::Fast { interval, detect: detect.map_or(DEFAULT_DETECT, Spanned::into_inner) })
-    }
-
     fn warn(&mut self, at: usize, warning: impl Display) {
         self.warnings.push(self.document.warning(at, warning));
     }
@@ -169,14 +194,25 @@ impl<'a> Vhosts<'a> {
     }
 }
 
-/// What advbase and advskew say (CARP specification §2).
-fn classic_interval(advbase: u8, advskew: u8) -> Duration {
-    Duration::from_secs(advbase.into()) + Duration::from_secs(advskew.into()) / 256
+/// Whether the address is one that its network keeps for itself: its number, IPv4's broadcast, IPv6's anycast
+/// address of all routers.
+fn is_reserved(network: IpNet) -> bool {
+    // Networks of one or two addresses reserve none.
+    network.prefix_len() + 1 < network.max_prefix_len()
+        && match network {
+            IpNet::V4(network) => [network.network(), network.broadcast()].contains(&network.addr()),
+            IpNet::V6(network) => network.network() == network.addr(),
+        }
 }
+
+/// Addresses of one virtual host, each of which the digest covers.
+pub(super) const ADDRESS_LIMIT: usize = 64;
+
+/// Addresses in `peers` or `unicast`.
+pub(super) const PEER_LIMIT: usize = 64;
 
 /// 255 in either field is a bow-out (CARP specification §5.3).
 const ADV_MAX: u8 = 254;
 
 const DEFAULT_ADVBASE: u8 = 1;
 const DEFAULT_ADVSKEW: u8 = 0;
-const DEFAULT_DETECT: u8 = 3;

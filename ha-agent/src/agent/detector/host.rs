@@ -1,0 +1,303 @@
+//! One virtual host on the fast thread: its machine, its sender, what was heard.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ha_common::abi::{Advert, WatchKey};
+use ha_common::auth::Mac;
+use ha_common::fresh::Stamp;
+use ha_common::reason::Counters;
+use ha_common::wire::{carp, ethernet};
+use tokio::sync::mpsc;
+
+use super::counter::Counter;
+use super::{Note, Peer, VhostSetup, VhostSnapshot};
+use crate::config::Mode;
+use crate::core::{
+    self, Advertisement, Command, Event, Family, Heard, Instant, Link, Priority, Sources, State, Suspicions,
+    Vhost,
+};
+use crate::exec::Order;
+use crate::net::advertise::{Advertiser, Frames, Path};
+use crate::sys::clock;
+
+/// One virtual host.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) machine: Vhost,
+    pub(super) keys: Vec<WatchKey>,
+    pub(super) interface: String,
+    index: usize,
+    vhid: u8,
+    mac: Mac,
+    mode: Mode,
+    counter: Counter,
+    suspicions: Suspicions,
+    advertiser: Option<Advertiser>,
+    sources: Sources,
+    /// When the last advertisement left; `None` if it could not be sent.
+    advertised: Option<Instant>,
+    /// Whether advertisements left, one after the other, since this was last asked.
+    outcomes: Vec<bool>,
+    /// Orders to drop the addresses that are not carried out yet.
+    drops: usize,
+    peers: BTreeMap<IpAddr, Peer>,
+    sent: u64,
+    send_errors: u64,
+    stalls: u64,
+    looped: u64,
+    orders: mpsc::UnboundedSender<Order>,
+    notes: mpsc::UnboundedSender<Note>,
+}
+
+impl Host {
+    pub(super) fn new(
+        index: usize,
+        setup: VhostSetup,
+        mode: Mode,
+        notes: mpsc::UnboundedSender<Note>,
+    ) -> Self {
+        let VhostSetup { settings, interface, vhid, mac, random, stored_ms, orders } = setup;
+        Self {
+            machine: Vhost::new(settings),
+            keys: Vec::new(),
+            interface,
+            index,
+            vhid,
+            mac,
+            mode,
+            counter: Counter::new(mode, random, stored_ms),
+            suspicions: Suspicions::default(),
+            advertiser: None,
+            sources: Sources::UNSPECIFIED,
+            advertised: None,
+            outcomes: Vec::new(),
+            drops: 0,
+            peers: BTreeMap::new(),
+            sent: 0,
+            send_errors: 0,
+            stalls: 0,
+            looped: 0,
+            orders,
+            notes,
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.machine.poll_timeout().map(|(deadline, _)| deadline)
+    }
+
+    pub(super) fn snapshot(&self) -> VhostSnapshot {
+        VhostSnapshot {
+            state: self.machine.state(),
+            peers: self.peers.values().copied().collect(),
+            sent: self.sent,
+            send_errors: self.send_errors,
+            stalls: self.stalls,
+            refused: Counters { looped: self.looped, ..Counters::default() },
+            suspicions: self.suspicions.list().copied().collect(),
+            sent_ms: self.counter.last_ms(),
+        }
+    }
+
+    /// Sends through this from now on.
+    pub(super) fn equip(&mut self, path: Path, hardware: ethernet::Mac) {
+        let frames = Frames { hardware, sources: self.sources, vhid: self.vhid, mac: self.mac };
+        self.advertiser = Some(Advertiser::new(path, frames));
+    }
+
+    /// Signs with another key from now on.
+    pub(super) fn sign(&mut self, mac: Mac) {
+        self.mac = mac;
+        if let Some(advertiser) = &mut self.advertiser {
+            advertiser.set_mac(mac);
+        }
+    }
+
+    /// Goes over to another mode.
+    pub(super) fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+        self.counter.set_mode(mode);
+    }
+
+    pub(super) fn link(&mut self, now: Instant, link: Link) {
+        if let Link::Up { sources } = link {
+            self.sources = sources;
+            if let Some(advertiser) = &mut self.advertiser {
+                advertiser.set_sources(sources);
+            }
+        }
+        self.handle(now, Event::Link(link));
+    }
+
+    pub(super) fn advert(&mut self, now: Instant, advert: &Advert) {
+        let header = carp::Header(&advert.carp);
+        let source = advert.source();
+        // Whatever is our own comes from us, though it says otherwise.
+        if self.counter.gave(header.counter()) || self.is_own(source) {
+            self.looped += 1;
+            return;
+        }
+        let priority = Priority { advbase: header.advbase(), advskew: header.advskew() };
+        let (stamp, demote) = (Instant::from_nanos(advert.stamp_ns), header.demote());
+        let peer = Peer {
+            source,
+            advertisement: Advertisement { priority, demote },
+            heard: stamp,
+            signer: advert.signer,
+            clock_difference_ms: self.clock_difference_ms(stamp, header.counter()),
+        };
+        self.remember(peer);
+        if self.mode == Mode::Compat {
+            let heard =
+                Heard { source, counter: header.counter(), digest: *header.digest(), priority, demote };
+            self.counter.hear(header.counter());
+            for suspicion in self.suspicions.hear(stamp, &heard) {
+                if suspicion.log {
+                    self.note(Note::Suspicion { vhost: self.index, suspicion });
+                }
+            }
+        }
+        self.handle(now, Event::Advert(core::Advert { stamp, source, priority, demote }));
+    }
+
+    pub(super) fn dropped(&mut self, now: Instant, well: bool) {
+        self.drops = self.drops.saturating_sub(1);
+        if well && self.drops == 0 {
+            self.handle(now, Event::Released);
+        }
+    }
+
+    /// Gives the core an event, and carries out or passes on what it answers.
+    pub(super) fn handle(&mut self, now: Instant, event: Event) {
+        let before = self.machine.state();
+        self.machine.handle(now, event);
+        while let Some(command) = self.machine.next_command() {
+            let order = match command {
+                Command::Advertise(advertisement) => {
+                    if before == State::Backup {
+                        self.counter.restart();
+                    }
+                    self.advertise(advertisement);
+                    continue;
+                }
+                Command::Stalled { lasted } => {
+                    self.stalls += 1;
+                    self.note(Note::Stalled { vhost: self.index, lasted });
+                    continue;
+                }
+                Command::TakeAddresses => Order::Take,
+                Command::DropAddresses => {
+                    self.drops += 1;
+                    Order::Drop
+                }
+                Command::Announce => Order::Announce,
+                Command::Notify(transition) => {
+                    let advertised = self.advertised.filter(|_| transition.to == State::Master);
+                    Order::Record { transition, advertised }
+                }
+            };
+            // It is gone only while the agent ends.
+            let _ = self.orders.send(order);
+        }
+    }
+
+    /// Whether advertisements left, since this was last asked.
+    pub(super) fn take_outcomes(&mut self) -> Vec<bool> {
+        std::mem::take(&mut self.outcomes)
+    }
+
+    fn advertise(&mut self, advertisement: Advertisement) {
+        // Whatever left before is no witness for this one.
+        self.advertised = None;
+        let Some(advertiser) = &mut self.advertiser else { return };
+        let (now, wall) = (clock::now(), clock::wall());
+        let (mode, counter, suspicions) = (self.mode, &mut self.counter, &mut self.suspicions);
+        let sent = advertiser.send(advertisement, &mut || {
+            let next = counter.next(now, wall, advertisement);
+            if mode == Mode::Compat {
+                suspicions.sent(now, next, advertisement);
+            }
+            next
+        });
+        self.outcomes.push(sent.error.is_none());
+        match sent.error {
+            None => {
+                self.sent += 1;
+                self.advertised = Some(clock::now());
+            }
+            // Counted and shown; the next one is due in an interval.
+            Some(error) => {
+                self.send_errors += 1;
+                tracing::debug!(vhid = self.vhid, %error, "an advertisement could not be sent");
+            }
+        }
+    }
+
+    fn is_own(&self, source: IpAddr) -> bool {
+        !source.is_unspecified() && self.sources.of(Family::of(source)) == source
+    }
+
+    /// How far a sender's clock was ahead of ours, in ms, when its advertisement arrived; in strict mode.
+    fn clock_difference_ms(&self, stamp: Instant, counter: u64) -> Option<i64> {
+        let age = clock::now().saturating_since(stamp);
+        let then = clock::wall().saturating_sub(age);
+        let ours = i64::try_from(then.as_millis()).ok()?;
+        let theirs = i64::try_from(Stamp::from_counter(counter).ms).ok()?;
+        (self.mode == Mode::Strict).then(|| theirs - ours)
+    }
+
+    /// In place of the one not heard for longest, if there is no room: whoever has recorded an advertisement can
+    /// send it from any address.
+    fn remember(&mut self, peer: Peer) {
+        if self.peers.len() >= MOST_PEERS && !self.peers.contains_key(&peer.source) {
+            let oldest = self.peers.values().min_by_key(|peer| peer.heard).map(|peer| peer.source);
+            oldest.map(|oldest| self.peers.remove(&oldest));
+        }
+        self.peers.insert(peer.source, peer);
+    }
+
+    fn note(&self, note: Note) {
+        // It is gone only while the agent ends.
+        let _ = self.notes.send(note);
+    }
+}
+
+/// How many senders the status shows.
+const MOST_PEERS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{Families, Pace, Settings};
+    use ha_common::auth::{Message, key};
+
+    #[test]
+    fn an_advertisement_that_did_not_leave_has_no_time() {
+        let (orders, _queue) = mpsc::unbounded_channel();
+        let (notes, _notes) = mpsc::unbounded_channel();
+        let priority = Priority { advbase: 1, advskew: 0 };
+        let message = Message { vhid: 10, ipv4: &[], ipv6: &[], link_local: true, lladdr: None };
+        let settings = Settings {
+            priority,
+            pace: Pace::Classic,
+            preempt: false,
+            families: Families::only(Family::V4),
+            announce_every: None,
+        };
+        let setup = VhostSetup {
+            settings,
+            interface: "eth0".to_owned(),
+            vhid: 10,
+            mac: Mac::new(&key(b"secret"), &message),
+            random: 0,
+            stored_ms: None,
+            orders,
+        };
+        let mut host = Host::new(0, setup, Mode::Compat, notes);
+        // From an earlier life as master; now there is nothing to send through.
+        host.advertised = Some(Instant::from_nanos(7));
+        host.advertise(Advertisement { priority, demote: 0 });
+        assert_eq!(host.advertised, None);
+    }
+}

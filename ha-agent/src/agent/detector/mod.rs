@@ -1,0 +1,366 @@
+//! The fast thread: reads what the kernel saw, lets the core decide, sends advertisements. Nothing else.
+//!
+//! It waits for the ring, for the timer and for inputs; whichever woke it, it drains the ring before any
+//! deadline is judged, so that no advertisement that had arrived by then can be overlooked. Nothing here
+//! waits for anybody: orders and notes go into unbounded queues (the core bounds their number), sending never
+//! blocks, and whoever wants to know something asks by a message.
+
+mod counter;
+mod host;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::IpAddr;
+use std::thread;
+use std::time::Duration;
+
+use ha_common::abi::{Advert, WatchKey};
+use ha_common::auth::Mac;
+use ha_common::reason::Counters;
+use ha_common::wire::ethernet;
+use tokio::sync::{mpsc, oneshot};
+
+use self::host::Host;
+use crate::config::Mode;
+use crate::core::demotion::{self, SendHealth};
+use crate::core::{self, Advertisement, Demotions, Event, Instant, Link, State, Suspicion};
+use crate::dataplane::Events;
+use crate::exec::Order;
+use crate::net::advertise::Path;
+use crate::sys::clock;
+use crate::sys::readable::readable;
+use crate::sys::timer::Timer;
+
+/// What others tell the detector. `vhost` is the index of a virtual host in the configuration.
+#[derive(Debug)]
+pub enum Input {
+    /// These records are a virtual host's own.
+    Watch {
+        /// Which one.
+        vhost: usize,
+        /// Their keys.
+        keys: Vec<WatchKey>,
+    },
+    /// A virtual host's interface is there: send on it. `Link::Up` follows.
+    Equip {
+        /// Which one.
+        vhost: usize,
+        /// What it sends through.
+        path: Path,
+        /// The hardware address that its advertisements leave from.
+        hardware: ethernet::Mac,
+    },
+    /// The state of a virtual host's interface.
+    Link {
+        /// Which one.
+        vhost: usize,
+        /// Up or down.
+        link: Link,
+    },
+    /// An order to take a virtual host's addresses off was carried out.
+    Dropped {
+        /// Which one.
+        vhost: usize,
+        /// Whether they are off now.
+        well: bool,
+    },
+    /// Sign a virtual host's advertisements with another key.
+    Sign {
+        /// Which one.
+        vhost: usize,
+        /// The key.
+        mac: Mac,
+    },
+    /// Go over to another mode.
+    Mode(Mode),
+    /// An operator wants the other nodes to be master, or no longer so.
+    Hold(bool),
+    /// Leave all virtual hosts in order, then end.
+    Leave,
+    /// Somebody wants to know.
+    Snapshot(oneshot::Sender<Snapshot>),
+}
+
+/// What the detector tells others, to be logged: it does not write logs itself.
+#[derive(Clone, Debug)]
+pub enum Note {
+    /// Something is suspicious.
+    Suspicion {
+        /// About which virtual host.
+        vhost: usize,
+        /// What.
+        suspicion: Suspicion,
+    },
+    /// This node slept.
+    Stalled {
+        /// Which virtual host noticed.
+        vhost: usize,
+        /// For how long.
+        lasted: Duration,
+    },
+    /// The host's demotion level changed.
+    Demoted {
+        /// The new level; 0 is none.
+        level: u8,
+        /// Why.
+        causes: Vec<demotion::Cause>,
+    },
+}
+
+/// What the detector knows of all virtual hosts, in the order of the configuration.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When it was taken.
+    pub at: Instant,
+    /// Why this node would rather not be master.
+    pub demotions: Demotions,
+    /// One a virtual host.
+    pub vhosts: Vec<VhostSnapshot>,
+}
+
+/// What the detector knows of one virtual host.
+#[derive(Clone, Debug)]
+pub struct VhostSnapshot {
+    /// Its state.
+    pub state: State,
+    /// Who was heard.
+    pub peers: Vec<Peer>,
+    /// Advertisements that left.
+    pub sent: u64,
+    /// Advertisements that could not be sent.
+    pub send_errors: u64,
+    /// How often this node slept longer than its peers wait.
+    pub stalls: u64,
+    /// What was refused here rather than in the kernel.
+    pub refused: Counters,
+    /// What is suspicious.
+    pub suspicions: Vec<Suspicion>,
+    /// Strict mode: the time of the last advertisement sent, in ms since 2025.
+    pub sent_ms: Option<u64>,
+}
+
+/// Another node.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Its address.
+    pub source: IpAddr,
+    /// What it advertises.
+    pub advertisement: Advertisement,
+    /// When its last advertisement arrived.
+    pub heard: Instant,
+    /// Which of our passphrases it signs with, counted from 0.
+    pub signer: u32,
+    /// Strict mode: how far its clock is ahead of ours, in ms, the way of the frame included.
+    pub clock_difference_ms: Option<i64>,
+}
+
+/// A virtual host's part that does not depend on the interface.
+#[derive(Debug)]
+pub struct VhostSetup {
+    /// Priority, pace, preemption.
+    pub settings: core::Settings,
+    /// The interface's name, to be told with what goes wrong there.
+    pub interface: String,
+    /// Virtual host, 1 to 255.
+    pub vhid: u8,
+    /// Signs its advertisements.
+    pub mac: Mac,
+    /// A random number to count from, in compat mode.
+    pub random: u64,
+    /// Strict mode: the time of the last advertisement of an earlier life, in ms since 2025.
+    pub stored_ms: Option<u64>,
+    /// Where its orders go.
+    pub orders: mpsc::UnboundedSender<Order>,
+}
+
+/// Starts the thread. It ends when every virtual host has left: then the receiver receives. If it fails, the
+/// receiver's sender is gone.
+///
+/// # Errors
+///
+/// If the thread can't be started.
+pub fn start(
+    vhosts: Vec<VhostSetup>,
+    mode: Mode,
+    events: Events,
+    inputs: mpsc::UnboundedReceiver<Input>,
+    notes: mpsc::UnboundedSender<Note>,
+) -> io::Result<oneshot::Receiver<()>> {
+    let (ended, end) = oneshot::channel();
+    thread::Builder::new().name("ha-detector".to_owned()).spawn(move || {
+        let detector = Detector::new(vhosts, mode, notes);
+        let result = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .and_then(|runtime| runtime.block_on(detector.run(events, inputs)));
+        match result {
+            // The receiver is gone only if the agent ended without waiting.
+            Ok(()) => drop(ended.send(())),
+            Err(error) => tracing::error!(%error, "the detector failed"),
+        }
+    })?;
+    Ok(end)
+}
+
+struct Detector {
+    hosts: Vec<Host>,
+    by_key: HashMap<WatchKey, usize>,
+    demotions: Demotions,
+    sending: BTreeMap<String, SendHealth>,
+    notes: mpsc::UnboundedSender<Note>,
+}
+
+impl Detector {
+    fn new(vhosts: Vec<VhostSetup>, mode: Mode, notes: mpsc::UnboundedSender<Note>) -> Self {
+        let host = |(index, setup)| Host::new(index, setup, mode, notes.clone());
+        Self {
+            hosts: vhosts.into_iter().enumerate().map(host).collect(),
+            by_key: HashMap::new(),
+            demotions: Demotions::default(),
+            sending: BTreeMap::new(),
+            notes,
+        }
+    }
+
+    async fn run(mut self, events: Events, mut inputs: mpsc::UnboundedReceiver<Input>) -> io::Result<()> {
+        let mut events = readable(events)?;
+        let mut timer = Timer::new()?;
+        let mut emptied = true;
+        while !self.hosts.iter().all(|host| host.machine.has_left()) {
+            let mut input = None;
+            if emptied {
+                tokio::select! {
+                    guard = events.readable_mut() => guard?.clear_ready(),
+                    expired = timer.expired() => expired?,
+                    received = inputs.recv() => match received {
+                        Some(received) => input = Some(received),
+                        None => return Err(io::Error::other("the agent ended without leaving")),
+                    },
+                }
+            } else {
+                // The kernel announces nothing in a ring that was not emptied: look again at once.
+                input = inputs.try_recv().ok();
+            }
+            // Taken before the ring is drained: what is judged against it has been read.
+            let now = clock::now();
+            emptied = self.drain(&mut events.get_mut().0, now);
+            if let Some(input) = input {
+                self.input(now, input);
+            }
+            self.judge(now);
+            self.judge_sending(now);
+            timer.set(self.hosts.iter().filter_map(Host::next_deadline).min())?;
+        }
+        Ok(())
+    }
+
+    /// Reads records until the ring is empty, or one is newer than `now`: so that deadlines are judged however
+    /// fast records come. Returns whether the ring is empty.
+    fn drain(&mut self, events: &mut Events, now: Instant) -> bool {
+        while let Some(record) = events.next() {
+            match record {
+                Ok(advert) => {
+                    self.advert(now, &advert);
+                    if Instant::from_nanos(advert.stamp_ns) > now {
+                        return false;
+                    }
+                }
+                Err(error) => tracing::error!("the kernel program pushed {error}"),
+            }
+        }
+        true
+    }
+
+    fn advert(&mut self, now: Instant, advert: &Advert) {
+        // A record of an interface that went away in the meantime belongs to nobody.
+        if let Some(host) = self.by_key.get(&advert.watch).and_then(|&vhost| self.hosts.get_mut(vhost)) {
+            host.advert(now, advert);
+        }
+    }
+
+    fn input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Watch { vhost, keys } => self.watch(vhost, keys),
+            Input::Equip { vhost, path, hardware } => {
+                self.host(vhost, |host| host.equip(path, hardware));
+            }
+            Input::Link { vhost, link } => self.link(now, vhost, link),
+            Input::Dropped { vhost, well } => self.host(vhost, |host| host.dropped(now, well)),
+            Input::Sign { vhost, mac } => self.host(vhost, |host| host.sign(mac)),
+            Input::Mode(mode) => self.hosts.iter_mut().for_each(|host| host.set_mode(mode)),
+            Input::Hold(hold) => self.demote(now, demotion::Cause::Hold, hold),
+            Input::Leave => self.hosts.iter_mut().for_each(|host| host.handle(now, Event::Leave)),
+            Input::Snapshot(reply) => {
+                let vhosts = self.hosts.iter().map(Host::snapshot).collect();
+                // Who asked may have gone.
+                let _ = reply.send(Snapshot { at: now, demotions: self.demotions.clone(), vhosts });
+            }
+        }
+    }
+
+    fn host(&mut self, vhost: usize, act: impl FnOnce(&mut Host)) {
+        if let Some(host) = self.hosts.get_mut(vhost) {
+            act(host);
+        }
+    }
+
+    fn watch(&mut self, vhost: usize, keys: Vec<WatchKey>) {
+        let Some(host) = self.hosts.get_mut(vhost) else { return };
+        for old in &host.keys {
+            self.by_key.remove(old);
+        }
+        self.by_key.extend(keys.iter().map(|key| (*key, vhost)));
+        host.keys = keys;
+    }
+
+    /// An interface that does not work demotes the whole host: what else it serves had better move, too.
+    fn link(&mut self, now: Instant, vhost: usize, link: Link) {
+        let Some(interface) = self.hosts.get(vhost).map(|host| host.interface.clone()) else { return };
+        let cause = demotion::Cause::LinkDown(interface);
+        match link {
+            Link::Up { .. } => {
+                self.demote(now, cause, false);
+                self.host(vhost, |host| host.link(now, link));
+            }
+            Link::Down(_) => {
+                self.host(vhost, |host| host.link(now, link));
+                self.demote(now, cause, true);
+            }
+        }
+    }
+
+    fn demote(&mut self, now: Instant, cause: demotion::Cause, present: bool) {
+        let Some(level) = self.demotions.set(cause, present) else { return };
+        for host in &mut self.hosts {
+            host.handle(now, Event::Demote(level));
+        }
+        let causes = self.demotions.causes().cloned().collect();
+        // It is gone only while the agent ends.
+        let _ = self.notes.send(Note::Demoted { level, causes });
+    }
+
+    /// Lets every deadline happen that has come by `now`.
+    fn judge(&mut self, now: Instant) {
+        for host in &mut self.hosts {
+            while let Some((deadline, timer)) = host.machine.poll_timeout()
+                && deadline <= now
+            {
+                host.handle(now, Event::Deadline(timer));
+            }
+        }
+    }
+
+    /// Whoever can't advertise through an interface had better not be master.
+    fn judge_sending(&mut self, now: Instant) {
+        let mut changes = Vec::new();
+        for host in &mut self.hosts {
+            for left in host.take_outcomes() {
+                let health = self.sending.entry(host.interface.clone()).or_default();
+                changes.extend(health.record(left).map(|failing| (host.interface.clone(), failing)));
+            }
+        }
+        for (interface, failing) in changes {
+            self.demote(now, demotion::Cause::SendErrors(interface), failing);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What is noticed and no state depends on: suspicious frames, stalls, demotion. Logged away from the fast
+//! thread, and shown in the status.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ha_common::abi::Sighting;
+use ha_common::reason::{Counters as Counts, Reason};
+use tokio::sync::{mpsc, oneshot};
+
+use super::detector::{Input, Note};
+use super::hosts;
+use crate::core::demotion::Cause;
+use crate::core::suspicion::Kind;
+use crate::core::{Family, Instant, Suspicion, Suspicions};
+use crate::dataplane::{Counters, LoadError};
+use crate::sys::clock;
+
+/// Looks at what the kernel refused, and logs.
+#[derive(Debug)]
+pub(super) struct Watchman {
+    names: Vec<String>,
+    counters: Arc<Counters>,
+    seen: HashMap<u32, Counts>,
+    suspicions: Suspected,
+    detector: mpsc::UnboundedSender<Input>,
+}
+
+/// What is suspicious by the kernel's counters, one entry a virtual host.
+#[derive(Clone, Debug)]
+pub(super) struct Suspected(Arc<Mutex<Vec<Suspicions>>>);
+
+impl Suspected {
+    pub(super) fn new(vhosts: usize) -> Self {
+        Self(Arc::new(Mutex::new(vec![Suspicions::default(); vhosts])))
+    }
+
+    /// What is suspicious about one virtual host.
+    pub(super) fn of(&self, vhost: usize) -> Vec<Suspicion> {
+        self.lock().get(vhost).map(|suspicions| suspicions.list().copied().collect()).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Suspicions>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watchman {
+    pub(super) fn new(
+        names: Vec<String>,
+        counters: Arc<Counters>,
+        suspicions: Suspected,
+        detector: mpsc::UnboundedSender<Input>,
+    ) -> Self {
+        Self { names, counters, seen: HashMap::new(), suspicions, detector }
+    }
+
+    /// Watches and logs, until the detector is gone.
+    pub(super) async fn run(mut self, mut notes: mpsc::UnboundedReceiver<Note>) {
+        let mut round = tokio::time::interval(ROUND);
+        round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                note = notes.recv() => match note {
+                    Some(note) => self.log(&note),
+                    None => return,
+                },
+                _ = round.tick() => {
+                    if let Err(error) = self.look().await {
+                        tracing::debug!(%error, "the kernel's counters can't be read");
+                    }
+                }
+            }
+        }
+    }
+
+    fn log(&self, note: &Note) {
+        match note {
+            Note::Suspicion { vhost, suspicion } => self.log_suspicion(*vhost, suspicion),
+            Note::Stalled { vhost, lasted } => tracing::warn!(
+                vhost = self.name(*vhost),
+                "this node did not run for {lasted:?}, longer than its peers wait: listening before it goes on"
+            ),
+            Note::Demoted { level: 0, .. } => tracing::info!("no longer demoted"),
+            Note::Demoted { level, causes } => {
+                let causes: Vec<_> = causes.iter().map(sentence).collect();
+                tracing::warn!("demoted, level {level}: {}", causes.join(", "));
+            }
+        }
+    }
+
+    fn log_suspicion(&self, vhost: usize, suspicion: &Suspicion) {
+        if suspicion.log {
+            tracing::warn!(vhost = self.name(vhost), "suspicious: {}: {suspicion}", suspicion.kind.name());
+        }
+    }
+
+    /// Finds out what the kernel refused since the last look, and from whom.
+    async fn look(&mut self) -> Result<(), LoadError> {
+        for vhost in 0..self.names.len() {
+            for family in Family::ALL {
+                let slot = hosts::slot(vhost, family);
+                let now = self.counters.read(slot)?;
+                let before = self.seen.insert(slot, now).unwrap_or_default();
+                if now == before {
+                    continue;
+                }
+                let sightings = self.counters.sightings(slot)?;
+                for (reason, kind) in NOTICED {
+                    if now.refused(reason) > before.refused(reason)
+                        && let Some(sighting) = sightings.0.get(reason as usize)
+                    {
+                        self.report(vhost, family, kind, *sighting).await;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn report(&self, vhost: usize, family: Family, kind: Kind, sighting: Sighting) {
+        let source = sighting.source.ip(hosts::family_number(family));
+        // Somebody who can make a right digest, too, has our key: then the wrong ones are not his.
+        if kind == Kind::BadDigests && self.is_heard(vhost, source).await {
+            return;
+        }
+        let suspicion = {
+            let mut all = self.suspicions.lock();
+            all.get_mut(vhost).map(|suspicions| suspicions.report(clock::now(), kind, source))
+        };
+        if let Some(suspicion) = suspicion {
+            self.log_suspicion(vhost, &suspicion);
+        }
+    }
+
+    /// Whether authentic advertisements came from an address in the last minute.
+    async fn is_heard(&self, vhost: usize, source: std::net::IpAddr) -> bool {
+        let (reply, answer) = oneshot::channel();
+        // It is gone only while the agent ends.
+        let _ = self.detector.send(Input::Snapshot(reply));
+        let Ok(snapshot) = answer.await else { return true };
+        let is_lately = |heard: Instant| snapshot.at.saturating_since(heard) < LATELY;
+        snapshot.vhosts.get(vhost).is_some_and(|vhost| {
+            vhost.peers.iter().any(|peer| peer.source == source && is_lately(peer.heard))
+        })
+    }
+
+    fn name(&self, vhost: usize) -> &str {
+        self.names.get(vhost).map_or("", String::as_str)
+    }
+}
+
+fn sentence(cause: &Cause) -> String {
+    match cause {
+        Cause::Hold => "held by an operator".to_owned(),
+        Cause::LinkDown(interface) => format!("interface {interface} does not work"),
+        Cause::SendErrors(interface) => format!("advertisements do not leave through {interface}"),
+    }
+}
+
+/// What is refused and worth a word, and by which name.
+const NOTICED: [(Reason, Kind); 4] = [
+    (Reason::BadAuth, Kind::BadDigests),
+    (Reason::Replay, Kind::Replayed),
+    (Reason::Stale, Kind::Stale),
+    (Reason::Rewritten, Kind::Rewritten),
+];
+
+/// How often the kernel's counters are looked at.
+const ROUND: Duration = Duration::from_millis(250);
+/// How long ago somebody may have been heard who still counts as heard.
+const LATELY: Duration = Duration::from_mins(1);

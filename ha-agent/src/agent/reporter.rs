@@ -1,0 +1,111 @@
+//! Puts the status together from those who know, and passes on what is asked for.
+
+use std::sync::{Arc, PoisonError};
+
+use ha_common::abi::COMMON_SLOT;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::detector::{Input, Snapshot};
+use super::interfaces::Modes;
+use super::notices::Suspected;
+use super::{PATIENCE, Reload, hosts};
+use crate::config::{Config, Mode};
+use crate::control::server::Source;
+use crate::control::status::{Clocks, DemotionStatus, Parts, Status, VhostStatus, by_reason};
+use crate::core::{Family, Instant};
+use crate::dataplane::Counters;
+use crate::journal::Journal;
+use crate::sys::clock;
+
+/// Whoever knows.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    pub(super) config: watch::Receiver<Arc<Config>>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) journal: Arc<Journal>,
+    pub(super) modes: Modes,
+    pub(super) faults: Vec<watch::Receiver<Option<String>>>,
+    pub(super) suspected: Suspected,
+    pub(super) started: Instant,
+    pub(super) detector: mpsc::UnboundedSender<Input>,
+    pub(super) reloads: mpsc::Sender<Reload>,
+}
+
+impl Reporter {
+    /// The node's name.
+    pub(super) fn node(&self) -> String {
+        self.config.borrow().node.clone()
+    }
+
+    /// The mode now.
+    pub(super) fn mode(&self) -> Mode {
+        self.config.borrow().auth.mode
+    }
+
+    /// What the detector knows.
+    pub(super) async fn snapshot(&self) -> Result<Snapshot, String> {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.detector.send(Input::Snapshot(reply));
+        match (asked, tokio::time::timeout(PATIENCE, answer).await) {
+            (Ok(()), Ok(Ok(snapshot))) => Ok(snapshot),
+            _ => Err("the detector does not answer".to_owned()),
+        }
+    }
+}
+
+impl Source for Reporter {
+    async fn status(&self) -> Result<Status, String> {
+        let snapshot = self.snapshot().await?;
+        let config = Arc::clone(&self.config.borrow());
+        let clocks = Clocks { wall: Timestamp::now(), monotonic: clock::now() };
+        let read = |slot| self.counters.read(slot).map_err(|error| error.to_string());
+        let modes = self.modes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut vhosts = Vec::new();
+        for (vhost, vhost_config) in config.vhosts.iter().enumerate() {
+            let (Some(detector), Some(fault)) = (snapshot.vhosts.get(vhost), self.faults.get(vhost)) else {
+                continue;
+            };
+            let mut kernel = read(hosts::slot(vhost, Family::V4))?;
+            kernel.add(&read(hosts::slot(vhost, Family::V6))?);
+            let parts = Parts {
+                config: vhost_config,
+                auth: &config.auth,
+                detector,
+                kernel,
+                suspected: self.suspected.of(vhost),
+                journal: self.journal.of(vhost),
+                started: self.started,
+                receive: modes.get(&vhost_config.interface).cloned(),
+                fault: fault.borrow().clone(),
+            };
+            vhosts.push(VhostStatus::new(clocks, &parts));
+        }
+        Ok(Status {
+            node: config.node.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            as_of: clocks.wall,
+            as_of_monotonic_ns: clocks.monotonic.as_nanos(),
+            demotion: DemotionStatus::new(&snapshot.demotions),
+            vhosts,
+            other_frames: by_reason(&read(COMMON_SLOT)?),
+        })
+    }
+
+    async fn reload(&self) -> Result<String, String> {
+        let (reply, answer) = oneshot::channel();
+        let asked = async {
+            self.reloads.send(reply).await.ok()?;
+            answer.await.ok()
+        };
+        let answer = tokio::time::timeout(PATIENCE, asked).await.ok().flatten();
+        answer.unwrap_or_else(|| Err("the agent is busy with its interfaces; try again".to_owned()))
+    }
+
+    async fn hold(&self, hold: bool) -> Result<String, String> {
+        self.detector.send(Input::Hold(hold)).map_err(|_| "the detector does not answer".to_owned())?;
+        // Answered behind the order: so it is obeyed.
+        self.snapshot().await?;
+        Ok(if hold { "held: the other nodes go first" } else { "resumed" }.to_owned())
+    }
+}

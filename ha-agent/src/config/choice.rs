@@ -1,0 +1,98 @@
+//! Settings that are one of a few words.
+
+use std::fmt;
+
+use super::mistake::Mistake;
+use super::quote::Excerpt;
+use super::schema::nearest;
+
+/// A setting that is one of a few words.
+pub(super) trait Choice: Copy + 'static {
+    /// All of them, the default first.
+    const ALL: &'static [Self];
+
+    /// As it is written in the configuration.
+    fn word(self) -> &'static str;
+}
+
+/// The choice that `text` names, for the key `key`.
+pub(super) fn choose<T: Choice>(key: &'static str, text: &str) -> Result<T, Mistake> {
+    let words = || T::ALL.iter().map(|choice| choice.word());
+    T::ALL.iter().copied().find(|choice| choice.word() == text).ok_or_else(|| {
+        let known = words().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
+        let word = Excerpt::new(text);
+        match nearest(words(), text) {
+            Some(nearest) => Mistake::MisspelledWord { key, word, known, nearest },
+            None => Mistake::UnknownWord { key, word, known },
+        }
+    })
+}
+
+macro_rules! choices {
+    ($(
+        $(#[$attribute:meta])*
+        $name:ident {
+            $(#[$default_attribute:meta])* $default:ident = $default_word:literal,
+            $($(#[$variant_attribute:meta])* $variant:ident = $word:literal,)+
+        }
+    )+) => {$(
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $(#[$default_attribute])* #[default] $default,
+            $($(#[$variant_attribute])* $variant,)+
+        }
+
+        impl Choice for $name {
+            const ALL: &'static [Self] = &[Self::$default, $(Self::$variant),+];
+
+            fn word(self) -> &'static str {
+                match self {
+                    Self::$default => $default_word,
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        /// The word of the configuration.
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.word())
+            }
+        }
+    )+};
+}
+
+choices! {
+    /// What an advertisement must show besides its digest.
+    Mode {
+        /// Nothing: the counter is as other implementations have it, so replays cannot be told from the original.
+        Compat = "compat",
+        /// Freshness, in the counter: only between our own nodes.
+        Strict = "strict",
+    }
+
+    /// What becomes of a frame for one of our virtual hosts that is refused.
+    Refused {
+        /// The kernel drops it.
+        Drop = "drop",
+        /// It goes on to whoever else listens on this machine.
+        Pass = "pass",
+    }
+
+    /// A MAC address to be used.
+    MacChoice {
+        /// The interface's own.
+        Interface = "interface",
+        /// The virtual host's: `00:00:5e:00:01:VHID` (CARP specification §6).
+        Virtual = "virtual",
+    }
+
+    /// How many of a virtual host's address families keep a master alive.
+    FamilyRule {
+        /// Each alone.
+        Either = "either",
+        /// Only both: losing one of them is a takeover, as in OpenBSD (CARP specification §9.3, point 17).
+        Both = "both",
+    }
+}

@@ -1,0 +1,123 @@
+//! What a virtual host does while it listens.
+
+use std::time::Duration;
+
+use super::{Settings, Vhost};
+use crate::core::command::{Advert, Cause, Command, State};
+use crate::core::election::Verdict;
+use crate::core::family::{Family, Sources};
+use crate::core::patience::{Ear, Patience, Word};
+use crate::core::time::Instant;
+use crate::core::timers::Timer;
+
+impl Vhost {
+    pub(super) fn start(&mut self, now: Instant, sources: Sources) {
+        if self.leave_asked {
+            return;
+        }
+        self.sources = sources;
+        self.commands.push_back(Command::DropAddresses);
+        self.follow(Patience::new(now));
+        self.enter(State::Backup, now, Cause::Started);
+    }
+
+    /// A valid frame in BACKUP: the first rule that matches (CARP specification §5.3).
+    ///
+    /// The bow-out has a rule of its own and comes first. Elsewhere it works through preemption and B3, so
+    /// all backups take over at once, and with `advbase` 0 none does; ours wait for their turn, so that the
+    /// best one moves first.
+    ///
+    /// A demoted master is relieved whether we preempt or not (B2). We find nobody hopeless who is less demoted
+    /// than we are: to such a one we would lose again at once.
+    ///
+    /// While a master is heard that we follow, all this is about that one only: what another says, who is about
+    /// to lose to it, is no reason for a third to take over.
+    pub(super) fn listen(&mut self, now: Instant, advert: Advert) {
+        let Advert { stamp, source, priority, .. } = advert;
+        let word = Word { source, stamp };
+        let follows_another = self.patience.follows_another(word, self.master_down_time());
+        let mut patience = self.patience;
+        if priority.is_bow_out() {
+            if !follows_another {
+                patience.hear_bow_out(self.ear(advert), word);
+                self.follow(patience);
+            }
+            return;
+        }
+        let cause = match self.judge(advert) {
+            Verdict::MoreDemoted => Some(Cause::Demoted { source }),
+            Verdict::Inferior if self.settings.preempt => Some(Cause::Preempt { source }),
+            Verdict::Inferior if self.advertised().finds_hopeless(priority) => {
+                Some(Cause::Hopeless { source })
+            }
+            Verdict::LessDemoted
+            | Verdict::Superior
+            | Verdict::TieTheyWin
+            | Verdict::TieWeWin
+            | Verdict::Inferior => None,
+        };
+        match cause {
+            Some(_) if follows_another => {}
+            Some(cause) => self.become_master(now, cause),
+            None => {
+                patience.hear(self.ear(advert), word);
+                self.follow(patience);
+            }
+        }
+    }
+
+    pub(super) fn ear(&self, advert: Advert) -> Ear {
+        match Family::of(advert.source) {
+            Family::V6 if self.settings.families.are_apart() => Ear::Second,
+            Family::V4 | Family::V6 => Ear::First,
+        }
+    }
+
+    /// Waits as `patience` and our own priority say.
+    pub(super) fn follow(&mut self, patience: Patience) {
+        let Settings { pace, families, .. } = self.settings;
+        let down = self.master_down_time();
+        self.timers.arm(Timer::MasterDown, patience.since(Ear::First) + down);
+        if families.are_apart() {
+            self.timers.arm(Timer::MasterDownV6, patience.since(Ear::Second) + down);
+        }
+        match patience.bowed_out() {
+            Some(farewell) => {
+                self.timers.arm(Timer::Turn, farewell.stamp + pace.bow_out_wait(self.advertised()));
+            }
+            None => self.timers.disarm(Timer::Turn),
+        }
+        self.patience = patience;
+    }
+
+    pub(super) fn succeed(&mut self, now: Instant, timer: Timer) {
+        let Some(deadline) = self.timers.take_due(timer, now) else { return };
+        let ear = if timer == Timer::MasterDownV6 { Ear::Second } else { Ear::First };
+        let cause = match self.patience.bowed_out() {
+            Some(Word { source, .. }) => Cause::BowOut { source },
+            None => Cause::Silence {
+                family: self.settings.families.are_apart().then_some(match ear {
+                    Ear::First => Family::V4,
+                    Ear::Second => Family::V6,
+                }),
+                last_heard: self.patience.last_heard(ear),
+                deadline,
+            },
+        };
+        self.become_master(now, cause);
+    }
+
+    pub(super) fn demote_backup(&mut self, level: u8) {
+        self.demote = level;
+        self.follow(self.patience);
+    }
+
+    pub(super) fn leave_backup(&mut self, now: Instant) {
+        self.leave_asked = true;
+        self.stop(now, Cause::Leave);
+    }
+
+    fn master_down_time(&self) -> Duration {
+        self.settings.pace.master_down_time(self.advertised())
+    }
+}
