@@ -41,8 +41,8 @@ fn run(command: Command) -> Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
-        Command::Vm(args) => vm::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Vm(args) => vm::run(&args),
     }
 }
 
@@ -68,10 +68,10 @@ enum Command {
     Test(test::Args),
     /// Measure against a floor or a peer, in the same run
     Bench(bench::Args),
-    /// Test in a guest with a kernel of its own, which is emulated (VLANs, bonds; no root, no KVM)
-    Vm(vm::Args),
     /// Look for inputs that are not treated as they should be
     Fuzz(fuzz::Args),
+    /// Test in a guest with a kernel of its own, which is emulated (VLANs, bonds; no root, no KVM)
+    Vm(vm::Args),
 }
 
 #[cfg(test)]
