@@ -46,6 +46,7 @@ pub fn site() -> Site {
     let last = Watch { keys: LAST_KEYS, ..watch(SLOT_LAST, LAST_HOST, 0, GROUP) };
     site.watches.insert(key(LOOPBACK, 0, 4095, 255), last);
     site.keys.insert(LAST_KEYS, keys(255));
+    site.lists.insert((LAST_HOST, Role::OWN), OWN.into());
     site
 }
 
