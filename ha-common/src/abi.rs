@@ -29,6 +29,8 @@ pub const MACS: usize = 4;
 pub const MAX_LISTED: usize = 32 * MAX_HOSTS;
 /// How many senders, and sets of open fields, are remembered in strict mode.
 pub const MAX_HEARD: usize = 16 * MAX_HOSTS;
+/// How many of our own advertisements are known in strict mode; the oldest go.
+pub const MAX_GIVEN: usize = 65_536;
 /// Size of the event ring, in bytes: a power of two and a multiple of the page size. Holds 2,730 records, each
 /// with 8 bytes of the kernel's own.
 pub const RING_BYTES: usize = 256 * 1024;
@@ -229,6 +231,18 @@ impl HeardKey {
     }
 }
 
+/// An advertisement of our own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct GivenKey {
+    /// Its counter.
+    pub counter: u64,
+    /// The virtual host: [`Watch::host`].
+    pub host: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
 /// What was heard, behind the lock that the kernel program takes.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
@@ -394,7 +408,7 @@ impl core::error::Error for RecordError {}
 // SAFETY: all are repr(C), Copy, without padding (asserted below), and valid for any bytes.
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Counters, HeardKey, Keys, ListKey, Remembered, Sightings, Watch, WatchKey};
+    use super::{Counters, GivenKey, HeardKey, Keys, ListKey, Remembered, Sightings, Watch, WatchKey};
 
     // SAFETY: see the module.
     unsafe impl aya::Pod for WatchKey {}
@@ -408,6 +422,8 @@ mod pod {
     unsafe impl aya::Pod for Keys {}
     // SAFETY: see the module.
     unsafe impl aya::Pod for HeardKey {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for GivenKey {}
     // SAFETY: see the module.
     unsafe impl aya::Pod for Remembered {}
     // SAFETY: see the module.
@@ -425,6 +441,7 @@ const _: () = {
     assert!(size_of::<ListKey>() == 24);
     assert!(size_of::<Mac>() == 176 && size_of::<Keys>() == 8 + MACS * 176);
     assert!(size_of::<HeardKey>() == 24);
+    assert!(size_of::<GivenKey>() == 16);
     assert!(size_of::<Remembered>() == 32 && core::mem::offset_of!(Remembered, heard) == 8);
     assert!(size_of::<Sightings>() == Reason::COUNT * 24);
     assert!(size_of::<RecordHeader>() == 8);

@@ -3,7 +3,7 @@
 //! One function for the kernel's program and for user space, where it is tested and fuzzed against the loaded
 //! program. What it has to know beyond the frame it asks a [`World`]: maps in the kernel, collections in a test.
 
-use crate::abi::{Address, HeardKey, ListKey, Role, Watch, WatchKey};
+use crate::abi::{Address, GivenKey, HeardKey, ListKey, Role, Watch, WatchKey};
 use crate::auth::{DIGEST_LEN, Scratch};
 use crate::decode::Candidate;
 use crate::fresh::{Heard, Stamp};
@@ -32,6 +32,9 @@ pub trait World {
 
     /// The time of day, in ms since 2025-01-01.
     fn wall_ms(&self, now_ns: u64) -> u64;
+
+    /// Strict mode: whether an advertisement is our own.
+    fn gave(&self, key: &GivenKey) -> bool;
 
     /// What was heard under a key, if anything was.
     fn heard(&self, key: &HeardKey) -> Option<Heard>;
@@ -129,6 +132,10 @@ fn accept<'a>(
     if watch.has(Watch::STRICT) {
         if !Stamp::from_counter(header.counter()).agrees_with(header) {
             return Err(Reason::Rewritten);
+        }
+        // Ours, whoever sends it back to us: else he could say in another's name what we say in our own.
+        if world.gave(&GivenKey { counter: header.counter(), host: watch.host, reserved: 0 }) {
+            return Err(Reason::Looped);
         }
         *sender = HeardKey::sender(watch.host, key.family, *source);
         freshness(header.counter(), watch.tolerance_ms, stamp_ns, sender, world)?;

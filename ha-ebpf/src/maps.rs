@@ -2,14 +2,14 @@
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
     helpers::{bpf_ktime_get_ns, bpf_spin_lock, bpf_spin_unlock},
     macros::btf_map,
 };
 use ha_common::{
     abi::{
-        Address, Advert, COUNTER_SLOTS, Counters, HeardKey, KEY_SETS, Keys, ListKey, MAX_HEARD, MAX_LISTED,
-        MAX_WATCHES, RING_BYTES, Remembered, Sightings, Watch, WatchKey,
+        Address, Advert, COUNTER_SLOTS, Counters, GivenKey, HeardKey, KEY_SETS, Keys, ListKey, MAX_GIVEN,
+        MAX_HEARD, MAX_LISTED, MAX_WATCHES, RING_BYTES, Remembered, Sightings, Watch, WatchKey,
     },
     auth::{DIGEST_LEN, Scratch},
     fresh::Heard,
@@ -40,6 +40,10 @@ static HA_HEARD: HashMap<HeardKey, Remembered, MAX_HEARD> = HashMap::new();
 /// Memory that the stack has no room for.
 #[btf_map]
 static HA_DESK: PerCpuArray<Desk, 1> = PerCpuArray::new();
+
+/// Strict mode: our own advertisements. Written by the agent before it sends them.
+#[btf_map]
+static HA_GIVEN: LruHashMap<GivenKey, u32, MAX_GIVEN> = LruHashMap::new();
 
 /// What was counted, by [`Watch::slot`] and processor. Read by the agent.
 #[btf_map]
@@ -89,6 +93,11 @@ impl World for Maps {
     fn wall_ms(&self, now_ns: u64) -> u64 {
         let offset_ns = HA_CLOCK.get(0).copied().unwrap_or(0);
         now_ns.wrapping_add(offset_ns) / 1_000_000
+    }
+
+    #[inline(always)]
+    fn gave(&self, key: &GivenKey) -> bool {
+        HA_GIVEN.get_ptr(key).is_some()
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use ha_common::abi::{HeardKey, Keys, ListKey, MAX_HEARD, Role, Watch, WatchKey, family_of};
+use ha_common::abi::{GivenKey, HeardKey, Keys, ListKey, MAX_HEARD, Role, Watch, WatchKey, family_of};
 use ha_common::auth::{DIGEST_LEN, Scratch};
 use ha_common::fresh::Heard;
 use ha_common::judge::World;
@@ -25,6 +25,8 @@ pub struct Site {
     pub now_ns: Option<u64>,
     /// What to add to `CLOCK_MONOTONIC` for the time since 2025-01-01, in ns.
     pub clock_offset_ns: u64,
+    /// Our own advertisements.
+    pub given: BTreeSet<GivenKey>,
     /// What was heard.
     pub heard: RefCell<BTreeMap<HeardKey, Heard>>,
 }
@@ -57,6 +59,10 @@ impl World for Site {
 
     fn wall_ms(&self, now_ns: u64) -> u64 {
         now_ns.wrapping_add(self.clock_offset_ns) / 1_000_000
+    }
+
+    fn gave(&self, key: &GivenKey) -> bool {
+        self.given.contains(key)
     }
 
     fn heard(&self, key: &HeardKey) -> Option<Heard> {

@@ -59,7 +59,13 @@ fn in_strict_mode_live_frames_from_elsewhere_change_nothing() -> Result<()> {
                 .with_context(|| format!("{attack} from {source}"))?;
             }
         }
-        Ok(())
+        // What A says, in B's name: to A it is its own, and must not pass for something that B has said.
+        expect_refused([&a, &b], || {
+            let barrage = attacker.echo(|heard| (heard.source == A).then(|| heard.with_source(B)))?;
+            pair.next_advertisements(40)?;
+            Ok(barrage.stop())
+        })
+        .context("A's own in B's name")
     })
 }
 

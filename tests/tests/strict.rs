@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use frames::outcome::Judged;
 use frames::site::{TOLERANCE_MS, VHID_STRICT, VHID_STRICT_TWO_KEYS, site, slot, slot6};
 use frames::{Advertisement, Kernel, Outcome, Packet, Packet6};
-use ha_common::abi::{HeardKey, MAX_HEARD};
+use ha_common::abi::{GivenKey, HeardKey, MAX_HEARD};
 use ha_common::fresh::{Heard, Stamp};
 use ha_common::judge::World;
 use ha_common::reason::Reason;
@@ -142,6 +142,25 @@ fn what_was_heard_is_not_taken_again_whoever_sends_it_and_however_it_is_wrapped(
     judges.demand("the next, IPv6", &ipv6(1, made_at(ms + 1)), accepted6());
     judges.demand("the next, again in IPv4", &ipv4(1, made_at(ms + 1)), refused(Reason::Replay));
     judges.demand("the one after, IPv4", &ipv4(1, made_at(ms + 2)), accepted());
+}
+
+#[test]
+fn our_own_is_ours_in_whosever_name_it_comes_and_moves_no_window() {
+    let mut judges = Judges::load();
+    let ms = judges.wall_ms();
+    let ours = Advertisement { advskew: 77, ..Advertisement::of(VHID_STRICT) };
+    for at in [ms, ms + 1] {
+        let counter = Stamp { ms: at, advskew: ours.advskew, advbase: ours.advbase, demote: ours.demote };
+        judges.give(GivenKey { counter: counter.to_counter(), host: VHID_STRICT.into(), reserved: 0 });
+        judges.demand("ours, IPv4", &ipv4(1, ours.made_at(at).bytes()), refused(Reason::Looped));
+        judges.demand("ours, IPv6", &ipv6(1, ours.made_at(at).bytes()), refused6(Reason::Looped));
+    }
+    assert!(judges.remembered().is_empty(), "{:?}", judges.remembered());
+    judges.demand("the peer's", &ipv4(1, made_at(ms)), accepted());
+    // Another virtual host's is not ours here.
+    let counter = Stamp { ms: ms + 2, advskew: 77, advbase: ours.advbase, demote: ours.demote };
+    judges.give(GivenKey { counter: counter.to_counter(), host: 1, reserved: 0 });
+    judges.demand("like one of another", &ipv4(1, ours.made_at(ms + 2).bytes()), accepted());
 }
 
 #[test]
@@ -278,6 +297,13 @@ impl Judges {
         match self {
             Self::Both(kernel) => kernel.remember(key, Some(heard)),
             Self::UserSpace(site) => drop(site.heard.borrow_mut().insert(key, heard)),
+        }
+    }
+
+    fn give(&mut self, key: GivenKey) {
+        match self {
+            Self::Both(kernel) => kernel.give(key),
+            Self::UserSpace(site) => drop(site.given.insert(key)),
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ha_common::abi::{Address, HeardKey, family_of};
-use ha_common::fresh::{Heard, Stamp};
+use ha_common::fresh::Heard;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -20,6 +20,7 @@ use super::hosts;
 use crate::cli::exit::Exit;
 use crate::config::{Config, Mode, VhostConfig};
 use crate::dataplane::Memory;
+use crate::sys::clock;
 
 /// Keeps the file.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(super) struct Keeper {
     memory: Memory,
     names: Vec<String>,
     written: Stored,
+    /// Whether the file was read.
+    begun: bool,
     complained: bool,
     detector: mpsc::UnboundedSender<Input>,
 }
@@ -56,8 +59,8 @@ struct Stored {
 /// What is stored of one virtual host; times in ms since 2025.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct StoredVhost {
-    /// The last that we gave.
-    sent_ms: Option<u64>,
+    /// The last that we gave, by advskew, advbase and demote.
+    given: BTreeMap<String, u64>,
     /// By sender.
     senders: BTreeMap<IpAddr, StoredHeard>,
     /// By advskew, advbase and demote.
@@ -87,46 +90,72 @@ impl Keeper {
     ///
     /// # Errors
     ///
-    /// If the file is there and can't be read: whoever forgot could be told old things.
+    /// If the file is there and can't be read, or can't be written: whoever forgets could be told old things.
     pub(super) fn open(
         directory: &Path,
         config: &Config,
         memory: Memory,
         detector: mpsc::UnboundedSender<Input>,
     ) -> Result<(Self, Vec<Option<u64>>), MemoryError> {
-        let path = directory.join(FILE);
         let names: Vec<_> = config.vhosts.iter().map(name).collect();
         let mut keeper = Self {
-            path: path.clone(),
+            path: directory.join(FILE),
             memory,
             names,
             written: Stored::default(),
+            begun: false,
             complained: false,
             detector,
         };
         if config.auth.mode == Mode::Compat {
             return Ok((keeper, Vec::new()));
         }
-        let failed = |verb, cause| MemoryError { path: path.clone(), verb, cause };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|cause| failed("written", cause))?;
-        keeper.written = read(&path).map_err(|cause| failed("read", cause))?;
+        keeper.begin()?;
+        let stored = |name| keeper.written.vhosts.get(name).and_then(StoredVhost::newest_given);
+        let given = keeper.names.iter().map(stored).collect();
+        Ok((keeper, given))
+    }
+
+    /// Reads the file, and tells the kernel.
+    fn begin(&mut self) -> Result<(), MemoryError> {
+        let failed = |verb, cause| MemoryError { path: self.path.clone(), verb, cause };
+        if let Some(directory) = self.path.parent() {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+            made.map_err(|cause| failed("written", cause))?;
+        }
+        self.written = match read(&self.path).map_err(|cause| failed("read", cause))? {
+            Content::Stored(stored) => stored,
+            Content::Unknown(why) => {
+                let aside = self.path.with_extension("unreadable");
+                fs::rename(&self.path, &aside).map_err(|cause| failed("moved aside", cause))?;
+                tracing::error!(
+                    "{} can't be understood ({why}) and was moved to {}: what was heard before is not known",
+                    self.path.display(),
+                    aside.display()
+                );
+                Stored::default()
+            }
+        };
         // So that a directory that can't be written is found now.
-        write(&path, &keeper.written).map_err(|cause| failed("written", cause))?;
-        let mut given = Vec::new();
-        for (vhost, name) in keeper.names.iter().enumerate() {
-            let known = keeper.written.vhosts.get(name).cloned().unwrap_or_default();
-            given.push(known.sent_ms);
-            let own = known.sent_ms.zip(config.vhosts.get(vhost)).map(|(ms, config)| own(vhost, config, ms));
-            for (key, heard) in known.keys(hosts::number(vhost)).into_iter().chain(own) {
-                let restored = keeper.memory.restore(key, heard);
-                restored.map_err(|error| failed("restored", io::Error::other(error)))?;
+        write(&self.path, &self.written).map_err(|cause| failed("written", cause))?;
+        let today = clock::wall();
+        for (vhost, name) in self.names.iter().enumerate() {
+            let Some(known) = self.written.vhosts.get(name) else { continue };
+            if known.newest_given().is_some_and(|ms| Duration::from_millis(ms) > today + AHEAD) {
+                tracing::warn!(
+                    "{name}: this node has advertised with a clock that was ahead of today's; until then, peers that \
+                     don't know it will take its advertisements for stale"
+                );
+            }
+            for (key, heard) in known.keys(hosts::number(vhost)) {
+                if let Err(error) = self.memory.restore(key, heard) {
+                    tracing::warn!(%error, "not everything that was heard before could be remembered");
+                    break;
+                }
             }
         }
-        Ok((keeper, given))
+        self.begun = true;
+        Ok(())
     }
 
     /// Writes the file whenever something changed, while the mode is strict, for ever.
@@ -137,6 +166,13 @@ impl Keeper {
             round.tick().await;
             if config.borrow().auth.mode == Mode::Compat {
                 continue;
+            }
+            if !self.begun {
+                // The mode has changed since the start.
+                if let Err(error) = self.begin() {
+                    self.complain(&error);
+                    continue;
+                }
             }
             let (reply, answer) = oneshot::channel();
             // It is gone only while the agent ends.
@@ -154,12 +190,15 @@ impl Keeper {
         }
         match write(&self.path, &stored) {
             Ok(()) => (self.written, self.complained) = (stored, false),
-            Err(error) if !self.complained => {
-                self.complained = true;
-                tracing::error!(%error, "{} can't be written: after a restart, what was heard could be heard \
-                     again", self.path.display());
-            }
-            Err(_) => {}
+            Err(cause) => self.complain(&MemoryError { path: self.path.clone(), verb: "written", cause }),
+        }
+    }
+
+    /// Once, until it is well again.
+    fn complain(&mut self, error: &MemoryError) {
+        if !self.complained {
+            self.complained = true;
+            tracing::error!("{error}; until then, what was heard could be heard again after a restart");
         }
     }
 
@@ -167,8 +206,9 @@ impl Keeper {
         let mut vhosts = self.written.vhosts.clone();
         for (vhost, name) in self.names.iter().enumerate() {
             let stored = vhosts.entry(name.clone()).or_default();
-            let given = snapshot.vhosts.get(vhost).and_then(|vhost| vhost.sent_ms);
-            stored.sent_ms = given.or(stored.sent_ms);
+            for stamp in snapshot.vhosts.get(vhost).map(|vhost| &vhost.given).into_iter().flatten() {
+                stored.given.insert(fields(stamp.advskew, stamp.advbase, stamp.demote), stamp.ms);
+            }
         }
         for (key, heard) in self.memory.all() {
             let vhost = usize::try_from(key.host).unwrap_or(0).checked_sub(1);
@@ -184,52 +224,79 @@ impl StoredVhost {
         let stored = StoredHeard { newest_ms: heard.newest_ms, seen: heard.seen };
         if key.kind == HeardKey::FIELDS {
             let [advskew, advbase, demote, ..] = key.name.0;
-            self.fields.insert(format!("{advskew}/{advbase}/{demote}"), stored);
+            self.fields.insert(fields(advskew, advbase, demote), stored);
         } else {
             self.senders.insert(key.name.ip(key.kind), stored);
         }
     }
 
-    /// The same as the kernel has it.
+    /// The same as the kernel has it, and with it what we gave ourselves: that counts as heard, so that nobody can
+    /// send it back to us. In this life the kernel is told of each; of an earlier one, only how far it had come.
     fn keys(&self, host: u32) -> Vec<(HeardKey, Heard)> {
-        let senders = self
-            .senders
-            .iter()
-            .map(|(sender, stored)| (HeardKey::sender(host, family_of(*sender), (*sender).into()), stored));
-        let fields = self.fields.iter().filter_map(|(fields, stored)| {
+        let mut all = BTreeMap::new();
+        for (sender, stored) in &self.senders {
+            all.insert(HeardKey::sender(host, family_of(*sender), (*sender).into()), *stored);
+        }
+        let key = |fields: &str| {
             let mut numbers = fields.split('/').map(str::parse::<u8>);
             let mut next = || numbers.next()?.ok();
             let name = Address::v4([next()?, next()?, next()?, 0]);
-            Some((HeardKey { host, kind: HeardKey::FIELDS, reserved: [0; 3], name }, stored))
-        });
+            Some(HeardKey { host, kind: HeardKey::FIELDS, reserved: [0; 3], name })
+        };
+        for (fields, stored) in &self.fields {
+            all.extend(key(fields).map(|key| (key, *stored)));
+        }
+        for (fields, newest_ms) in &self.given {
+            let own = StoredHeard { newest_ms: *newest_ms, seen: u64::MAX };
+            if let Some(key) = key(fields)
+                && all.get(&key).is_none_or(|heard| heard.newest_ms < own.newest_ms)
+            {
+                all.insert(key, own);
+            }
+        }
         // When they arrived means nothing on the clock of another boot.
         let heard =
-            |stored: &StoredHeard| Heard { newest_ms: stored.newest_ms, seen: stored.seen, arrived_ns: 0 };
-        senders.chain(fields).map(|(key, stored)| (key, heard(stored))).collect()
+            |stored: StoredHeard| Heard { newest_ms: stored.newest_ms, seen: stored.seen, arrived_ns: 0 };
+        all.into_iter().map(|(key, stored)| (key, heard(stored))).collect()
     }
-}
 
-/// What we sent ourselves counts as heard, so that nobody can send it back to us: in this life, the detector knows
-/// it; of an earlier one, only how far it had come.
-fn own(vhost: usize, config: &VhostConfig, newest_ms: u64) -> (HeardKey, Heard) {
-    let VhostConfig { advskew, advbase, .. } = *config;
-    let stamp = Stamp { ms: newest_ms, advskew, advbase, demote: 0 };
-    let key = HeardKey::fields(hosts::number(vhost), stamp);
-    (key, Heard { newest_ms, seen: u64::MAX, arrived_ns: 0 })
+    /// The last time that we gave.
+    fn newest_given(&self) -> Option<u64> {
+        self.given.values().max().copied()
+    }
 }
 
 fn name(config: &VhostConfig) -> String {
     format!("{} vhid {}", config.interface, config.vhid)
 }
 
-/// Nothing, where there is no file.
-fn read(path: &Path) -> io::Result<Stored> {
+/// What is in the file.
+#[derive(Debug, PartialEq)]
+enum Content {
+    /// What was stored; nothing, where there is no file.
+    Stored(Stored),
+    /// Something else, and why: a crash of the machine may have cut it off.
+    Unknown(String),
+}
+
+fn read(path: &Path) -> io::Result<Content> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Content::Stored(Stored::default()));
+        }
         Err(error) => return Err(error),
     };
-    serde_json::from_slice(&bytes).map_err(io::Error::from)
+    Ok(match serde_json::from_slice::<Stored>(&bytes) {
+        Ok(stored) if stored.version <= VERSION => Content::Stored(stored),
+        Ok(stored) => Content::Unknown(format!("it is of version {}, not {VERSION}", stored.version)),
+        Err(error) => Content::Unknown(error.to_string()),
+    })
+}
+
+/// The name of a set of open fields.
+fn fields(advskew: u8, advbase: u8, demote: u8) -> String {
+    format!("{advskew}/{advbase}/{demote}")
 }
 
 /// In one step: a reader finds the old file or the new one.
@@ -238,16 +305,20 @@ fn write(path: &Path, stored: &Stored) -> io::Result<()> {
     let mut file =
         fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
     file.write_all(&serde_json::to_vec(stored)?)?;
+    file.sync_data()?;
     fs::rename(&beside, path)
 }
 
 const FILE: &str = "heard.json";
 const VERSION: u32 = 1;
 const ROUND: Duration = Duration::from_secs(1);
+/// How far a stored time may be ahead of the clock before it is worth a word.
+const AHEAD: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ha_common::fresh::Stamp;
 
     #[test]
     fn what_is_stored_comes_back_as_it_was() {
@@ -257,7 +328,7 @@ mod tests {
             HeardKey::sender(3, 6, "fe80::1".parse::<IpAddr>().unwrap().into()),
             HeardKey::fields(3, Stamp { ms: 0, advskew: 100, advbase: 1, demote: 2 }),
         ];
-        let mut vhost = StoredVhost { sent_ms: Some(7), ..StoredVhost::default() };
+        let mut vhost = StoredVhost::default();
         for key in &keys {
             vhost.remember(key, heard);
         }
@@ -266,7 +337,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(FILE);
         write(&path, &stored).unwrap();
-        let again = read(&path).unwrap();
+        let Content::Stored(again) = read(&path).unwrap() else { panic!("not understood") };
         assert_eq!(again, stored);
         let mut back = again.vhosts["eth0 vhid 10"].keys(3);
         back.sort_by_key(|(key, _)| *key);
@@ -276,11 +347,25 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_none_is_an_error_and_none_at_all_is_not() {
+    fn what_we_gave_counts_as_heard_unless_more_was() {
+        let own = |heard, given| {
+            let mut vhost = StoredVhost::default();
+            vhost.given.insert(fields(255, 255, 0), given);
+            vhost.fields.insert(fields(255, 255, 0), StoredHeard { newest_ms: heard, seen: 1 });
+            vhost.keys(1)[0].1
+        };
+        assert_eq!(own(10, 20), Heard { newest_ms: 20, seen: u64::MAX, arrived_ns: 0 });
+        assert_eq!(own(20, 10), Heard { newest_ms: 20, seen: 1, arrived_ns: 0 });
+    }
+
+    #[test]
+    fn a_file_that_is_not_ours_is_told_from_none() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(FILE);
-        assert_eq!(read(&path).unwrap(), Stored::default());
-        fs::write(&path, "{\"version\": 1, \"vhosts\": {").unwrap();
-        assert!(read(&path).is_err());
+        assert_eq!(read(&path).unwrap(), Content::Stored(Stored::default()));
+        for text in ["", "{\"version\": 1, \"vhosts\": {", "{\"version\": 2, \"vhosts\": {}}"] {
+            fs::write(&path, text).unwrap();
+            assert!(matches!(read(&path).unwrap(), Content::Unknown(_)), "{text}");
+        }
     }
 }

@@ -36,7 +36,7 @@ use crate::journal::Journal;
 use crate::net::link::Monitor;
 use crate::net::macvlan::Macvlan;
 use crate::sys::{capabilities, clock};
-use detector::{Input, Snapshot, VhostSetup};
+use detector::{Channels, Input, Snapshot, VhostSetup};
 pub use follow_error::FollowError;
 use interfaces::{Follower, Member, Modes};
 use memory::{Keeper, MemoryError};
@@ -132,7 +132,7 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
     let mut signals = Signals::new().map_err(|cause| AgentError::Os { what: "signals", cause })?;
     let monitor = Monitor::open().map_err(|cause| AgentError::Os { what: "a netlink socket", cause })?;
     let server = Server::bind(&files.socket)?;
-    let Loaded { mut dataplane, tables, events, counters, memory } = Dataplane::load()?;
+    let Loaded { mut dataplane, tables, events, counters, memory, given } = Dataplane::load()?;
     match dataplane.log() {
         Ok(log) => drop(tokio::spawn(log)),
         Err(error) => tracing::warn!(%error, "the kernel program's own log can't be read"),
@@ -155,7 +155,7 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
         return Err(error.into());
     }
     let mode = config.auth.mode;
-    let mut detector = detector::start(setups, mode, events, input_queue, notes)
+    let mut detector = detector::start(setups, mode, Channels { events, given, inputs: input_queue, notes })
         .map_err(|cause| AgentError::Os { what: "the detector's thread", cause })?;
 
     let names = config.vhosts.iter().map(|vhost| vhost.name.clone()).collect();
@@ -362,8 +362,11 @@ async fn remove(macvlans: Vec<Arc<Macvlan>>) {
     }
 }
 
+/// A counter to begin with in compat mode. With the highest bit set: read as a time of strict mode, it lies past
+/// 2042, so that nothing that is recorded now can be taken for one made just now then.
 fn random() -> Result<u64, AgentError> {
     getrandom::u64()
+        .map(|random| random | 1 << 63)
         .map_err(|error| AgentError::Os { what: "random numbers", cause: io::Error::other(error) })
 }
 

@@ -2,14 +2,14 @@
 //! thread, and shown in the status.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ha_common::abi::Sighting;
 use ha_common::reason::{Counters as Counts, Reason};
 use tokio::sync::{mpsc, oneshot};
 
-use super::detector::{Input, Note};
+use super::detector::{Input, Note, Snapshot};
 use super::hosts;
 use crate::core::demotion::Cause;
 use crate::core::suspicion::Kind;
@@ -98,6 +98,7 @@ impl Watchman {
 
     /// Finds out what the kernel refused since the last look, and from whom.
     async fn look(&mut self) -> Result<(), LoadError> {
+        let mut news = Vec::new();
         for vhost in 0..self.names.len() {
             for family in Family::ALL {
                 let slot = hosts::slot(vhost, family);
@@ -111,20 +112,25 @@ impl Watchman {
                     if now.refused(reason) > before.refused(reason)
                         && let Some(sighting) = sightings.0.get(reason as usize)
                     {
-                        self.report(vhost, family, kind, *sighting).await;
+                        news.push((vhost, kind, sighting.source.ip(hosts::family_number(family))));
                     }
                 }
             }
         }
+        // The fast thread is asked once, and only if there is a reason.
+        let asks = news.iter().any(|(_, kind, _)| *kind == Kind::BadDigests);
+        let snapshot = if asks { self.snapshot().await } else { None };
+        for (vhost, kind, source) in news {
+            // Somebody who can make a right digest, too, has our key: then the wrong ones are not his.
+            if kind == Kind::BadDigests && snapshot.as_ref().is_none_or(|all| is_heard(all, vhost, source)) {
+                continue;
+            }
+            self.report(vhost, kind, source);
+        }
         Ok(())
     }
 
-    async fn report(&self, vhost: usize, family: Family, kind: Kind, sighting: Sighting) {
-        let source = sighting.source.ip(hosts::family_number(family));
-        // Somebody who can make a right digest, too, has our key: then the wrong ones are not his.
-        if kind == Kind::BadDigests && self.is_heard(vhost, source).await {
-            return;
-        }
+    fn report(&self, vhost: usize, kind: Kind, source: IpAddr) {
         let suspicion = {
             let mut all = self.suspicions.lock();
             all.get_mut(vhost).map(|suspicions| suspicions.report(clock::now(), kind, source))
@@ -134,21 +140,25 @@ impl Watchman {
         }
     }
 
-    /// Whether authentic advertisements came from an address in the last minute.
-    async fn is_heard(&self, vhost: usize, source: std::net::IpAddr) -> bool {
+    /// `None` while the agent ends.
+    async fn snapshot(&self) -> Option<Snapshot> {
         let (reply, answer) = oneshot::channel();
-        // It is gone only while the agent ends.
-        let _ = self.detector.send(Input::Snapshot(reply));
-        let Ok(snapshot) = answer.await else { return true };
-        let is_lately = |heard: Instant| snapshot.at.saturating_since(heard) < LATELY;
-        snapshot.vhosts.get(vhost).is_some_and(|vhost| {
-            vhost.peers.iter().any(|peer| peer.source == source && is_lately(peer.heard))
-        })
+        self.detector.send(Input::Snapshot(reply)).ok()?;
+        answer.await.ok()
     }
 
     fn name(&self, vhost: usize) -> &str {
         self.names.get(vhost).map_or("", String::as_str)
     }
+}
+
+/// Whether authentic advertisements came from an address in the last minute.
+fn is_heard(snapshot: &Snapshot, vhost: usize, source: IpAddr) -> bool {
+    let is_lately = |heard: Instant| snapshot.at.saturating_since(heard) < LATELY;
+    snapshot
+        .vhosts
+        .get(vhost)
+        .is_some_and(|vhost| vhost.peers.iter().any(|peer| peer.source == source && is_lately(peer.heard)))
 }
 
 fn sentence(cause: &Cause) -> String {

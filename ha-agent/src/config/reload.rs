@@ -51,9 +51,10 @@ impl Display for Change {
         match self {
             Self::Passphrases => f.write_str("the passphrases changed"),
             Self::Mode(Mode::Compat) => f.write_str("mode changed to compat"),
-            Self::Mode(Mode::Strict) => {
-                f.write_str("mode changed to strict: from now on, what nodes in compat mode send is refused")
-            }
+            Self::Mode(Mode::Strict) => f.write_str(
+                "mode changed to strict: from now on, what nodes in compat mode send is refused; change the \
+                     passphrase, too, for what was recorded in compat mode may pass for new one day",
+            ),
             Self::ClockDifference(difference) => write!(f, "clock_difference changed to {difference:?}"),
             Self::Peers { vhost, .. } => write!(f, "peers of virtual host '{vhost}' changed"),
             Self::Refused { vhost, refused, .. } => {

@@ -25,7 +25,7 @@ pub use attach::{Mode, Owner, Process};
 pub use error::{AttachError, LoadError};
 pub use events::Events;
 pub use object::embedded;
-pub use tables::{Counters, Memory, Tables};
+pub use tables::{Counters, Given, Memory, Tables};
 
 /// The loaded program and its attachments.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub struct Loaded {
     pub counters: Counters,
     /// What it remembers.
     pub memory: Memory,
+    /// What it is told of our own advertisements.
+    pub given: Given,
 }
 
 impl Dataplane {
@@ -78,9 +80,10 @@ impl Dataplane {
         let tables = Tables::take(&mut bpf)?;
         let counters = Counters::take(&mut bpf)?;
         let memory = Memory::take(&mut bpf)?;
+        let given = Given::take(&mut bpf)?;
         let events: RingBuf<MapData> = take(&mut bpf, "HA_EVENTS")?;
         let dataplane = Self { bpf, attached: HashMap::new() };
-        Ok(Loaded { dataplane, tables, events: Events::new(events), counters, memory })
+        Ok(Loaded { dataplane, tables, events: Events::new(events), counters, memory, given })
     }
 
     /// Attaches the program to an interface: in the driver if the stage allows, else in the kernel's generic path.

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use ha_common::abi::{
-    Counters as Counts, HeardKey, Keys, ListKey, Remembered, Role, Sightings, Watch, WatchKey, family_of,
+    Counters as Counts, GivenKey, HeardKey, Keys, ListKey, Remembered, Role, Sightings, Watch, WatchKey,
+    family_of,
 };
 use ha_common::fresh::Heard;
 
@@ -25,6 +26,9 @@ pub struct Counters {
     counts: PerCpuArray<MapData, Counts>,
     refused: Array<MapData, Sightings>,
 }
+
+/// Strict mode: what the program knows to be our own.
+pub struct Given(HashMap<MapData, GivenKey, u32>);
 
 /// Strict mode: what the program has heard.
 pub struct Memory(HashMap<MapData, HeardKey, Remembered>);
@@ -127,6 +131,21 @@ impl Counters {
     }
 }
 
+impl Given {
+    pub(super) fn take(bpf: &mut Ebpf) -> Result<Self, LoadError> {
+        take(bpf, "HA_GIVEN").map(Self)
+    }
+
+    /// Lets the program know an advertisement that is about to be sent. Takes a microsecond; the oldest makes room.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses.
+    pub fn add(&mut self, host: u32, counter: u64) -> Result<(), LoadError> {
+        self.0.insert(GivenKey { counter, host, reserved: 0 }, 1, 0).map_err(LoadError::from_map)
+    }
+}
+
 impl Memory {
     pub(super) fn take(bpf: &mut Ebpf) -> Result<Self, LoadError> {
         take(bpf, "HA_HEARD").map(Self)
@@ -136,7 +155,8 @@ impl Memory {
     #[must_use]
     pub fn all(&self) -> Vec<(HeardKey, Heard)> {
         // One that is removed meanwhile is no error.
-        self.0.iter().flatten().map(|(key, remembered)| (key, remembered.heard)).collect()
+        let heard = |key| Some((key, self.0.get(&key, BPF_F_LOCK).ok()?.heard));
+        self.0.keys().flatten().filter_map(heard).collect()
     }
 
     /// Lets the program know what an earlier life of the agent had heard.
@@ -169,8 +189,17 @@ impl fmt::Debug for Counters {
     }
 }
 
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Given").finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Memory").finish_non_exhaustive()
     }
 }
+
+/// Waits for the lock that the program takes (`linux/bpf.h`, since 5.1).
+const BPF_F_LOCK: u64 = 4;

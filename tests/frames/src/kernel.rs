@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use aya::programs::{TestRun, TestRunOptions};
-use ha_agent::dataplane::{Counters, Dataplane, Events, LoadError, Loaded, Memory, Tables};
-use ha_common::abi::{self, Address, Advert, COMMON_SLOT, COUNTER_SLOTS, FAMILY_IPV4, HeardKey};
+use ha_agent::dataplane::{Counters, Dataplane, Events, Given, LoadError, Loaded, Memory, Tables};
+use ha_common::abi::{self, Address, Advert, COMMON_SLOT, COUNTER_SLOTS, FAMILY_IPV4, GivenKey, HeardKey};
 use ha_common::fresh::Heard;
 use ha_common::reason::Reason;
 use lab::Site;
@@ -21,6 +21,7 @@ pub struct Kernel {
     tables: Tables,
     counters: Counters,
     memory: Memory,
+    given: Given,
     /// What user space judges by, and what it has heard.
     site: Site,
     /// Of the common slot and of every watch that there was.
@@ -50,7 +51,7 @@ impl Kernel {
         if !lab::available() {
             return None;
         }
-        let Loaded { dataplane, tables, events, counters, memory } = match Dataplane::load() {
+        let Loaded { dataplane, tables, events, counters, memory, given } = match Dataplane::load() {
             Ok(loaded) => loaded,
             Err(error @ (LoadError::NoObject | LoadError::NoPermission(_) | LoadError::NoBpf(_)))
                 if std::env::var_os("HA_TEST_ROOT").is_none() =>
@@ -66,7 +67,7 @@ impl Kernel {
             }
         };
         let (nowhere, before) = (Site::default(), BTreeMap::from([(COMMON_SLOT, abi::Counters::default())]));
-        let mut kernel = Self { dataplane, events, tables, counters, memory, site: nowhere, before };
+        let mut kernel = Self { dataplane, events, tables, counters, memory, given, site: nowhere, before };
         kernel.tell(site);
         Some(kernel)
     }
@@ -89,6 +90,9 @@ impl Kernel {
         }
         for (key, heard) in site.heard.borrow().iter() {
             self.memory.restore(*key, *heard).expect("room for what was heard");
+        }
+        for key in &site.given {
+            self.given.add(key.host, key.counter).expect("room for what was given");
         }
         self.tables.set_clock(site.clock_offset_ns).expect("a clock");
         for key in self.site.watches.keys().filter(|key| !site.watches.contains_key(key)) {
@@ -113,6 +117,16 @@ impl Kernel {
     pub fn set_wall_ms(&mut self, ms: u64) {
         self.site.clock_offset_ns = (ms * 1_000_000).wrapping_sub(now_ns());
         self.tables.set_clock(self.site.clock_offset_ns).expect("a clock");
+    }
+
+    /// Makes an advertisement one of our own.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel refuses.
+    pub fn give(&mut self, key: GivenKey) {
+        self.given.add(key.host, key.counter).expect("room for what was given");
+        self.site.given.insert(key);
     }
 
     /// Sets what is remembered under a key, or forgets it.

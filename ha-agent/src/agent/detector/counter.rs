@@ -1,6 +1,6 @@
 //! The counters of our own advertisements.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use ha_common::fresh::Stamp;
@@ -18,12 +18,20 @@ pub(super) struct Counter {
     clock: SenderClock,
     /// Strict mode: those given lately, oldest first.
     given: VecDeque<u64>,
+    /// Strict mode: the last one of each kind; there are as many as there are demotion levels.
+    last: BTreeMap<(u8, u8, u8), Stamp>,
 }
 
 impl Counter {
     /// Counts on from `random` in compat mode, from the time and after `stored` (ms) in strict mode.
     pub(super) fn new(mode: Mode, random: u64, stored: Option<u64>) -> Self {
-        Self { mode, next: random, clock: SenderClock::new(stored), given: VecDeque::new() }
+        Self {
+            mode,
+            next: random,
+            clock: SenderClock::new(stored),
+            given: VecDeque::new(),
+            last: BTreeMap::new(),
+        }
     }
 
     /// The counter of an advertisement that is sent now; `wall` is the time since 2025.
@@ -38,7 +46,9 @@ impl Counter {
                 let Advertisement { priority, demote } = advertisement;
                 let (advskew, advbase) = (priority.advskew, priority.advbase);
                 let ms = self.clock.next(now, wall);
-                let counter = Stamp { ms, advskew, advbase, demote }.to_counter();
+                let stamp = Stamp { ms, advskew, advbase, demote };
+                self.last.insert((advskew, advbase, demote), stamp);
+                let counter = stamp.to_counter();
                 if self.given.len() == MOST {
                     self.given.pop_front();
                 }
@@ -52,17 +62,13 @@ impl Counter {
     /// new master's advertisements follow the old one's.
     pub(super) fn hear(&mut self, counter: u64) {
         if counter.wrapping_sub(self.next) < u64::MAX / 2 {
-            self.next = counter.wrapping_add(1);
+            // The next one is that of the same advertisement in the other family.
+            self.next = counter.wrapping_add(2);
         }
     }
 
-    /// Takes up the time of day again, whatever it was when we advertised last: nobody waits for us now.
-    pub(super) fn restart(&mut self) {
-        self.clock = SenderClock::new(self.clock.last());
-    }
-
     /// Whether it gave this one, so that an advertisement with it is our own, wherever it comes from. Known in
-    /// strict mode only, and only as far back as a frame may be old.
+    /// strict mode only, and not far back: the kernel program knows more, but not what it saw before it was told.
     pub(super) fn gave(&self, counter: u64) -> bool {
         self.given.binary_search(&counter).is_ok()
     }
@@ -72,9 +78,9 @@ impl Counter {
         self.mode = mode;
     }
 
-    /// Strict mode: the time given last, in ms since 2025.
-    pub(super) fn last_ms(&self) -> Option<u64> {
-        self.clock.last()
+    /// Strict mode: the last one of each kind, by advskew, advbase and demote.
+    pub(super) fn last(&self) -> Vec<Stamp> {
+        self.last.values().copied().collect()
     }
 }
 
@@ -104,7 +110,7 @@ mod tests {
             counter.hear(heard);
             counter.next(Instant::from_nanos(1), Duration::ZERO, ADVERTISEMENT)
         };
-        assert_eq!([after(2000), after(500), after(2002), after(1)], [2001, 2002, 2003, 2004]);
+        assert_eq!([after(2000), after(500), after(2002), after(1)], [2002, 2003, 2004, 2005]);
     }
 
     #[test]
@@ -117,7 +123,7 @@ mod tests {
         assert_eq!((stamps[0].advskew, stamps[0].advbase, stamps[0].demote), (100, 1, 3));
         assert!(given.iter().all(|given| counter.gave(*given)));
         assert!(!counter.gave(given[1] + 1) && !counter.gave(0));
-        assert_eq!(counter.last_ms(), Some(1001));
+        assert_eq!(counter.last(), [stamps[1]]);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! One virtual host on the fast thread: its machine, its sender, what was heard.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use ha_common::abi::{Advert, WatchKey};
 use ha_common::auth::Mac;
@@ -12,11 +14,13 @@ use tokio::sync::mpsc;
 
 use super::counter::Counter;
 use super::{Note, Peer, VhostSetup, VhostSnapshot};
+use crate::agent::hosts;
 use crate::config::Mode;
 use crate::core::{
     self, Advertisement, Command, Event, Family, Heard, Instant, Link, Priority, Sources, State, Suspicions,
     Vhost,
 };
+use crate::dataplane::Given;
 use crate::exec::Order;
 use crate::net::advertise::{Advertiser, Frames, Path};
 use crate::sys::clock;
@@ -46,6 +50,7 @@ pub(super) struct Host {
     send_errors: u64,
     stalls: u64,
     looped: u64,
+    given: Option<Rc<RefCell<Given>>>,
     orders: mpsc::UnboundedSender<Order>,
     notes: mpsc::UnboundedSender<Note>,
 }
@@ -55,6 +60,7 @@ impl Host {
         index: usize,
         setup: VhostSetup,
         mode: Mode,
+        given: Option<Rc<RefCell<Given>>>,
         notes: mpsc::UnboundedSender<Note>,
     ) -> Self {
         let VhostSetup { settings, interface, vhid, mac, random, stored_ms, orders } = setup;
@@ -78,6 +84,7 @@ impl Host {
             send_errors: 0,
             stalls: 0,
             looped: 0,
+            given,
             orders,
             notes,
         }
@@ -96,7 +103,7 @@ impl Host {
             stalls: self.stalls,
             refused: Counters { looped: self.looped, ..Counters::default() },
             suspicions: self.suspicions.list().copied().collect(),
-            sent_ms: self.counter.last_ms(),
+            given: self.counter.last(),
         }
     }
 
@@ -170,14 +177,10 @@ impl Host {
 
     /// Gives the core an event, and carries out or passes on what it answers.
     pub(super) fn handle(&mut self, now: Instant, event: Event) {
-        let before = self.machine.state();
         self.machine.handle(now, event);
         while let Some(command) = self.machine.next_command() {
             let order = match command {
                 Command::Advertise(advertisement) => {
-                    if before == State::Backup {
-                        self.counter.restart();
-                    }
                     self.advertise(advertisement);
                     continue;
                 }
@@ -213,24 +216,33 @@ impl Host {
         let Some(advertiser) = &mut self.advertiser else { return };
         let (now, wall) = (clock::now(), clock::wall());
         let (mode, counter, suspicions) = (self.mode, &mut self.counter, &mut self.suspicions);
+        let (number, given) = (hosts::number(self.index), self.given.as_ref());
         let sent = advertiser.send(advertisement, &mut || {
             let next = counter.next(now, wall, advertisement);
-            if mode == Mode::Compat {
-                suspicions.sent(now, next, advertisement);
+            match (mode, given) {
+                (Mode::Compat, _) => suspicions.sent(now, next, advertisement),
+                (Mode::Strict, None) => {}
+                // Before it leaves: from then on others may send it back to us.
+                (Mode::Strict, Some(given)) => {
+                    if let Err(error) = given.borrow_mut().add(number, next) {
+                        tracing::debug!(%error, "the kernel program does not know an advertisement of ours");
+                    }
+                }
             }
             next
         });
-        self.outcomes.push(sent.error.is_none());
-        match sent.error {
-            None => {
-                self.sent += 1;
-                self.advertised = Some(clock::now());
-            }
+        // Where one family is enough, one that left is enough.
+        let apart = self.machine.settings().families.are_apart();
+        let left = sent.error.is_none() || (sent.frames > 0 && !apart);
+        self.outcomes.push(left);
+        if left {
+            self.sent += 1;
+            self.advertised = Some(clock::now());
+        }
+        if let Some(error) = sent.error {
             // Counted and shown; the next one is due in an interval.
-            Some(error) => {
-                self.send_errors += 1;
-                tracing::debug!(vhid = self.vhid, %error, "an advertisement could not be sent");
-            }
+            self.send_errors += 1;
+            tracing::debug!(vhid = self.vhid, %error, "an advertisement could not be sent");
         }
     }
 
@@ -294,7 +306,7 @@ mod tests {
             stored_ms: None,
             orders,
         };
-        let mut host = Host::new(0, setup, Mode::Compat, notes);
+        let mut host = Host::new(0, setup, Mode::Compat, None, notes);
         // From an earlier life as master; now there is nothing to send through.
         host.advertised = Some(Instant::from_nanos(7));
         host.advertise(Advertisement { priority, demote: 0 });

@@ -8,14 +8,17 @@
 mod counter;
 mod host;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
 use ha_common::abi::{Advert, WatchKey};
 use ha_common::auth::Mac;
+use ha_common::fresh::Stamp;
 use ha_common::reason::Counters;
 use ha_common::wire::ethernet;
 use tokio::sync::{mpsc, oneshot};
@@ -24,7 +27,7 @@ use self::host::Host;
 use crate::config::Mode;
 use crate::core::demotion::{self, SendHealth};
 use crate::core::{self, Advertisement, Demotions, Event, Instant, Link, State, Suspicion};
-use crate::dataplane::Events;
+use crate::dataplane::{Events, Given};
 use crate::exec::Order;
 use crate::net::advertise::Path;
 use crate::sys::clock;
@@ -135,8 +138,8 @@ pub struct VhostSnapshot {
     pub refused: Counters,
     /// What is suspicious.
     pub suspicions: Vec<Suspicion>,
-    /// Strict mode: the time of the last advertisement sent, in ms since 2025.
-    pub sent_ms: Option<u64>,
+    /// Strict mode: the times of the last advertisements sent.
+    pub given: Vec<Stamp>,
 }
 
 /// Another node.
@@ -173,6 +176,19 @@ pub struct VhostSetup {
     pub orders: mpsc::UnboundedSender<Order>,
 }
 
+/// What the detector is connected with.
+#[derive(Debug)]
+pub struct Channels {
+    /// What the kernel saw.
+    pub events: Events,
+    /// Where the kernel is told of our own advertisements.
+    pub given: Given,
+    /// What others tell the detector.
+    pub inputs: mpsc::UnboundedReceiver<Input>,
+    /// What it tells them.
+    pub notes: mpsc::UnboundedSender<Note>,
+}
+
 /// Starts the thread. It ends when every virtual host has left: then the receiver receives how it was at the end. If
 /// it fails, the receiver's sender is gone.
 ///
@@ -182,13 +198,12 @@ pub struct VhostSetup {
 pub fn start(
     vhosts: Vec<VhostSetup>,
     mode: Mode,
-    events: Events,
-    inputs: mpsc::UnboundedReceiver<Input>,
-    notes: mpsc::UnboundedSender<Note>,
+    channels: Channels,
 ) -> io::Result<oneshot::Receiver<Snapshot>> {
     let (ended, end) = oneshot::channel();
     thread::Builder::new().name("ha-detector".to_owned()).spawn(move || {
-        let detector = Detector::new(vhosts, mode, notes);
+        let Channels { events, given, inputs, notes } = channels;
+        let detector = Detector::new(vhosts, mode, given, notes);
         let result = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
@@ -206,13 +221,15 @@ struct Detector {
     hosts: Vec<Host>,
     by_key: HashMap<WatchKey, usize>,
     demotions: Demotions,
-    sending: BTreeMap<String, SendHealth>,
+    /// By interface: how sending goes, and when it was last tried.
+    sending: BTreeMap<String, (SendHealth, Instant)>,
     notes: mpsc::UnboundedSender<Note>,
 }
 
 impl Detector {
-    fn new(vhosts: Vec<VhostSetup>, mode: Mode, notes: mpsc::UnboundedSender<Note>) -> Self {
-        let host = |(index, setup)| Host::new(index, setup, mode, notes.clone());
+    fn new(vhosts: Vec<VhostSetup>, mode: Mode, given: Given, notes: mpsc::UnboundedSender<Note>) -> Self {
+        let given = Rc::new(RefCell::new(given));
+        let host = |(index, setup)| Host::new(index, setup, mode, Some(Rc::clone(&given)), notes.clone());
         Self {
             hosts: vhosts.into_iter().enumerate().map(host).collect(),
             by_key: HashMap::new(),
@@ -253,7 +270,7 @@ impl Detector {
             }
             self.judge(now);
             self.judge_sending(now);
-            timer.set(self.hosts.iter().filter_map(Host::next_deadline).min())?;
+            timer.set(self.next_deadline())?;
         }
         Ok(self.snapshot(clock::now()))
     }
@@ -322,6 +339,10 @@ impl Detector {
     /// An interface that does not work demotes the whole host: what else it serves had better move, too.
     fn link(&mut self, now: Instant, vhost: usize, link: Link) {
         let Some(interface) = self.hosts.get(vhost).map(|host| host.interface.clone()) else { return };
+        // What was found out about sending there is over.
+        if self.sending.remove(&interface).is_some() {
+            self.demote(now, demotion::Cause::SendErrors(interface.clone()), false);
+        }
         let cause = demotion::Cause::LinkDown(interface);
         match link {
             Link::Up { .. } => {
@@ -356,17 +377,35 @@ impl Detector {
         }
     }
 
-    /// Whoever can't advertise through an interface had better not be master.
+    fn next_deadline(&self) -> Option<Instant> {
+        let forgiven = self.sending.values().map(|(_, tried)| *tried + FORGIVEN);
+        self.hosts.iter().filter_map(Host::next_deadline).chain(forgiven).min()
+    }
+
+    /// Whoever can't advertise through an interface had better not be master. As a backup it can't show that it can
+    /// again, so that is forgiven after a while.
     fn judge_sending(&mut self, now: Instant) {
         let mut changes = Vec::new();
         for host in &mut self.hosts {
             for left in host.take_outcomes() {
-                let health = self.sending.entry(host.interface.clone()).or_default();
+                let unknown = (SendHealth::default(), now);
+                let (health, tried) = self.sending.entry(host.interface.clone()).or_insert(unknown);
+                *tried = now;
                 changes.extend(health.record(left).map(|failing| (host.interface.clone(), failing)));
             }
         }
+        self.sending.retain(|interface, (_, tried)| {
+            let forgiven = *tried + FORGIVEN <= now;
+            if forgiven {
+                changes.push((interface.clone(), false));
+            }
+            !forgiven
+        });
         for (interface, failing) in changes {
             self.demote(now, demotion::Cause::SendErrors(interface), failing);
         }
     }
 }
+
+/// How long after the last try an interface counts as one that may be sent through again.
+const FORGIVEN: Duration = Duration::from_secs(10);

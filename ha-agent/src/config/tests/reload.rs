@@ -56,7 +56,8 @@ fn changes_come_together_in_the_order_of_the_file() {
     assert_eq!(back.changes[1], Change::Mode(Mode::Strict));
     assert_eq!(
         back.changes[1].to_string(),
-        "mode changed to strict: from now on, what nodes in compat mode send is refused"
+        "mode changed to strict: from now on, what nodes in compat mode send is refused; change the passphrase, too, for \
+         what was recorded in compat mode may pass for new one day"
     );
     assert_eq!(back.changes[2], Change::ClockDifference(Duration::from_millis(500)));
 }
