@@ -15,11 +15,15 @@
 //! counts on; *used* before, so recorded by somebody; or neither (constant, random, restarted). Where nothing is
 //! proven, a better priority than ever is all that can be noticed. It may be a change at the peer, then it comes
 //! up for a minute. A constant counter repeated in its owner's name is beyond telling.
+//!
+//! Two masters count on from the same while a network is parted, and when it is whole again one seems to repeat
+//! the other. That is over within a few frames, so a few a minute are let pass, whoever sends them; an echo goes on.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use self::ledger::Ledger;
-use self::speaker::{Speaker, Used};
+use self::speaker::{LATE, Speaker, Used};
 use super::command::Advertisement;
 use super::election::Priority;
 use super::family::Family;
@@ -62,6 +66,15 @@ pub struct Suspicions {
     /// Ourselves, once we have advertised, and all others.
     speakers: Vec<Speaker>,
     ledger: Ledger,
+    grace: Grace,
+}
+
+/// How many frames were let pass that may be honest, since when; for a minute. All sources share it: whoever
+/// forges sources has no more.
+#[derive(Clone, Debug, Default)]
+struct Grace {
+    since: Option<Instant>,
+    frames: u32,
 }
 
 /// What the counter of an advertisement shows.
@@ -70,8 +83,10 @@ enum Origin {
     Proven,
     /// It may be new.
     Unproven,
-    /// This one used it before.
-    Used { by: usize, kind: Kind },
+    /// It may be new, but its source counted elsewhere.
+    Strayed,
+    /// This one used it before; `excuse`: it may be honest, if it does not last.
+    Used { by: usize, kind: Kind, excuse: bool },
 }
 
 impl Suspicions {
@@ -89,18 +104,32 @@ impl Suspicions {
     pub fn hear(&mut self, now: Instant, heard: &Heard) -> Vec<Suspicion> {
         let mut kinds = Vec::new();
         match self.origin(now, heard) {
-            Origin::Used { by, kind } => {
-                let known = self.find(Some(heard.source)).unwrap_or(by);
+            Origin::Used { excuse: true, kind, .. } if self.grace.spend(now) => {
+                let speaker = self.learn(now, heard);
+                if kind == Kind::Regressed {
+                    speaker.stray(now);
+                }
+                // A priority that nothing else vouches for is not believed.
+                if speaker.is_trusted() {
+                    kinds.extend(speaker.outlive_farewell(now, heard.advertisement()));
+                    kinds.extend(speaker.doubt(now, heard.advertisement()));
+                }
+            }
+            Origin::Used { by, kind, excuse: _ } => {
+                let own = self.find(Some(heard.source)).filter(|own| self.speakers[*own].is_trusted());
                 kinds.push(kind);
-                kinds.extend(self.speakers[known].rewritten(heard.advertisement()));
+                kinds.extend(self.speakers[own.unwrap_or(by)].rewritten(heard.advertisement()));
             }
             Origin::Proven => {
                 let speaker = self.learn(now, heard);
                 kinds.extend(speaker.outlive_farewell(now, heard.advertisement()));
                 speaker.trust(heard.advertisement());
             }
-            Origin::Unproven => {
+            origin @ (Origin::Unproven | Origin::Strayed) => {
                 let speaker = self.learn(now, heard);
+                if matches!(origin, Origin::Strayed) {
+                    speaker.stray(now);
+                }
                 kinds.extend(speaker.outlive_farewell(now, heard.advertisement()));
                 kinds.extend(speaker.doubt(now, heard.advertisement()));
             }
@@ -131,27 +160,49 @@ impl Suspicions {
             && own.last() == Some(heard.counter)
         {
             // Another digest for the same counter: made with a key, and not repeated.
-            let again = own.changes() && own.digest() == heard.digest && !self.adopts(heard.counter, me);
-            return if again { Origin::Used { by, kind: Kind::Repeated } } else { Origin::Unproven };
+            let again = own.changes()
+                && own.digest() == heard.digest
+                && !self.adopts(heard.counter, me, Duration::ZERO);
+            let kind = Kind::Repeated;
+            return if again { Origin::Used { by, kind, excuse: false } } else { Origin::Unproven };
         }
         let before = self.user(now, heard, me);
-        // A gap in what nobody used is a loss of frames; in what somebody used, it may be the gap between two
-        // recorded ones.
-        let gap = if before.is_some() { FEW } else { u64::from(u32::MAX) };
-        let counts_on = own.is_some_and(|own| own.is_followed_by(heard.counter, gap));
-        let follows = counts_on || self.adopts(heard.counter, me);
+        let counts_on = |gap| own.is_some_and(|own| own.is_followed_by(heard.counter, gap));
+        let adopts = self.adopts(heard.counter, me, Duration::ZERO);
+        let stays = own.is_some_and(Speaker::stays);
         match before {
-            None if follows => Origin::Proven,
+            // A gap in what nobody used is a loss of frames.
+            None if counts_on(ANY) || adopts => {
+                let strayed = own.is_some_and(|own| own.strayed(now));
+                if strayed { Origin::Unproven } else { Origin::Proven }
+            }
+            None if stays => Origin::Strayed,
             None => Origin::Unproven,
-            Some(_) if follows => Origin::Unproven,
-            Some((by, _)) if Some(by) != me && self.reads_late(now, heard, by) => Origin::Unproven,
+            Some((by, used)) if Some(by) == me => match used {
+                // In its own, it may be the gap between two recorded ones.
+                _ if counts_on(FEW) => Origin::Unproven,
+                _ if adopts => {
+                    if stays {
+                        Origin::Strayed
+                    } else {
+                        Origin::Unproven
+                    }
+                }
+                Used::Counting => {
+                    let excuse = !heard.priority.is_bow_out() && self.adopts(heard.counter, me, LATE);
+                    Origin::Used { by, kind: Kind::Regressed, excuse }
+                }
+                Used::Once => Origin::Used { by, kind: Kind::Repeated, excuse: false },
+            },
+            Some(_) if self.in_wake(heard.counter, me) => Origin::Unproven,
             Some((by, used)) => {
-                let kind = match (Some(by) == me, used) {
-                    (true, Used::Counting) => Kind::Regressed,
-                    (true, Used::Once) => Kind::Repeated,
-                    (false, _) => Kind::TwoSources { other: self.speakers[by].who },
-                };
-                Origin::Used { by, kind }
+                // In another's, both counted on while they did not hear each other.
+                let goes_on = counts_on(ANY) || adopts;
+                let behind = used == Used::Counting && self.speakers[by].beats(heard.advertisement());
+                // Nobody who leaves is needed any more.
+                let excuse =
+                    !heard.priority.is_bow_out() && (goes_on || behind || self.reads_late(now, heard, by));
+                Origin::Used { by, kind: Kind::TwoSources { other: self.speakers[by].who }, excuse }
             }
         }
     }
@@ -169,19 +220,28 @@ impl Suspicions {
         })
     }
 
-    /// Whether it counts on from what was heard of somebody else, later than what was heard of this one.
-    fn adopts(&self, counter: u64, me: Option<usize>) -> bool {
+    /// Whether it counts on from what was heard of somebody else, later than what was heard of this one, or so
+    /// much earlier.
+    fn adopts(&self, counter: u64, me: Option<usize>, earlier: Duration) -> bool {
         let newest = self.speakers.iter().map(Speaker::heard).max();
         let since = me.map(|me| self.speakers[me].heard()).or(newest);
         self.speakers
             .iter()
             .enumerate()
-            .filter(|(by, speaker)| Some(*by) != me && Some(speaker.heard()) >= since)
+            .filter(|(by, speaker)| Some(*by) != me && Some(speaker.heard() + earlier) >= since)
             .any(|(_, speaker)| speaker.is_followed_by(counter, FEW))
     }
 
-    /// A better one that takes over, and counts on from a frame that is not the master's last: ucarp reads up to
-    /// 1 s late (CARP specification §5.1). It does not advertise with `advbase` 0, and will count on.
+    /// Whether it counts on from a constant counter, as all do that take over from its owner, one after the other.
+    fn in_wake(&self, counter: u64, me: Option<usize>) -> bool {
+        self.speakers.iter().enumerate().any(|(by, speaker)| {
+            let constant = Some(by) != me && !speaker.changes();
+            (constant || speaker.in_wake) && speaker.is_followed_by(counter, FEW)
+        })
+    }
+
+    /// A better one that takes over, and counts on from a frame that is not the master's last: it did not hear
+    /// that, or ucarp reads up to 1 s late (CARP specification §5.1). It does not advertise with `advbase` 0, and will count on.
     fn reads_late(&self, now: Instant, heard: &Heard, by: usize) -> bool {
         heard.priority.advbase > 0
             && self.speakers[by].used_lately(now, heard.counter)
@@ -190,13 +250,17 @@ impl Suspicions {
 
     fn learn(&mut self, now: Instant, heard: &Heard) -> &mut Speaker {
         let speaker = self.find(Some(heard.source)).unwrap_or_else(|| {
-            let follows = self.user(now, heard, None).is_some() || self.adopts(heard.counter, None);
+            let follows =
+                self.user(now, heard, None).is_some() || self.adopts(heard.counter, None, Duration::ZERO);
             let me = self.add(now, Some(heard.source));
             // Who takes up another's counter will count.
             self.speakers[me].expect_change(follows);
             me
         });
+        let again = self.speakers[speaker].last() == Some(heard.counter);
+        let in_wake = again && self.speakers[speaker].in_wake || self.in_wake(heard.counter, Some(speaker));
         let speaker = &mut self.speakers[speaker];
+        speaker.in_wake = in_wake;
         speaker.learn(now, heard.counter, heard.digest);
         speaker
     }
@@ -218,8 +282,25 @@ impl Suspicions {
     }
 }
 
+impl Grace {
+    fn spend(&mut self, now: Instant) -> bool {
+        let since = *self.since.get_or_insert(now);
+        if now.saturating_since(since) >= Duration::from_mins(1) {
+            *self = Self { since: Some(now), frames: 0 };
+        }
+        self.frames = self.frames.saturating_add(1);
+        self.frames <= MOST_EXCUSED
+    }
+}
+
 /// Sources that are remembered beside ourselves.
 const MOST_SOURCES: usize = 64;
+
+/// Frames that are let pass in a minute: a third of a second of an echo at 10 ms.
+const MOST_EXCUSED: u32 = 32;
+
+/// How many frames may be lost of one that counts, if nobody used what is between.
+const ANY: u64 = u32::MAX as u64;
 
 /// How many frames may be lost between two that follow each other.
 const FEW: u64 = 16;

@@ -34,6 +34,11 @@ impl Counters {
         self.last().is_some_and(|last| (1..=gap).contains(&counter.wrapping_sub(last)))
     }
 
+    /// Whether the newest ones counted on.
+    pub(super) fn count(&self) -> bool {
+        self.runs.back().is_some_and(|run| run.first != run.last)
+    }
+
     pub(super) fn used(&self, counter: u64) -> Option<Used> {
         self.runs.iter().rev().find_map(|run| run.used(counter))
     }
@@ -91,6 +96,7 @@ mod tests {
             assert!(counters.push(counter), "{counter}");
         }
         assert_eq!(counters.last(), Some(4));
+        assert!(counters.count());
         assert!(!counters.push(4), "the same again");
         assert_eq!(counters.runs.len(), 1);
         for counter in [u64::MAX - 2, u64::MAX, 0, 3, 4, u64::MAX - REACH] {
@@ -112,6 +118,7 @@ mod tests {
         let step = 0x1234_5678_9abc_def1_u64;
         for n in 0..200 {
             assert!(!counters.push(step.wrapping_mul(n)), "{n}");
+            assert!(!counters.count(), "{n}");
         }
         for n in 0..200 {
             let expected = (n >= 200 - MOST_RUNS as u64).then_some(Used::Once);

@@ -91,7 +91,9 @@ impl fmt::Display for Suspicion {
             Kind::BadDigests => write!(f, "key or address list differs on {source}"),
             Kind::Replayed => write!(f, "{source} sends what was sent before: somebody repeats it"),
             Kind::Stale => write!(f, "what {source} sends is old, or its clock differs too much from ours"),
-            Kind::Rewritten => write!(f, "somebody changed an advertisement of {source}"),
+            Kind::Rewritten => {
+                write!(f, "somebody changed an advertisement of {source} (or it is not in strict mode)")
+            }
         }
     }
 }

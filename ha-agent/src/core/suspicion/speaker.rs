@@ -30,6 +30,12 @@ pub(super) struct Speaker {
     better_since: Option<Instant>,
     /// When it bowed out, unproven.
     farewell: Option<Instant>,
+    /// Whether it has left: its last one was a bow-out, proven.
+    left: bool,
+    /// When its counter was elsewhere, though it counts.
+    strayed: Option<Instant>,
+    /// Whether it counts on from a constant counter, or from who does: others may use its counters again.
+    pub(super) in_wake: bool,
 }
 
 /// Whether the same counter again is normal.
@@ -56,6 +62,9 @@ impl Speaker {
             best: None,
             better_since: None,
             farewell: None,
+            left: false,
+            strayed: None,
+            in_wake: false,
         }
     }
 
@@ -85,22 +94,52 @@ impl Speaker {
     }
 
     /// Whether a frame of the same node in the other family may have this counter: it is the last one, and
-    /// constant or just sent.
+    /// constant or just sent, or overtook it.
     pub(super) fn shares(&self, now: Instant, counter: u64) -> bool {
         let same_tick = now.saturating_since(self.heard) <= ONE_TICK;
-        self.last() == Some(counter) && (!self.changes() || same_tick)
+        self.last().is_some_and(|last| match last.wrapping_sub(counter) {
+            0 => !self.changes() || same_tick,
+            1 => same_tick,
+            _ => false,
+        })
     }
 
-    /// Whether it used this counter within the last [`LATE`], while it counted.
+    /// Whether it used this counter within the last [`LATE`] or among the last [`MISSED`], while it counted.
     pub(super) fn used_lately(&self, now: Instant, counter: u64) -> bool {
-        let mark = self.marks.iter().find(|(at, _)| now.saturating_since(*at) <= LATE);
         let since = |counter| self.counters.counted_since(counter);
-        mark.is_some_and(|(_, mark)| since(counter).is_some() && since(counter) <= since(*mark))
+        let mark = self.marks.iter().find(|(at, _)| now.saturating_since(*at) <= LATE);
+        let reach = mark.and_then(|(_, mark)| since(*mark)).unwrap_or(0).max(MISSED);
+        since(counter).is_some_and(|back| back <= reach)
     }
 
     /// Whether `other` would take over from what it advertises.
     pub(super) fn loses_to(&self, other: Advertisement) -> bool {
         self.current.is_some_and(|current| other.beats(current))
+    }
+
+    /// Whether it would take over from `other`.
+    pub(super) fn beats(&self, other: Advertisement) -> bool {
+        self.current.is_some_and(|current| current.beats(other))
+    }
+
+    /// Whether anything that it advertised was believed.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.best.is_some()
+    }
+
+    /// Whether it counts, and has not left: then it goes nowhere else.
+    pub(super) fn stays(&self) -> bool {
+        self.counters.count() && !self.left
+    }
+
+    /// Takes in that its counter is elsewhere, though it [`stays`](Self::stays).
+    pub(super) fn stray(&mut self, now: Instant) {
+        self.strayed = Some(now);
+    }
+
+    /// Whether it may be a recording of an earlier life, for a minute.
+    pub(super) fn strayed(&self, now: Instant) -> bool {
+        self.strayed.is_some_and(|at| now.saturating_since(at) <= MINUTE)
     }
 
     pub(super) fn expect_change(&mut self, expected: bool) {
@@ -122,6 +161,7 @@ impl Speaker {
             (Habit::Unknown | Habit::Changing, Some(_)) => Habit::Changing,
         };
         self.heard = now;
+        self.left = false;
         self.digest = digest;
         while self.marks.front().is_some_and(|(at, _)| now.saturating_since(*at) > LATE) {
             self.marks.pop_front();
@@ -133,7 +173,8 @@ impl Speaker {
 
     /// Takes in an advertisement that is proven.
     pub(super) fn trust(&mut self, advertisement: Advertisement) {
-        if !advertisement.priority.is_bow_out() {
+        self.left = advertisement.priority.is_bow_out();
+        if !self.left {
             self.current = Some(advertisement);
             self.better_since = None;
             if self.is_best(advertisement) {
@@ -148,7 +189,8 @@ impl Speaker {
             // To leave is normal; to leave twice is not.
             let again =
                 self.farewell.replace(now).is_some_and(|before| now.saturating_since(before) <= MINUTE);
-            return again.then_some(Kind::SuddenPriority { priority: advertisement.priority });
+            return (again || self.strayed(now))
+                .then_some(Kind::SuddenPriority { priority: advertisement.priority });
         }
         if self.best.is_none() || !self.is_best(advertisement) {
             self.trust(advertisement);
@@ -176,7 +218,8 @@ impl Speaker {
     /// Whether one of its advertisements, repeated as `advertisement`, was made a goodbye or better than any.
     pub(super) fn rewritten(&self, advertisement: Advertisement) -> Option<Kind> {
         let Advertisement { priority, .. } = advertisement;
-        (priority.is_bow_out() || self.is_best(advertisement)).then_some(Kind::SuddenPriority { priority })
+        let better = self.best.is_some_and(|best| advertisement.beats(best));
+        (priority.is_bow_out() || better).then_some(Kind::SuddenPriority { priority })
     }
 
     /// Whether it is better than any so far.
@@ -186,7 +229,10 @@ impl Speaker {
 }
 
 /// How late a frame may have been read that another one counts on from.
-const LATE: Duration = Duration::from_secs(2);
+pub(super) const LATE: Duration = Duration::from_secs(2);
+
+/// How many frames a master sends before another takes over that does not hear it.
+const MISSED: u64 = 4;
 
 /// How many marks are set in that time.
 const MARKS: u32 = 4;

@@ -6,6 +6,7 @@ use super::*;
 
 mod attacks;
 mod captures;
+mod heal;
 mod normal;
 
 /// An observer, and frames at times in ms.
@@ -118,7 +119,11 @@ fn suspicions_as_an_operator_reads_them() {
         (Kind::BadDigests, "bad_digests", "key or address list differs on 10.9.0.1"),
         (Kind::Replayed, "replayed", "10.9.0.1 sends what was sent before: somebody repeats it"),
         (Kind::Stale, "stale", "what 10.9.0.1 sends is old, or its clock differs too much from ours"),
-        (Kind::Rewritten, "rewritten", "somebody changed an advertisement of 10.9.0.1"),
+        (
+            Kind::Rewritten,
+            "rewritten",
+            "somebody changed an advertisement of 10.9.0.1 (or it is not in strict mode)",
+        ),
     ];
     let mut suspicions = Suspicions::default();
     for (kind, name, sentence) in table {

@@ -167,3 +167,99 @@ fn a_forged_demotion_is_told_by_its_counter() {
     }
     assert_eq!(observer.hear_demoted(a(), (1, 240), 0, 5012), ["regressed", "sudden_priority"]);
 }
+
+#[test]
+fn a_live_echo_is_told_within_a_second() {
+    let (better, worse) = ((1, 0), (1, 200));
+    let told: [&[&str]; 2] = [&["two_sources", "sudden_priority"], &["two_sources"]];
+    for (priority, expected) in [better, worse].into_iter().zip(told) {
+        for ours in [true, false] {
+            let mut observer = Observer::default();
+            let mut found = Vec::new();
+            for n in 0..400 {
+                if ours {
+                    observer.sent((1, 100), 5000 + n);
+                } else {
+                    assert_eq!(observer.hear(a(), (1, 100), 5000 + n), NONE, "the victim is not suspected");
+                }
+                observer.wait(1);
+                if n >= 200 {
+                    found.push(observer.hear(x(), priority, 5000 + n));
+                }
+                observer.wait(9);
+            }
+            assert!(found[100..].iter().all(|names| names == expected), "{priority:?} {ours} {found:?}");
+        }
+    }
+}
+
+#[test]
+fn an_echo_from_ever_new_sources_is_told_within_a_second() {
+    let mut observer = Observer::default();
+    let mut found = Vec::new();
+    for n in 0..400_u64 {
+        observer.sent((1, 100), 5000 + n);
+        let [.., low] = (n / 8).to_be_bytes();
+        found.push(observer.hear([10, 8, 0, low].into(), (1, 0), 5000 + n));
+        observer.wait(10);
+    }
+    assert!(found[100..].iter().all(|names| names.contains(&"two_sources")), "{found:?}");
+}
+
+#[test]
+fn a_burst_is_told_within_a_second() {
+    for source in [a(), b(), x()] {
+        for ours in [true, false] {
+            for priority in [(0, 0), (1, 0), (1, 100), (1, 200), (255, 255)] {
+                let mut observer = Observer::default();
+                for n in 0..1000 {
+                    // One that was master before, and is dead.
+                    match (n < 500, ours) {
+                        (true, _) => assert_eq!(observer.hear(b(), (1, 50), 5000 + n), NONE),
+                        (false, true) => observer.sent((1, 100), 5000 + n),
+                        (false, false) => assert_eq!(observer.hear(a(), (1, 100), 5000 + n), NONE),
+                    }
+                    observer.wait(10);
+                }
+                let found: Vec<_> = (0..100)
+                    .map(|n| {
+                        observer.wait(10);
+                        observer.hear(source, priority, 5850 + n)
+                    })
+                    .collect();
+                assert!(
+                    found[50..].iter().all(|names| !names.is_empty()),
+                    "{source} {ours} {priority:?} {found:?}"
+                );
+            }
+        }
+    }
+}
+
+/// An observer that has heard a life of one that counts; an earlier one was recorded.
+fn in_its_second_life() -> Observer {
+    let mut observer = Observer::default();
+    for n in 0..200 {
+        assert_eq!(observer.hear(a(), (1, 10), random(2).wrapping_add(n)), NONE);
+        observer.wait(10);
+    }
+    observer
+}
+
+#[test]
+fn what_an_earlier_life_says_is_not_believed() {
+    for alive in [true, false] {
+        for (priority, frames) in [((255, 255), 1), ((255, 255), 2), ((255, 255), 100), ((0, 0), 100)] {
+            let mut observer = in_its_second_life();
+            for n in 0..frames - 1 {
+                assert_eq!(observer.hear(a(), (1, 10), random(1).wrapping_add(n)), NONE);
+                observer.wait(10);
+                if alive && n % 3 == 2 {
+                    assert_eq!(observer.hear(a(), (1, 10), random(2).wrapping_add(200 + n)), NONE);
+                }
+            }
+            let last = random(1).wrapping_add(frames - 1);
+            assert_eq!(observer.hear(a(), priority, last), ["sudden_priority"], "{priority:?} {frames}");
+        }
+    }
+}

@@ -26,6 +26,27 @@ fn our_own_count_say_goodbye_and_come_back() {
 }
 
 #[test]
+fn one_that_starts_anew_is_believed_after_a_minute() {
+    for (stays, expected) in [(3_600_000, &[][..]), (30_000, &["sudden_priority"])] {
+        let mut observer = Observer::default();
+        for life in 0..5 {
+            for n in 0..50 {
+                assert_eq!(observer.hear(a(), (1, 0), random(life).wrapping_add(n)), NONE);
+                observer.wait(1000);
+            }
+        }
+        // It died each time; the last life is longer, and ends in order.
+        for n in 0..stays / 1000 {
+            assert_eq!(observer.hear(a(), (1, 0), random(9).wrapping_add(n)), NONE);
+            observer.wait(1000);
+        }
+        assert_eq!(observer.hear(a(), (255, 255), random(9).wrapping_add(stays / 1000)), expected);
+        observer.wait(5000);
+        assert_eq!(observer.hear(a(), (1, 0), random(10)), NONE);
+    }
+}
+
+#[test]
 fn the_counter_wraps_and_frames_get_lost() {
     let mut observer = Observer::default();
     let mut counter = u64::MAX - 100;
@@ -86,6 +107,18 @@ fn both_families_of_one_node_are_normal() {
             }
             observer.wait(1000);
         }
+    }
+}
+
+#[test]
+fn the_two_families_may_overtake_each_other_for_ever() {
+    let v6 = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).into();
+    let mut observer = Observer::default();
+    for n in 0..500 {
+        for (source, counter) in [(v6, 2 * n + 1), (a(), 2 * n)] {
+            assert_eq!(observer.hear(source, (1, 0), random(1).wrapping_add(counter)), NONE, "{n} {source}");
+        }
+        observer.wait(10);
     }
 }
 
@@ -236,10 +269,11 @@ proptest! {
                 }
                 let counter = *counter;
                 for (other, (sender, adopted)) in senders.iter_mut().enumerate() {
-                    if let Sender::Adopting { heard } = sender
-                        && other != master
-                    {
-                        (*heard, *adopted) = (true, counter);
+                    match sender {
+                        Sender::Adopting { heard } if other != master => (*heard, *adopted) = (true, counter),
+                        // It jumps ahead, not back.
+                        Sender::Ours if counter.wrapping_sub(*adopted) < u64::MAX / 2 => *adopted = counter,
+                        Sender::Ours | Sender::Adopting { .. } | Sender::Constant => {}
                     }
                 }
                 // The first and the last of a term are heard: what nobody knows of cannot be followed.
