@@ -158,18 +158,32 @@ impl Keeper {
         Ok(())
     }
 
-    /// Writes the file whenever something changed, while the mode is strict, for ever.
-    pub(super) async fn run(&mut self, config: watch::Receiver<Arc<Config>>) {
+    /// Writes the file whenever something changed, while the mode is strict, and a last time when it is told how
+    /// everything ended. On a task of its own: a disk may hang.
+    pub(super) async fn run(
+        mut self,
+        config: watch::Receiver<Arc<Config>>,
+        mut end: oneshot::Receiver<Option<Snapshot>>,
+    ) {
         let mut round = tokio::time::interval(ROUND);
         round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            round.tick().await;
+            tokio::select! {
+                _ = round.tick() => {}
+                last = &mut end => {
+                    if let (Ok(Some(last)), true) = (last, self.begun) {
+                        self.save(&last);
+                    }
+                    return;
+                }
+            }
             if config.borrow().auth.mode == Mode::Compat {
                 continue;
             }
             if !self.begun {
                 // The mode has changed since the start.
-                if let Err(error) = self.begin() {
+                let begun = tokio::task::block_in_place(|| self.begin());
+                if let Err(error) = begun {
                     self.complain(&error);
                     continue;
                 }
@@ -177,18 +191,20 @@ impl Keeper {
             let (reply, answer) = oneshot::channel();
             // It is gone only while the agent ends.
             let _ = self.detector.send(Input::Snapshot(reply));
-            let Ok(snapshot) = answer.await else { return std::future::pending().await };
-            self.save(&snapshot);
+            // Else the agent ends.
+            if let Ok(snapshot) = answer.await {
+                self.save(&snapshot);
+            }
         }
     }
 
     /// Writes what was heard and given by now.
-    pub(super) fn save(&mut self, snapshot: &Snapshot) {
+    fn save(&mut self, snapshot: &Snapshot) {
         let stored = self.gather(snapshot);
         if stored == self.written {
             return;
         }
-        match write(&self.path, &stored) {
+        match tokio::task::block_in_place(|| write(&self.path, &stored)) {
             Ok(()) => (self.written, self.complained) = (stored, false),
             Err(cause) => self.complain(&MemoryError { path: self.path.clone(), verb: "written", cause }),
         }

@@ -144,7 +144,7 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
     let (inputs, input_queue) = mpsc::unbounded_channel();
     let (notes, note_queue) = mpsc::unbounded_channel();
     let rules = Rules::new(tables, &config)?;
-    let (mut keeper, stored) = Keeper::open(&files.state, &config, memory, inputs.clone())?;
+    let (keeper, stored) = Keeper::open(&files.state, &config, memory, inputs.clone())?;
     let Prepared { mut executors, setups, members, faults } = prepare(&config, &stored, &journal, &inputs)?;
     let mut follower =
         Follower::new(dataplane, rules, monitor.netlink(), members, Arc::clone(&modes), inputs.clone());
@@ -175,6 +175,8 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
         reloads: reloads.clone(),
     });
     tracing::info!(node = reporter.node(), socket = %files.socket.display(), "running");
+    let (end_keeping, end) = oneshot::channel();
+    let mut keeping = tokio::spawn(keeper.run(reporter.config.clone(), end));
     let follow = follow(monitor, &mut follower, &mut reload_queue, &shown_config, &files.config);
     let result = tokio::select! {
         signal = until_told_to_end(&mut signals, &reloads) => {
@@ -184,13 +186,15 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
         () = server.serve(Arc::clone(&reporter)) => Err(AgentError::Ended("the control socket")),
         () = follow => Err(AgentError::Ended("the netlink connection")),
         () = watchman.run(note_queue) => Err(AgentError::Ended("the detector")),
-        () = keeper.run(reporter.config.clone()) => Err(AgentError::Ended("the memory")),
+        _ = &mut keeping => Err(AgentError::Ended("the memory")),
         _ = &mut detector => Err(AgentError::Ended("the detector")),
         _ = executors.join_next() => Err(AgentError::Ended("an executor")),
     };
     let last = if detector.is_terminated() { None } else { leave(&inputs, detector).await };
-    if let (Mode::Strict, Some(last)) = (reporter.mode(), last) {
-        keeper.save(&last);
+    // It is gone only if it failed.
+    let _ = end_keeping.send(last.filter(|_| reporter.mode() == Mode::Strict));
+    if !keeping.is_finished() && tokio::time::timeout(PATIENCE, keeping).await.is_err() {
+        tracing::error!("what was heard could not be written in time; look at {}", files.state.display());
     }
     // However the detector ended. The senders of orders go with it and with the follower: the executors then
     // finish what they have.
