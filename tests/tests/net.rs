@@ -52,8 +52,8 @@ fn taken_addresses_are_usable_at_once_whoever_else_has_them() -> Result<()> {
         async move { addresses.take().await }
     };
     ensure!(!addresses.all_in(&inside.interface("eth0")?.ips().collect::<Vec<_>>()));
-    ensure!(inside.run(take())?? == 3);
-    ensure!(inside.run(take())?? == 0, "the second time they were there");
+    ensure!(inside.run(take())?.added == 3);
+    ensure!(inside.run(take())?.added == 0, "the second time they were there");
 
     let present: Vec<IpAddr> = inside.interface("eth0")?.ips().collect();
     ensure!(addresses.all_in(&present), "{present:?}");
@@ -101,7 +101,7 @@ fn an_address_that_lost_duplicate_detection_is_put_on_anew() -> Result<()> {
     let monitor = inside.monitor()?;
     let addresses =
         Addresses::new(monitor.netlink(), inside.interface("eth0")?.index, vec![format!("{V6}/64").parse()?]);
-    ensure!(inside.run(async move { addresses.take().await })?? == 1);
+    ensure!(inside.run(async move { addresses.take().await })?.added == 1);
     ensure!(has(&inside.interfaces()?));
     Ok(())
 }
@@ -117,8 +117,8 @@ fn ipv6_that_is_switched_off_is_told_with_a_remedy() -> Result<()> {
     let off = "/proc/sys/net/ipv6/conf/eth0/disable_ipv6";
     a.netns.run(move || std::fs::write(off, "1"))??;
     let addresses = Addresses::new(inside.monitor()?.netlink(), index, vec![format!("{V6}/64").parse()?]);
-    let error = inside.run(async move { addresses.take().await })?.err().context("it was taken")?;
-    ensure!(error.to_string().contains("disable_ipv6 to 0"), "{error}");
+    let error = inside.run(async move { addresses.take().await })?.error.context("it was taken")?;
+    ensure!(error.to_string().contains("net.ipv6.conf.eth0.disable_ipv6 to 0"), "{error}");
     Ok(())
 }
 

@@ -406,8 +406,9 @@ impl Follower {
         for member in self.vhosts.iter().filter(|member| member.config.interface == name) {
             let own = member.macvlan.as_ref().map(|own| interfaces.by_index(own.index()));
             let present = own.unwrap_or(Some(interface)).map(|holder| holder.ips().collect());
+            let order = Order::Keep { present: present.unwrap_or_default(), up: is_up(interface) };
             // It is gone only while the agent ends.
-            let _ = member.orders.send(Order::Keep(present.unwrap_or_default()));
+            let _ = member.orders.send(order);
         }
     }
 
