@@ -152,12 +152,76 @@ fn a_new_hardware_address_is_used_at_once() -> Result<()> {
                 (frame.frame.get(6..12)? == [2, 0, 0, 0, 0, 0x77]).then_some(())
             })
             .context("no advertisement with the new hardware address")?;
+        // The switches and the neighbours learn it, too.
+        pair.capture
+            .wait_for(mark, Duration::from_secs(2), |frame| {
+                let new = frame.frame.get(6..12)? == [2, 0, 0, 0, 0, 0x77];
+                frame.announces().filter(|ip| new && *ip == VIRTUAL)
+            })
+            .context("the address is not announced with the new hardware address")?;
         pair.only_master(A, 20)?;
         for (agent, mark) in [(&a, on_a), (&b, on_b)] {
             let changes: Vec<_> = agent.process.lines().into_iter().skip(mark).collect();
             ensure!(!changes.iter().any(|line| line.contains(" -> ")), "a change: {changes:?}");
         }
         Ok(())
+    })
+}
+
+#[test]
+fn a_backup_takes_off_what_it_should_not_have() -> Result<()> {
+    scenario("stray", |pair| {
+        let (a, b) = pair.start(&config(0), &config(100))?;
+        pair.b.netns.ip(&format!("address add {VIRTUAL}/24 dev eth0"))?;
+        b.until(PATIENCE, |_| (!pair.b.has_address(VIRTUAL).ok()?).then_some(()))?;
+        pair.only_master(A, 20)?;
+        expect(&pair.a, &a, "MASTER")?;
+        expect(&pair.b, &b, "BACKUP")
+    })
+}
+
+#[test]
+fn an_address_that_can_not_be_had_spoils_nothing_for_the_others() -> Result<()> {
+    scenario("bad", |pair| {
+        let set = |value: &'static str| {
+            pair.a.netns.run(move || std::fs::write("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", value))
+        };
+        set("1")??;
+        let addresses = vec!["2001:db8::100/64".to_owned(), format!("{VIRTUAL}/24")];
+        // The bad one first; advertised in IPv4.
+        let config = AgentConfig { addresses, unicast: vec![B.into()], ..config(0) };
+        let mark = pair.capture.mark();
+        let a = Agent::start(&pair.a, &config)?;
+        a.wait_for_state(0, "MASTER")?;
+        pair.capture
+            .wait_for(mark, PATIENCE, |frame| frame.announces().filter(|ip| *ip == VIRTUAL))
+            .context("the good address is not announced")?;
+        expect(&pair.a, &a, "MASTER")?;
+        let fault = a.until(PATIENCE, |vhost| vhost["fault"].as_str().map(str::to_owned))?;
+        ensure!(fault.contains("net.ipv6.conf.eth0.disable_ipv6"), "{fault}");
+
+        // Once it can be had, it is there, and the fault is no more, however long the usual retries are over.
+        std::thread::sleep(Duration::from_secs(3));
+        set("0")??;
+        a.until(PATIENCE, |vhost| vhost["fault"].is_null().then_some(()))?;
+        let shown = pair.a.netns.ip_json("-6 address show dev eth0")?.to_string();
+        ensure!(shown.contains("2001:db8::100"), "{shown}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_master_that_became_the_port_of_a_bridge_still_notices_that_its_link_is_lost() -> Result<()> {
+    scenario("port", |pair| {
+        let (a, b) = pair.start(&config(0), &config(100))?;
+        let mark = a.mark();
+        pair.a.netns.ip("link add br0 type bridge")?;
+        pair.a.netns.ip("link set eth0 master br0")?;
+        a.process.wait_for_line(mark, "is a part of br0", PATIENCE)?;
+        let on_b = b.mark();
+        pair.lan.cut(&pair.a)?;
+        a.wait_for_state(mark, "INIT")?;
+        b.wait_for_state(on_b, "MASTER").map(drop)
     })
 }
 

@@ -256,10 +256,10 @@ impl<'a> Holder<'a> {
         let (macvlan, addresses) = (Arc::clone(&self.macvlan), self.addresses.clone());
         let taken = self.inside.run(async move {
             macvlan.raise().await?;
-            let taken = addresses.take().await?;
+            let taken = addresses.take().await;
             let socket = PacketSocket::open(macvlan.index())?;
             Announcer::new(socket, macvlan.index(), macvlan.hardware(), VIRTUAL.into_iter()).announce()?;
-            anyhow::Ok(taken)
+            taken.error.map_or(Ok(taken.added), |error| Err(anyhow::Error::from(error)))
         })??;
         ensure!(taken == VIRTUAL.len());
         Ok(())

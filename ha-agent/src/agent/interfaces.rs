@@ -26,7 +26,7 @@ use crate::net::announce::Announcer;
 use crate::net::link::{Interface, Interfaces};
 use crate::net::macvlan::{self, Macvlan, Parents, virtual_mac};
 use crate::net::membership::Membership;
-use crate::net::place::{self, Place, Spot};
+use crate::net::place::{self, Place, Spot, Stripped};
 use crate::sys::ethtool;
 use crate::sys::packet_socket::PacketSocket;
 
@@ -58,6 +58,8 @@ pub(super) struct Member {
     pub(super) orders: mpsc::UnboundedSender<Order>,
     /// Its own interface, if it has the virtual hardware address.
     pub(super) macvlan: Option<Arc<Macvlan>>,
+    /// The interface's hardware address when executor and detector were given what they act through.
+    pub(super) equipped: Option<Mac>,
 }
 
 /// An interface that virtual hosts live on.
@@ -65,8 +67,6 @@ pub(super) struct Member {
 struct Followed {
     index: u32,
     name: String,
-    hardware: Mac,
-    place: Place,
     spot: Spot,
     /// What each of its virtual hosts was told last.
     links: Vec<(usize, Link)>,
@@ -157,18 +157,34 @@ impl Follower {
         let known = self.followed.get(name).and_then(Option::as_ref).map(|followed| followed.index);
         let interface = known.map_or_else(|| interfaces.get(name), |index| interfaces.by_index(index));
         let Some(interface) = interface else { return Err(FollowError::NoInterface(name.to_owned())) };
-        let place = place::place(interfaces, &interface.name)?;
         if known.is_none() {
-            let begun = self.begin(name, interface, place, interfaces);
+            let place = place::place(interfaces, &interface.name)?;
+            let begun = self.begin(name, interface, &place, interfaces);
             begun.inspect_err(|_| self.fail(name))?;
-        } else {
-            self.adjust(name, interface, place, interfaces)?;
         }
-        self.own(name, interface)?;
-        self.equip(name, interface, interfaces).await?;
+        // A link that is lost is told first of all; one that is there, once everything is prepared for it. Either
+        // one, whatever else goes wrong.
+        if !is_up(interface) {
+            self.tell_link(name, interface);
+        }
+        let prepared = self.prepare(name, interface, interfaces).await;
         self.tell_link(name, interface);
         self.keep(name, interface, interfaces);
-        Ok(())
+        prepared
+    }
+
+    /// Brings an attached interface in line. Each part is tried, whatever became of the others; the first error
+    /// is returned.
+    async fn prepare(
+        &mut self,
+        name: &str,
+        interface: &Interface,
+        interfaces: &Interfaces,
+    ) -> Result<(), FollowError> {
+        let adjusted = self.adjust(name, interface, interfaces);
+        let owned = self.own(name, interface);
+        let equipped = self.equip(name, interface, interfaces).await;
+        adjusted.and(owned).and(equipped)
     }
 
     /// Attaches for the first time.
@@ -176,7 +192,7 @@ impl Follower {
         &mut self,
         name: &str,
         interface: &Interface,
-        place: Place,
+        place: &Place,
         interfaces: &Interfaces,
     ) -> Result<(), FollowError> {
         if interface.hardware == [0; 6] {
@@ -188,13 +204,11 @@ impl Follower {
         };
         let membership = Membership::join(interface.index, joins(Family::V4), joins(Family::V6))
             .map_err(|cause| FollowError::Membership { interface: name.to_owned(), cause })?;
-        let spot = self.attach(name, &place, interfaces)?;
+        let (spot, stripped) = choose(place);
+        self.attach(name, &spot, stripped, interfaces)?;
         let followed = Followed {
             index: interface.index,
             name: interface.name.clone(),
-            // So that it is equipped next.
-            hardware: [0; 6],
-            place,
             spot: spot.clone(),
             links: Vec::new(),
             _membership: membership,
@@ -203,12 +217,12 @@ impl Follower {
         self.watch(name, &spot)
     }
 
-    /// Follows what changed about an interface that is attached: its name, or what it lies on.
+    /// Follows what changed about an interface that is attached: its name, what it lies on, or whether that takes
+    /// VLAN tags off.
     fn adjust(
         &mut self,
         name: &str,
         interface: &Interface,
-        place: Place,
         interfaces: &Interfaces,
     ) -> Result<(), FollowError> {
         let Some(Some(followed)) = self.followed.get_mut(name) else { return Ok(()) };
@@ -221,34 +235,31 @@ impl Follower {
             );
             followed.name.clone_from(&interface.name);
         }
-        if followed.place == place {
+        let (spot, stripped) = choose(&place::place(interfaces, &interface.name)?);
+        if followed.spot == spot {
             return Ok(());
         }
-        let old = followed.spot.clone();
-        let spot = self.attach(name, &place, interfaces)?;
-        self.watch(name, &spot)?;
-        self.detach(old.index);
+        let old = followed.spot.index;
+        self.attach(name, &spot, stripped, interfaces)?;
+        self.watch(name, &spot).inspect_err(|_| self.detach(spot.index))?;
+        self.detach(old);
         if let Some(Some(followed)) = self.followed.get_mut(name) {
-            (followed.place, followed.spot) = (place, spot);
+            followed.spot = spot;
         }
         Ok(())
     }
 
-    /// Attaches the program for one interface: where frames carry their tags, if they do there.
-    fn attach(&mut self, name: &str, place: &Place, interfaces: &Interfaces) -> Result<Spot, FollowError> {
-        let strips = |interface: &str| {
-            ethtool::strips_vlan_tags(interface).unwrap_or_else(|error| {
-                tracing::debug!(interface, %error, "whether it takes VLAN tags off is not known");
-                false
-            })
-        };
-        let spot = match (place.stripped(strips), &place.instead) {
-            (Some(stripped), Some(instead)) => {
-                tracing::warn!(interface = name, "{stripped}; until then it receives in the generic path");
-                instead
-            }
-            (Some(_) | None, _) => &place.at,
-        };
+    /// Attaches the program for one interface at this spot, which may be where something takes tags off before.
+    fn attach(
+        &mut self,
+        name: &str,
+        spot: &Spot,
+        stripped: Option<Stripped>,
+        interfaces: &Interfaces,
+    ) -> Result<(), FollowError> {
+        if let Some(stripped) = stripped {
+            tracing::warn!(interface = name, "{stripped}; until then it receives in the generic path");
+        }
         let mode = if let Some((mode, users)) = self.attached.get_mut(&spot.index) {
             *users += 1;
             *mode
@@ -270,7 +281,7 @@ impl Follower {
         let text =
             if spot.interface == name { mode.to_string() } else { format!("{mode} on {}", spot.interface) };
         self.lock_modes().insert(name.to_owned(), text);
-        Ok(spot.clone())
+        Ok(())
     }
 
     fn detach(&mut self, index: u32) {
@@ -301,26 +312,24 @@ impl Follower {
         Ok(())
     }
 
-    /// Gives executors and detector what they act through, if that is new.
+    /// Gives executors and detector what they act through, if that is new. Each virtual host by itself: the first
+    /// error is returned, the others are equipped all the same.
     async fn equip(
         &mut self,
         name: &str,
         interface: &Interface,
         interfaces: &Interfaces,
     ) -> Result<(), FollowError> {
-        let Some(Some(followed)) = self.followed.get(name) else { return Ok(()) };
-        let moved = followed.hardware != interface.hardware;
+        let mut result = Ok(());
         for vhost in self.on(name) {
             let Some(member) = self.vhosts.get(vhost) else { continue };
+            let moved = member.equipped != Some(interface.hardware);
             let lost = member.macvlan.as_ref().is_some_and(|own| interfaces.by_index(own.index()).is_none());
             if moved || lost {
-                self.equip_one(vhost, name, interface).await?;
+                result = result.and(self.equip_one(vhost, name, interface).await);
             }
         }
-        if let Some(Some(followed)) = self.followed.get_mut(name) {
-            followed.hardware = interface.hardware;
-        }
-        Ok(())
+        result
     }
 
     async fn equip_one(
@@ -364,14 +373,17 @@ impl Follower {
         // The target first: orders that follow from the input act on it.
         let _ = member.orders.send(Order::Use(target));
         let _ = self.detector.send(Input::Equip { vhost, path: path.map_err(socket)?, hardware });
+        member.equipped = Some(interface.hardware);
         Ok(())
     }
 
-    /// Tells the detector how the link is, if that is new.
+    /// Tells the detector how the link is, if that is new; of each virtual host that can act on it.
     fn tell_link(&mut self, name: &str, interface: &Interface) {
         let mut news = Vec::new();
         for vhost in self.on(name) {
-            let Some(member) = self.vhosts.get(vhost) else { continue };
+            let Some(member) = self.vhosts.get(vhost).filter(|member| member.equipped.is_some()) else {
+                continue;
+            };
             let link = match (interface.up, interface.running) {
                 (false, _) => Link::Down(LinkDown::AdminDown),
                 (true, false) => Link::Down(LinkDown::Carrier),
@@ -394,8 +406,9 @@ impl Follower {
         for member in self.vhosts.iter().filter(|member| member.config.interface == name) {
             let own = member.macvlan.as_ref().map(|own| interfaces.by_index(own.index()));
             let present = own.unwrap_or(Some(interface)).map(|holder| holder.ips().collect());
+            let order = Order::Keep { present: present.unwrap_or_default(), up: is_up(interface) };
             // It is gone only while the agent ends.
-            let _ = member.orders.send(Order::Keep(present.unwrap_or_default()));
+            let _ = member.orders.send(order);
         }
     }
 
@@ -419,6 +432,7 @@ impl Follower {
             if let Some(member) = self.vhosts.get_mut(vhost) {
                 // It went with its interface, or is replaced when that is back.
                 member.macvlan = None;
+                member.equipped = None;
             }
         }
         if let Some(followed) = self.followed.get_mut(name).and_then(Option::take) {
@@ -443,4 +457,22 @@ impl Follower {
     fn lock_modes(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
         self.modes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where to attach, and what takes VLAN tags off elsewhere, if that is why.
+fn choose(place: &Place) -> (Spot, Option<Stripped>) {
+    let strips = |interface: &str| {
+        ethtool::strips_vlan_tags(interface).unwrap_or_else(|error| {
+            tracing::debug!(interface, %error, "whether it takes VLAN tags off is not known");
+            false
+        })
+    };
+    match (place.stripped(strips), &place.instead) {
+        (Some(stripped), Some(instead)) => (instead.clone(), Some(stripped)),
+        (Some(_) | None, _) => (place.at.clone(), None),
+    }
+}
+
+fn is_up(interface: &Interface) -> bool {
+    interface.up && interface.running
 }

@@ -33,7 +33,7 @@ use crate::control::server::{Server, ServerError};
 use crate::dataplane::{Dataplane, LoadError, Loaded};
 use crate::exec::Executor;
 use crate::journal::Journal;
-use crate::net::link::Monitor;
+use crate::net::link::{Interfaces, Monitor};
 use crate::net::macvlan::Macvlan;
 use crate::sys::{capabilities, clock};
 use detector::{Channels, Input, Snapshot, VhostSetup};
@@ -71,6 +71,9 @@ pub enum AgentError {
     /// The kernel does not tell about interfaces.
     #[error("the interfaces could not be read by netlink: {0}; is CONFIG_NET available in this kernel?")]
     Netlink(#[source] rtnetlink::Error),
+    /// The kernel does not answer.
+    #[error("the kernel did not answer about interfaces within {} s; is the machine overloaded?", PATIENCE.as_secs())]
+    Silent,
     /// Something that the operating system always gives was not given.
     #[error("{what}: {cause}; look at the limits of the process (`ulimit -a`)")]
     Os {
@@ -95,7 +98,7 @@ impl AgentError {
             Self::Load(error) => error.exit(),
             Self::Interface(error) => error.exit(),
             Self::Memory(error) => error.exit(),
-            Self::Netlink(_) => Exit::Unavailable,
+            Self::Netlink(_) | Self::Silent => Exit::Unavailable,
             Self::Os { .. } => Exit::Os,
             Self::Ended(_) => Exit::Software,
         }
@@ -148,15 +151,21 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
     let Prepared { mut executors, setups, members, faults } = prepare(&config, &stored, &journal, &inputs)?;
     let mut follower =
         Follower::new(dataplane, rules, monitor.netlink(), members, Arc::clone(&modes), inputs.clone());
-    let interfaces = monitor.interfaces().await.map_err(AgentError::Netlink)?;
     // At start, unlike later, an interface that can't be used is a mistake of the operator's.
-    if let Some(error) = follower.apply(&interfaces).await.into_iter().next() {
-        remove(follower.release()).await;
-        return Err(error.into());
+    if let Err(error) = begin(&monitor, &mut follower).await {
+        drop(setups);
+        end(follower, executors).await;
+        return Err(error);
     }
     let mode = config.auth.mode;
-    let mut detector = detector::start(setups, mode, Channels { events, given, inputs: input_queue, notes })
-        .map_err(|cause| AgentError::Os { what: "the detector's thread", cause })?;
+    let started = detector::start(setups, mode, Channels { events, given, inputs: input_queue, notes });
+    let mut detector = match started {
+        Ok(detector) => detector,
+        Err(cause) => {
+            end(follower, executors).await;
+            return Err(AgentError::Os { what: "the detector's thread", cause });
+        }
+    };
 
     let names = config.vhosts.iter().map(|vhost| vhost.name.clone()).collect();
     let suspected = Suspected::new(config.vhosts.len());
@@ -175,8 +184,8 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
         reloads: reloads.clone(),
     });
     tracing::info!(node = reporter.node(), socket = %files.socket.display(), "running");
-    let (end_keeping, end) = oneshot::channel();
-    let mut keeping = tokio::spawn(keeper.run(reporter.config.clone(), end));
+    let (end_keeping, kept) = oneshot::channel();
+    let mut keeping = tokio::spawn(keeper.run(reporter.config.clone(), kept));
     let follow = follow(monitor, &mut follower, &mut reload_queue, &shown_config, &files.config);
     let result = tokio::select! {
         signal = until_told_to_end(&mut signals, &reloads) => {
@@ -196,15 +205,37 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
     if !keeping.is_finished() && tokio::time::timeout(PATIENCE, keeping).await.is_err() {
         tracing::error!("what was heard could not be written in time; look at {}", files.state.display());
     }
-    // However the detector ended. The senders of orders go with it and with the follower: the executors then
-    // finish what they have.
+    // However the detector ended. The senders of orders go with it and with the follower.
+    end(follower, executors).await;
+    result
+}
+
+/// Follows the interfaces for the first time.
+async fn begin(monitor: &Monitor, follower: &mut Follower) -> Result<(), AgentError> {
+    let interfaces = read(monitor).await?;
+    match follower.apply(&interfaces).await.into_iter().next() {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
+}
+
+/// Gives everything back. The follower has the last senders of orders: the executors finish what they have, and
+/// then nobody uses the virtual hosts' own interfaces any more.
+async fn end(follower: Follower, mut executors: JoinSet<()>) {
     let macvlans = follower.release();
-    if tokio::time::timeout(PATIENCE, async { while executors.join_next().await.is_some() {} }).await.is_err()
-    {
+    let ended = async { while executors.join_next().await.is_some() {} };
+    if tokio::time::timeout(PATIENCE, ended).await.is_err() {
         tracing::error!("the kernel did not finish removing addresses; look with `ip address`");
     }
     remove(macvlans).await;
-    result
+}
+
+/// Reads the interfaces.
+async fn read(monitor: &Monitor) -> Result<Interfaces, AgentError> {
+    match tokio::time::timeout(PATIENCE, monitor.interfaces()).await {
+        Ok(read) => read.map_err(AgentError::Netlink),
+        Err(_) => Err(AgentError::Silent),
+    }
 }
 
 /// What there is one of for each virtual host.
@@ -244,7 +275,7 @@ fn prepare(
             stored_ms: stored.get(vhost).copied().flatten(),
             orders: orders.clone(),
         });
-        prepared.members.push(Member { config: vhost_config.clone(), orders, macvlan: None });
+        prepared.members.push(Member { config: vhost_config.clone(), orders, macvlan: None, equipped: None });
         prepared.faults.push(shown_fault);
     }
     Ok(prepared)
@@ -273,28 +304,36 @@ async fn follow(
     shown: &watch::Sender<Arc<Config>>,
     path: &Path,
 ) {
-    let mut complaints = Vec::new();
+    let mut complaints: Vec<String> = Vec::new();
+    let mut applied = None;
     let mut clock = tokio::time::interval(CLOCK);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut retry = true;
-    let mut changed = true;
+    let (mut changed, mut due) = (false, true);
     loop {
-        if changed || retry {
-            let troubles: Vec<_> = match monitor.interfaces().await {
-                Ok(interfaces) => follower.apply(&interfaces).await.iter().map(ToString::to_string).collect(),
-                Err(error) => vec![AgentError::Netlink(error).to_string()],
-            };
-            for trouble in troubles.iter().filter(|trouble| !complaints.contains(*trouble)) {
-                tracing::warn!("{trouble}");
+        if changed || due {
+            let read = read(&monitor).await;
+            // What a try that failed has changed itself is no reason for the next one: that would never rest.
+            let known = !due && !complaints.is_empty() && read.as_ref().ok() == applied.as_ref();
+            if !known {
+                let troubles = match &read {
+                    Ok(interfaces) => apply(follower, interfaces).await,
+                    Err(error) => vec![error.to_string()],
+                };
+                for trouble in troubles.iter().filter(|trouble| !complaints.contains(*trouble)) {
+                    tracing::warn!("{trouble}");
+                }
+                complaints = troubles;
+                applied = read.ok();
             }
-            retry = !troubles.is_empty();
-            complaints = troubles;
         }
-        changed = false;
+        (changed, due) = (false, false);
         tokio::select! {
             more = monitor.changed() => if more { changed = true } else { return },
             // Also the pace at which an interface that could not be used is tried again.
-            _ = clock.tick() => follower.set_clock(),
+            _ = clock.tick() => {
+                follower.set_clock();
+                due = !complaints.is_empty();
+            }
             reload = reloads.recv() => if let Some(reply) = reload {
                 let result = reload_from(path, follower, shown).await;
                 match &result {
@@ -305,6 +344,14 @@ async fn follow(
                 let _ = reply.send(result);
             },
         }
+    }
+}
+
+/// Brings the follower in line with the interfaces. Returns what is wrong, in sentences.
+async fn apply(follower: &mut Follower, interfaces: &Interfaces) -> Vec<String> {
+    match tokio::time::timeout(PATIENCE, follower.apply(interfaces)).await {
+        Ok(errors) => errors.iter().map(ToString::to_string).collect(),
+        Err(_) => vec![AgentError::Silent.to_string()],
     }
 }
 

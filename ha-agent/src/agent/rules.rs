@@ -101,9 +101,11 @@ impl Rules {
         for (vhost, new) in config.vhosts.iter().enumerate() {
             let Some(host) = self.hosts.get_mut(vhost) else { continue };
             host.config = new.clone();
-            host.second_keys = !host.second_keys;
+            let second_keys = !host.second_keys;
             let keys = hosts::keys(new, &self.auth.passphrases);
-            self.tables.set_keys(hosts::key_set(vhost, host.second_keys), &keys)?;
+            self.tables.set_keys(hosts::key_set(vhost, second_keys), &keys)?;
+            // Not before they are there: else the next reload would write over those in use.
+            host.second_keys = second_keys;
             let peers = hosts::heard(new);
             if peers.is_empty() {
                 // First the watch that does not ask for them, then they.

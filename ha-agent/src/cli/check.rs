@@ -110,13 +110,14 @@ fn check_interface(config: &Config, machine: &Interfaces, name: &str) -> Result<
         }
         return Err(AttachError::Foreign { interface: spot.interface.clone(), owner: Some(owner) }.into());
     }
-    let mut sentences = vec![describe_link(config, interface), describe_place(&place, stripped.is_some())];
+    let mut sentences =
+        vec![describe_link(config, machine, interface), describe_place(&place, stripped.is_some())];
     sentences.extend(stripped.map(|stripped| stripped.to_string()));
     sentences.extend(mixed_up(config, machine, interface, strips));
     Ok(sentences)
 }
 
-fn describe_link(config: &Config, interface: &Interface) -> String {
+fn describe_link(config: &Config, machine: &Interfaces, interface: &Interface) -> String {
     let link = match (interface.up, interface.running) {
         (false, _) => "set down",
         (true, false) => "up, without carrier",
@@ -124,7 +125,7 @@ fn describe_link(config: &Config, interface: &Interface) -> String {
     };
     let virtual_addresses: BTreeSet<_> =
         config.vhosts.iter().flat_map(|vhost| &vhost.addresses).map(ipnet::IpNet::addr).collect();
-    let on_it = config.vhosts.iter().filter(|vhost| vhost.interface == interface.name);
+    let on_it = config.vhosts.iter().filter(|vhost| is_on(machine, vhost, interface));
     let (mut v4, mut v6, mut sources) = (false, false, Sources::UNSPECIFIED);
     for vhost in on_it {
         let families = hosts::families(vhost);
@@ -168,7 +169,7 @@ fn mixed_up(
         let kind = machine.get(name).map(|interface| interface.kind);
         matches!(kind, Some(Kind::Vlan { parent, .. }) if parent == Some(interface.index))
     };
-    let own = || config.vhosts.iter().filter(|vhost| vhost.interface == interface.name);
+    let own = || config.vhosts.iter().filter(|vhost| is_on(machine, vhost, interface));
     let others = config.vhosts.iter().filter(|vhost| lies_on_it(&vhost.interface));
     let twin = others.into_iter().find(|other| own().any(|vhost| vhost.vhid == other.vhid))?;
     hides.then(|| {
@@ -178,6 +179,11 @@ fn mixed_up(
             twin.vhid, twin.interface, interface.name
         )
     })
+}
+
+/// By whichever of its names.
+fn is_on(machine: &Interfaces, vhost: &VhostConfig, interface: &Interface) -> bool {
+    machine.get(&vhost.interface).is_some_and(|found| found.index == interface.index)
 }
 
 fn interfaces() -> Result<Interfaces, AgentError> {

@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, watch};
 use crate::agent::detector::Input;
 use crate::core::{Instant, State, Transition};
 use crate::journal::{Entry, Journal};
-use crate::net::address::{AddressError, Addresses};
+use crate::net::address::{AddressError, Addresses, Taken};
+use crate::net::advertise::Advertiser;
 use crate::net::announce::Announcer;
 use crate::net::macvlan::{Macvlan, MacvlanError};
 use crate::sys::clock;
@@ -27,8 +28,16 @@ pub enum Order {
     Drop,
     /// Announce the addresses.
     Announce,
-    /// These addresses are on the interface now: if we hold ours and somebody took one off, put it on again.
-    Keep(Vec<IpAddr>),
+    /// See that what is on the interface is as ordered: put on again what somebody took off, and take off what is
+    /// there though it should not be.
+    Keep {
+        /// The addresses that are there now.
+        present: Vec<IpAddr>,
+        /// Whether its link is up. If not, nothing is put on: the order to drop is about to come.
+        up: bool,
+    },
+    /// Close this, which the fast thread uses no longer: the kernel takes its time for that.
+    Discard(Advertiser),
     /// Write a transition into the journal, once all orders before it are carried out.
     Record {
         /// The transition.
@@ -77,63 +86,163 @@ enum StepError {
     Deadline,
 }
 
+/// How far the orders are carried out.
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts, not one state")]
+struct Progress {
+    target: Option<Target>,
+    /// Whether the last order was to take the addresses, not to drop them.
+    wanted: bool,
+    /// Those that were put on.
+    up: Vec<IpAddr>,
+    /// Since when all of them are there.
+    address_up: Option<Instant>,
+    announced: Option<Instant>,
+    link_down: bool,
+    /// The last step failed and is to be tried again.
+    unfinished: bool,
+    /// An order to drop failed, and the detector waits for it.
+    drop_owed: bool,
+}
+
 impl Executor {
     /// Runs until the last sender of orders is gone.
     pub async fn run(self, mut orders: mpsc::UnboundedReceiver<Order>) {
-        let mut target = None;
-        let mut address_up = None;
-        let mut announced = None;
-        while let Some(order) = orders.recv().await {
+        let mut progress = Progress::default();
+        loop {
+            let order = if progress.unfinished {
+                let Ok(order) = tokio::time::timeout(RETRY, orders.recv()).await else {
+                    self.finish(&mut progress).await;
+                    continue;
+                };
+                order
+            } else {
+                orders.recv().await
+            };
             match order {
-                Order::Use(new) => target = Some(new),
-                Order::Take => {
-                    announced = None;
-                    address_up = self.report(take(target.as_ref()).await.map(drop)).then(clock::now);
-                }
-                Order::Drop => {
-                    address_up = None;
-                    let well = self.report(drop_addresses(target.as_ref()).await);
-                    // It is gone only while the agent ends.
-                    let _ = self.detector.send(Input::Dropped { vhost: self.vhost, well });
-                }
-                Order::Announce => {
-                    // An address that is not there is not announced; it is tried again instead.
-                    if address_up.is_none() {
-                        address_up = self.report(take(target.as_ref()).await.map(drop)).then(clock::now);
-                    }
-                    if address_up.is_some() {
-                        let done = self.report(announce(target.as_ref()));
-                        announced = announced.or_else(|| done.then(clock::now));
-                    }
-                }
-                Order::Keep(present) => {
-                    if address_up.is_some() {
-                        self.keep(target.as_ref(), &present).await;
-                    }
-                }
-                Order::Record { transition, advertised } => {
-                    self.record(transition, advertised, address_up, announced);
-                }
+                Some(order) => self.carry_out(order, &mut progress).await,
+                None => return,
             }
         }
     }
 
-    async fn keep(&self, target: Option<&Target>, present: &[IpAddr]) {
-        if target.is_none_or(|target| target.addresses.all_in(present)) {
-            return;
+    async fn carry_out(&self, order: Order, progress: &mut Progress) {
+        match order {
+            Order::Use(new) => {
+                progress.target = Some(new);
+                progress.up.clear();
+                progress.address_up = None;
+                // Another interface, or another hardware address: everybody must learn that.
+                if progress.wanted {
+                    self.take(progress).await;
+                    self.announce(progress);
+                }
+            }
+            Order::Take => {
+                (progress.wanted, progress.drop_owed) = (true, false);
+                (progress.address_up, progress.announced) = (None, None);
+                self.take(progress).await;
+            }
+            Order::Drop => {
+                progress.wanted = false;
+                let well = self.drop_addresses(progress).await;
+                progress.drop_owed = !well;
+                self.tell_dropped(well);
+            }
+            Order::Announce if progress.wanted => {
+                // An address that is not there is not announced; it is tried again instead.
+                if progress.address_up.is_none() {
+                    self.take(progress).await;
+                }
+                self.announce(progress);
+            }
+            // Dropped in the meantime.
+            Order::Announce => {}
+            Order::Keep { present, up } => {
+                progress.link_down = !up;
+                self.keep(&present, progress).await;
+            }
+            Order::Discard(advertiser) => drop(advertiser),
+            Order::Record { transition, advertised } => {
+                self.record(transition, advertised, progress.address_up, progress.announced);
+            }
         }
-        match take(target).await {
-            // What we were told was older than the address.
-            Ok(0) => {}
-            Ok(added) => {
+    }
+
+    async fn keep(&self, present: &[IpAddr], progress: &mut Progress) {
+        let Some(addresses) = progress.target.as_ref().map(|target| &target.addresses) else { return };
+        if progress.wanted && !addresses.all_in(present) && !progress.link_down {
+            let added = self.take(progress).await;
+            // None, if what we were told was older than the address.
+            if added > 0 {
                 tracing::warn!(
                     vhost = self.name,
                     "{added} of our addresses had been taken off: put on again"
                 );
-                self.report(announce(target));
+                self.announce(progress);
             }
-            Err(error) => drop(self.report(Err(error))),
+        } else if !progress.wanted && addresses.any_in(present) {
+            self.drop_again(progress).await;
         }
+    }
+
+    /// Tries again what failed.
+    async fn finish(&self, progress: &mut Progress) {
+        if !progress.wanted {
+            self.drop_again(progress).await;
+        } else if !progress.link_down && self.take(progress).await > 0 {
+            self.announce(progress);
+        }
+    }
+
+    /// Returns how many addresses were not there before.
+    async fn take(&self, progress: &mut Progress) -> usize {
+        let Some(target) = &progress.target else { return 0 };
+        let (taken, result) = match take(target).await {
+            Ok(mut taken) => {
+                let error = taken.error.take();
+                (taken, error.map_or(Ok(()), |error| Err(error.into())))
+            }
+            Err(error) => (Taken::default(), Err(error)),
+        };
+        progress.up = taken.up;
+        let well = self.report(result);
+        progress.address_up = progress.address_up.filter(|_| well).or_else(|| well.then(clock::now));
+        progress.unfinished = !well;
+        taken.added
+    }
+
+    /// Announces what is there.
+    fn announce(&self, progress: &mut Progress) {
+        let Some(target) = progress.target.as_ref().filter(|_| !progress.up.is_empty()) else { return };
+        let announced = target.announcer.announce_those(&progress.up).map_err(StepError::Announce);
+        let well = announced.is_ok();
+        // What failed before is still to be seen.
+        if !(well && progress.unfinished) {
+            self.report(announced);
+        }
+        progress.announced = progress.announced.or_else(|| well.then(clock::now));
+    }
+
+    async fn drop_addresses(&self, progress: &mut Progress) -> bool {
+        progress.up.clear();
+        progress.address_up = None;
+        let Some(target) = &progress.target else { return true };
+        let well = self.report(drop_addresses(target).await);
+        progress.unfinished = !well;
+        well
+    }
+
+    async fn drop_again(&self, progress: &mut Progress) {
+        let well = self.drop_addresses(progress).await;
+        if well && std::mem::take(&mut progress.drop_owed) {
+            self.tell_dropped(true);
+        }
+    }
+
+    fn tell_dropped(&self, well: bool) {
+        // It is gone only while the agent ends.
+        let _ = self.detector.send(Input::Dropped { vhost: self.vhost, well });
     }
 
     fn record(
@@ -159,10 +268,11 @@ impl Executor {
     /// Tells the log and the status how a step went, and returns whether well.
     fn report(&self, result: Result<(), StepError>) -> bool {
         let fault = result.err().map(|error| error.to_string());
-        if let Some(fault) = &fault {
+        let well = fault.is_none();
+        // Once, however often it is tried again.
+        if let Some(fault) = fault.as_ref().filter(|_| *self.fault.borrow() != fault) {
             tracing::error!(vhost = self.name, "{fault}");
         }
-        let well = fault.is_none();
         self.fault.send_if_modified(|shown| {
             let changed = *shown != fault;
             *shown = fault;
@@ -172,34 +282,31 @@ impl Executor {
     }
 }
 
-/// Returns how many addresses were not there before.
-async fn take(target: Option<&Target>) -> Result<usize, StepError> {
-    let Some(target) = target else { return Ok(0) };
-    let work = async {
-        if let Some(macvlan) = &target.macvlan {
-            macvlan.raise().await?;
-        }
-        Ok(target.addresses.take().await?)
+async fn take(target: &Target) -> Result<Taken, StepError> {
+    if let Some(macvlan) = &target.macvlan {
+        in_time(macvlan.raise()).await?;
+    }
+    in_time(async { Ok::<_, StepError>(target.addresses.take().await) }).await
+}
+
+async fn drop_addresses(target: &Target) -> Result<(), StepError> {
+    // First of all: what is down answers nothing.
+    let lowered = match &target.macvlan {
+        Some(macvlan) => in_time(macvlan.lower()).await,
+        None => Ok(()),
     };
-    tokio::time::timeout(DEADLINE, work).await.unwrap_or(Err(StepError::Deadline))
+    let dropped = in_time(target.addresses.drop()).await;
+    lowered.and(dropped)
 }
 
-async fn drop_addresses(target: Option<&Target>) -> Result<(), StepError> {
-    let Some(target) = target else { return Ok(()) };
-    let work = async {
-        if let Some(macvlan) = &target.macvlan {
-            // First of all: what is down answers nothing.
-            macvlan.lower().await?;
-        }
-        Ok(target.addresses.drop().await?)
-    };
-    tokio::time::timeout(DEADLINE, work).await.unwrap_or(Err(StepError::Deadline))
+async fn in_time<T, E: Into<StepError>>(step: impl Future<Output = Result<T, E>>) -> Result<T, StepError> {
+    match tokio::time::timeout(DEADLINE, step).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(_) => Err(StepError::Deadline),
+    }
 }
 
-fn announce(target: Option<&Target>) -> Result<(), StepError> {
-    let Some(target) = target else { return Ok(()) };
-    target.announcer.announce().map_err(StepError::Announce)
-}
-
-/// How long the kernel may take to move an address.
+/// How long the kernel may take for one step.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// When a step that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);

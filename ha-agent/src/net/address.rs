@@ -7,6 +7,8 @@ use ipnet::IpNet;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
 use rtnetlink::{AddressMessageBuilder, Handle};
 
+use crate::sys::interface_name;
+
 /// Puts addresses on one interface and takes them off.
 #[derive(Clone, Debug)]
 pub struct Addresses {
@@ -21,8 +23,21 @@ pub struct Addresses {
 #[error("{address} {verb}: {cause}{}", self.remedy())]
 pub struct AddressError {
     address: IpNet,
+    ifindex: u32,
     verb: &'static str,
     cause: rtnetlink::Error,
+}
+
+/// What became of addresses that were to be put on.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Taken {
+    /// Those that are there now.
+    pub up: Vec<IpAddr>,
+    /// How many of them were not there before.
+    pub added: usize,
+    /// Why the first of the others is not.
+    pub error: Option<AddressError>,
 }
 
 impl Addresses {
@@ -40,25 +55,33 @@ impl Addresses {
     }
 
     /// Puts all of them on, usable at once: nobody is asked whether an IPv6 address is in use, for we know that
-    /// it was. One that is there already is fine. Returns how many were not.
-    ///
-    /// # Errors
-    ///
-    /// The first that failed; the others are tried all the same.
-    pub async fn take(&self) -> Result<usize, AddressError> {
-        let mut result = Ok(0);
+    /// it was. One that is there already is fine; when one fails, the others are tried all the same.
+    pub async fn take(&self) -> Taken {
+        let mut taken = Taken::default();
         for &address in &self.all {
-            let added = self.add(address).await;
-            let added = added.map_err(|cause| AddressError { address, verb: "could not be added", cause });
-            result = result.and_then(|sum| Ok(sum + usize::from(added?)));
+            match self.add(address).await {
+                Ok(added) => {
+                    taken.up.push(address.addr());
+                    taken.added += usize::from(added);
+                }
+                Err(cause) => {
+                    taken.error.get_or_insert(self.error(address, "could not be added", cause));
+                }
+            }
         }
-        result
+        taken
     }
 
     /// Whether all of them are among those that the interface has.
     #[must_use]
     pub fn all_in(&self, present: &[IpAddr]) -> bool {
         self.all.iter().all(|address| present.contains(&address.addr()))
+    }
+
+    /// Whether any of them is among those that the interface has.
+    #[must_use]
+    pub fn any_in(&self, present: &[IpAddr]) -> bool {
+        self.all.iter().any(|address| present.contains(&address.addr()))
     }
 
     /// Takes all of them off. One that is not there is fine, and so is an interface that is gone.
@@ -70,13 +93,13 @@ impl Addresses {
         let mut result = Ok(());
         for &address in &self.all {
             let done = self.remove(address).await;
-            result = result.and(done.map_err(|cause| AddressError {
-                address,
-                verb: "could not be removed",
-                cause,
-            }));
+            result = result.and(done.map_err(|cause| self.error(address, "could not be removed", cause)));
         }
         result
+    }
+
+    fn error(&self, address: IpNet, verb: &'static str, cause: rtnetlink::Error) -> AddressError {
+        AddressError { address, ifindex: self.ifindex, verb, cause }
     }
 
     /// Returns whether it was not there.
@@ -137,11 +160,13 @@ impl Addresses {
 }
 
 impl AddressError {
-    fn remedy(&self) -> &'static str {
+    fn remedy(&self) -> String {
         if self.address.addr().is_ipv6() && is(&self.cause, libc::EACCES) {
-            "; IPv6 is switched off on the interface: set net.ipv6.conf.INTERFACE.disable_ipv6 to 0"
+            // One that is gone by now has no name.
+            let name = interface_name::of(self.ifindex).unwrap_or_else(|_| "all".to_owned());
+            format!("; IPv6 is switched off on the interface: set net.ipv6.conf.{name}.disable_ipv6 to 0")
         } else {
-            ""
+            String::new()
         }
     }
 }

@@ -41,7 +41,15 @@ pub struct Path(Destination);
 #[derive(Debug)]
 enum Destination {
     Group { socket: PacketSocket, v4: bool, v6: bool },
-    Peers { v4: Option<(RawSocket, Vec<Ipv4Addr>)>, v6: Option<(RawSocket, Vec<Ipv6Addr>)> },
+    Peers { v4: Vec<Peer<Ipv4Addr>>, v6: Vec<Peer<Ipv6Addr>> },
+}
+
+/// A peer and its own socket: what waits for a dead one's neighbours to find it must not fill the buffer of
+/// another.
+#[derive(Debug)]
+struct Peer<A> {
+    address: A,
+    socket: RawSocket,
 }
 
 /// What became of one advertisement.
@@ -102,20 +110,18 @@ impl Advertiser {
                 }
             }
             Destination::Peers { v4, v6 } => {
-                if let Some((socket, peers)) = v4 {
+                if !v4.is_empty() {
                     let counter = next_counter();
-                    for &peer in peers {
-                        let frame = self.frames.emit_v4(peer, advertisement, counter);
-                        sent.note_peer(peer.into(), socket.send(packet(&frame), peer.into()));
+                    for Peer { address, socket } in v4 {
+                        let frame = self.frames.emit_v4(*address, advertisement, counter);
+                        sent.note_peer((*address).into(), socket.send(packet(&frame), (*address).into()));
                     }
                 }
-                if let Some((socket, peers)) = v6
-                    && sent.has_source(self.frames.sources.v6)
-                {
+                if !v6.is_empty() && sent.has_source(self.frames.sources.v6) {
                     let counter = next_counter();
-                    for &peer in peers {
-                        let frame = self.frames.emit_v6(peer, advertisement, counter);
-                        sent.note_peer(peer.into(), socket.send(packet(&frame), peer.into()));
+                    for Peer { address, socket } in v6 {
+                        let frame = self.frames.emit_v6(*address, advertisement, counter);
+                        sent.note_peer((*address).into(), socket.send(packet(&frame), (*address).into()));
                     }
                 }
             }
@@ -157,20 +163,12 @@ impl Path {
     /// Those of [`RawSocket::open_v4`] and [`RawSocket::open_v6`].
     pub fn to_peers(ifindex: u32, peers: &[IpAddr]) -> io::Result<Self> {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for peer in peers {
+        for &peer in peers {
             match peer {
-                IpAddr::V4(peer) => v4.push(*peer),
-                IpAddr::V6(peer) => v6.push(*peer),
+                IpAddr::V4(address) => v4.push(Peer { address, socket: RawSocket::open_v4(ifindex)? }),
+                IpAddr::V6(address) => v6.push(Peer { address, socket: RawSocket::open_v6(ifindex)? }),
             }
         }
-        let v4 = match v4.as_slice() {
-            [] => None,
-            _ => Some((RawSocket::open_v4(ifindex)?, v4)),
-        };
-        let v6 = match v6.as_slice() {
-            [] => None,
-            _ => Some((RawSocket::open_v6(ifindex)?, v6)),
-        };
         Ok(Self(Destination::Peers { v4, v6 }))
     }
 }
@@ -258,7 +256,7 @@ impl Sent {
     }
 }
 
-/// Nobody answers at a peer's address; `EAGAIN` while earlier packets wait for somebody to.
+/// Nobody answers at a peer's address; `EAGAIN` while earlier packets to it wait for somebody to.
 fn is_dead_peer(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EHOSTUNREACH | libc::EHOSTDOWN | libc::EAGAIN))
 }

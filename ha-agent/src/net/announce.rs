@@ -35,11 +35,20 @@ impl Announcer {
     ///
     /// The first that a frame met; the others are sent all the same.
     pub fn announce(&self) -> io::Result<()> {
+        self.announce_those(&self.addresses)
+    }
+
+    /// Announces those of its addresses that are among these once.
+    ///
+    /// # Errors
+    ///
+    /// The first that a frame met; the others are sent all the same.
+    pub fn announce_those(&self, these: &[IpAddr]) -> io::Result<()> {
         // Asked each time: it may be switched on while we run. Where IPv6 is missing, nothing forwards it.
         let router = sysctl::read(Family::V6, self.ifindex, "forwarding").is_ok_and(|value| value != 0);
         let hardware = self.hardware;
         let mut result = Ok(());
-        for address in &self.addresses {
+        for address in self.addresses.iter().filter(|address| these.contains(address)) {
             result = result.and(match address {
                 IpAddr::V4(ip) => {
                     self.socket.send(&arp::Announcement { hardware, address: ip.octets() }.emit())

@@ -18,7 +18,11 @@ pub(super) use parse::interface_of;
 /// Asks the kernel for the interfaces, and says when they may have changed.
 #[derive(Debug)]
 pub struct Monitor {
+    /// For requests, by a connection of its own: when the kernel has more news than their socket holds, it drops
+    /// what is on that socket, and answers are among it.
     netlink: Handle,
+    /// Keeps the connection for news.
+    _news: Handle,
     changes: mpsc::Receiver<()>,
 }
 
@@ -27,10 +31,12 @@ impl Monitor {
     ///
     /// # Errors
     ///
-    /// If a netlink socket can't be had.
+    /// If the netlink sockets can't be had.
     pub fn open() -> io::Result<Self> {
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-        let (connection, netlink, mut messages) = rtnetlink::new_multicast_connection(&groups)?;
+        let (connection, news, mut messages) = rtnetlink::new_multicast_connection(&groups)?;
+        tokio::spawn(connection);
+        let (connection, netlink, _) = rtnetlink::new_connection()?;
         tokio::spawn(connection);
         // One pending change says as much as many: the whole state is read afterwards.
         let (notify, changes) = mpsc::channel(1);
@@ -41,7 +47,7 @@ impl Monitor {
                 }
             }
         });
-        Ok(Self { netlink, changes })
+        Ok(Self { netlink, _news: news, changes })
     }
 
     /// Waits for the next change. Cancel-safe. Returns `false` if netlink was closed.
@@ -74,7 +80,7 @@ impl Monitor {
         Ok(interfaces)
     }
 
-    /// The same connection, for requests.
+    /// The connection for requests.
     #[must_use]
     pub fn netlink(&self) -> Handle {
         self.netlink.clone()

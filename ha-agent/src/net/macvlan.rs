@@ -35,16 +35,16 @@ pub fn virtual_mac(vhid: u8) -> Mac {
 
 /// One virtual host's own interface.
 ///
-/// It outlives its value; [`Macvlan::remove`] takes it away. What a dead agent left behind is replaced.
+/// It outlives its value; [`Macvlan::remove`] takes it away. What a dead agent left behind is replaced. With the
+/// last value, the interface under it gets its settings back.
 #[derive(Debug)]
 pub struct Macvlan {
     netlink: Handle,
     name: String,
     index: u32,
-    parent: u32,
     hardware: Mac,
     v6: bool,
-    parents: Parents,
+    share: Share,
 }
 
 /// The interfaces that macvlans lie on, and how they were before. To be shared by all macvlans of one agent.
@@ -56,6 +56,15 @@ pub struct Parents(Arc<Mutex<BTreeMap<u32, Held>>>);
 struct Held {
     macvlans: usize,
     before: Before,
+}
+
+/// One macvlan's share in the changed settings of the interface under it. With the last one they are set back.
+#[derive(Debug)]
+struct Share {
+    parents: Parents,
+    parent: u32,
+    /// Whether it is counted.
+    held: bool,
 }
 
 /// The settings of an interface before they were changed.
@@ -109,16 +118,16 @@ impl Macvlan {
         v6: bool,
     ) -> Result<Self, MacvlanError> {
         let name = name(vhid, parent.index);
-        let mut macvlan =
-            Self { netlink, name, index: 0, parent: parent.index, hardware: virtual_mac(vhid), v6, parents };
+        let share = Share { parents, parent: parent.index, held: false };
+        let mut macvlan = Self { netlink, name, index: 0, hardware: virtual_mac(vhid), v6, share };
         let left_behind = macvlan.sweep().await?;
-        let before = macvlan.parents.hold(parent.index, left_behind);
+        let before = macvlan.share.hold(left_behind);
         let before = before.map_err(|(setting, cause)| macvlan.setting(setting, cause))?;
         match macvlan.build(before).await {
             Ok(()) => Ok(macvlan),
             Err(error) => {
                 // The first error is the one to be told of.
-                let _ = macvlan.remove().await;
+                let _ = macvlan.sweep().await;
                 Err(error)
             }
         }
@@ -173,9 +182,7 @@ impl Macvlan {
     ///
     /// See [`MacvlanError`].
     pub async fn remove(self) -> Result<(), MacvlanError> {
-        let deleted = self.delete(self.index).await;
-        self.parents.release(self.parent);
-        deleted
+        self.delete(self.index).await
     }
 
     /// Deletes what a dead agent left behind. Returns how the interface was before that agent changed it.
@@ -189,7 +196,7 @@ impl Macvlan {
     }
 
     async fn build(&mut self, before: Before) -> Result<(), MacvlanError> {
-        let message = LinkMacVlan::new(&self.name, self.parent, MacVlanMode::Bridge)
+        let message = LinkMacVlan::new(&self.name, self.share.parent, MacVlanMode::Bridge)
             .address(self.hardware.to_vec())
             .build();
         let made = self.netlink.link().add(message).execute().await;
@@ -206,7 +213,7 @@ impl Macvlan {
         let set = |family, setting, value| {
             settle(family, self.index, setting, value).map_err(|cause| self.setting(setting, cause))
         };
-        settle_parent(self.parent).map_err(|(setting, cause)| self.setting(setting, cause))?;
+        settle_parent(self.share.parent).map_err(|(setting, cause)| self.setting(setting, cause))?;
         set(Family::V4, ARP_IGNORE, OWN_ADDRESSES_ONLY)?;
         set(Family::V4, ARP_ANNOUNCE, BEST_OWN_ADDRESS)?;
         // The greater one counts, this or that of `all`: 2 is loose in any case.
@@ -228,7 +235,7 @@ impl Macvlan {
 
     /// What arrives here is forwarded if what arrives at the interface under it is.
     fn copy_forwarding(&self, family: Family) -> Result<(), MacvlanError> {
-        sysctl::read(family, self.parent, FORWARDING)
+        sysctl::read(family, self.share.parent, FORWARDING)
             .and_then(|value| settle(family, self.index, FORWARDING, value))
             .map_err(|cause| self.setting(FORWARDING, cause))
     }
@@ -264,6 +271,23 @@ impl Macvlan {
 
     fn setting(&self, setting: &'static str, cause: io::Error) -> MacvlanError {
         MacvlanError::Setting { name: self.name.clone(), setting, cause }
+    }
+}
+
+impl Share {
+    /// Counts it. Returns how the interface was before the first.
+    fn hold(&mut self, left_behind: Option<Before>) -> Result<Before, (&'static str, io::Error)> {
+        let before = self.parents.hold(self.parent, left_behind)?;
+        self.held = true;
+        Ok(before)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if self.held {
+            self.parents.release(self.parent);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use nix::net::if_::if_indextoname;
 /// # Errors
 ///
 /// `ENODEV` if there is none.
-pub(super) fn of(ifindex: u32) -> io::Result<String> {
+pub(crate) fn of(ifindex: u32) -> io::Result<String> {
     // nix 0.31 takes the C function's refusal for success, with an empty name.
     let name = if_indextoname(ifindex)?.into_string().map_err(io::Error::other)?;
     if name.is_empty() { Err(io::Error::from_raw_os_error(libc::ENODEV)) } else { Ok(name) }

@@ -3,7 +3,7 @@
 pub mod capabilities;
 pub mod clock;
 pub mod ethtool;
-mod interface_name;
+pub(crate) mod interface_name;
 pub mod packet_socket;
 pub mod raw_socket;
 pub mod readable;

@@ -8,6 +8,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::interface_name;
 
 /// Sends whole IP packets of one family through one interface. Receives nothing.
+///
+/// One a neighbour: packets that wait for one that is not found fill its buffer.
 #[derive(Debug)]
 pub struct RawSocket {
     socket: Socket,

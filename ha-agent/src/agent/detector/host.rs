@@ -110,7 +110,10 @@ impl Host {
     /// Sends through this from now on.
     pub(super) fn equip(&mut self, path: Path, hardware: ethernet::Mac) {
         let frames = Frames { hardware, sources: self.sources, vhid: self.vhid, mac: self.mac };
-        self.advertiser = Some(Advertiser::new(path, frames));
+        if let Some(old) = self.advertiser.replace(Advertiser::new(path, frames)) {
+            // To close its sockets takes the kernel longer than an advertisement may be late.
+            let _ = self.orders.send(Order::Discard(old));
+        }
     }
 
     /// Signs with another key from now on.
