@@ -26,7 +26,7 @@ pub struct AddressError {
     /// Its name; `all` if it is gone by now.
     interface: String,
     verb: &'static str,
-    cause: rtnetlink::Error,
+    cause: Box<rtnetlink::Error>,
 }
 
 /// What became of addresses that were to be put on.
@@ -101,7 +101,7 @@ impl Addresses {
 
     fn error(&self, address: IpNet, verb: &'static str, cause: rtnetlink::Error) -> AddressError {
         let interface = interface_name::of(self.ifindex).unwrap_or_else(|_| "all".to_owned());
-        AddressError { address, interface, verb, cause }
+        AddressError { address, interface, verb, cause: Box::new(cause) }
     }
 
     /// Returns whether it was not there.
