@@ -179,7 +179,11 @@ fn the_interface_gets_its_settings_back_with_the_last_one() -> Result<()> {
     let again = create(&parents, 2)??;
     let shown = inside.interface(&name)?;
     ensure!(again.index() != left && !shown.up && shown.addresses.is_empty(), "{shown:?}");
-    inside.run(again.remove())??;
+    // Replaced while the agent runs: the old one counts no longer.
+    let replacement = create(&parents, 2)??;
+    inside.run(async move { drop(again) })?;
+    ensure!(settings()? == (1, 2), "the new one needs it");
+    inside.run(replacement.remove())??;
     ensure!(settings()? == (0, 0));
 
     // What somebody else changes meanwhile, stays.

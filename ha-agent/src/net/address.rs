@@ -23,9 +23,10 @@ pub struct Addresses {
 #[error("{address} {verb}: {cause}{}", self.remedy())]
 pub struct AddressError {
     address: IpNet,
-    ifindex: u32,
+    /// Its name; `all` if it is gone by now.
+    interface: String,
     verb: &'static str,
-    cause: rtnetlink::Error,
+    cause: Box<rtnetlink::Error>,
 }
 
 /// What became of addresses that were to be put on.
@@ -99,7 +100,8 @@ impl Addresses {
     }
 
     fn error(&self, address: IpNet, verb: &'static str, cause: rtnetlink::Error) -> AddressError {
-        AddressError { address, ifindex: self.ifindex, verb, cause }
+        let interface = interface_name::of(self.ifindex).unwrap_or_else(|_| "all".to_owned());
+        AddressError { address, interface, verb, cause: Box::new(cause) }
     }
 
     /// Returns whether it was not there.
@@ -162,8 +164,7 @@ impl Addresses {
 impl AddressError {
     fn remedy(&self) -> String {
         if self.address.addr().is_ipv6() && is(&self.cause, libc::EACCES) {
-            // One that is gone by now has no name.
-            let name = interface_name::of(self.ifindex).unwrap_or_else(|_| "all".to_owned());
+            let name = &self.interface;
             format!("; IPv6 is switched off on the interface: set net.ipv6.conf.{name}.disable_ipv6 to 0")
         } else {
             String::new()
