@@ -16,9 +16,8 @@ pub use record::{Advert, Kind, RecordError, RecordHeader};
 pub const VERSION: u16 = 2;
 /// How many virtual hosts one agent can serve.
 pub const MAX_HOSTS: usize = 1024;
-/// How many watches there are room for: of each virtual host one a family, and more where an interface consists
-/// of several.
-pub const MAX_WATCHES: usize = 8 * MAX_HOSTS;
+/// How many watches there are room for: of each virtual host one a family, twice while it moves to another place.
+pub const MAX_WATCHES: usize = 4 * MAX_HOSTS;
 /// How many sets of counters there are: one a virtual host and family, and [`COMMON_SLOT`].
 pub const COUNTER_SLOTS: usize = 2 * MAX_HOSTS + 1;
 /// The counters of frames that belong to no virtual host of ours.
