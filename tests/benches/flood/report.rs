@@ -149,7 +149,7 @@ const REMARKS: [&str; 8] = [
      (6.16 and later) can say that the cable is full, its sender waits, and no frame is lost on the way",
     "cpu: user and system time of the standby's processes over the time; what the kernel does for a frame when it \
      arrives (XDP, IP, the queues of sockets) is charged to whoever sends it here, the flooding processor",
-    "ha-agent: interval 10 ms, detect 3; it gives itself real-time priority",
+    "ha-agent: interval 10 ms, detect 3; at normal priority",
     "keepalived: VRRP version 3, advert_int 0.01, else as it is by itself: no real-time priority; its log goes \
      nowhere; the VRRP frames have priorities that it has to discard, a better one would be believed",
     "pauses: a thread of usual priority on each processor woke up late; on the flooding one it has to share",
