@@ -255,11 +255,16 @@ impl Host {
 
     /// How far a sender's clock was ahead of ours, in ms, when its advertisement arrived; in strict mode.
     fn clock_difference_ms(&self, stamp: Instant, counter: u64) -> Option<i64> {
-        let age = clock::now().saturating_since(stamp);
-        let then = clock::wall().saturating_sub(age);
-        let ours = i64::try_from(then.as_millis()).ok()?;
-        let theirs = i64::try_from(Stamp::from_counter(counter).ms).ok()?;
-        (self.mode == Mode::Strict).then(|| theirs - ours)
+        match self.mode {
+            Mode::Compat => None,
+            Mode::Strict => {
+                let age = clock::now().saturating_since(stamp);
+                let then = clock::wall().saturating_sub(age);
+                let ours = i64::try_from(then.as_millis()).ok()?;
+                let theirs = i64::try_from(Stamp::from_counter(counter).ms).ok()?;
+                Some(theirs - ours)
+            }
+        }
     }
 
     /// In place of the one not heard for longest, if there is no room: whoever has recorded an advertisement can
