@@ -43,6 +43,13 @@ pub enum Event {
     Link(Link),
     /// An authentic advertisement of another node arrived.
     Advert(Advert),
+    /// The kernel's timer says that nothing more came in a family.
+    Silence(Silence),
+    /// The kernel's timer came too late to be believed: this machine was asleep. It is armed once more.
+    Stall(Stall),
+    /// What the kernel's timer of a family stands for is not known any more: it has moved, or a frame that is not
+    /// passed on has armed it.
+    Unwatched(Family),
     /// The demotion level of this host changed; 0 is none (CARP specification §5.4).
     Demote(u8),
     /// The deadline of this timer has come.
@@ -101,6 +108,32 @@ pub struct Advert {
     pub priority: Priority,
     /// Byte 4, the demotion counter of OpenBSD; the others send 0.
     pub demote: u8,
+    /// Whether the kernel has armed its timer of this family for the silence after this one.
+    pub watched: bool,
+}
+
+/// What the kernel's timer of a family saw: every authentic frame that arrived before `fired` was told before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// The family.
+    pub family: Family,
+    /// When the last authentic frame had arrived.
+    pub last_heard: Instant,
+    /// For when the timer was armed: that and the master-down time, and an interval more for each [`Stall`].
+    pub deadline: Instant,
+    /// When it fired.
+    pub fired: Instant,
+}
+
+/// The kernel's timer of a family fired so late that frames may have been waiting unseen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// The family.
+    pub family: Family,
+    /// For when the timer was armed.
+    pub deadline: Instant,
+    /// When it fired.
+    pub fired: Instant,
 }
 
 /// What we advertise, as it goes on the wire.
@@ -172,6 +205,8 @@ pub enum Cause {
         last_heard: Option<Instant>,
         /// When the patience ended.
         deadline: Instant,
+        /// When the kernel's timer fired; `None` if our own timer decided.
+        fired: Option<Instant>,
     },
     /// The master said goodbye, and our turn came: BACKUP to MASTER.
     BowOut {
@@ -245,7 +280,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Started => f.write_str("the link is up, and we listen for a master"),
-            Self::Silence { family, last_heard, deadline } => {
+            Self::Silence { family, last_heard, deadline, fired: _ } => {
                 match last_heard {
                     Some(heard) => {
                         write!(f, "the master was silent for {:?}", deadline.saturating_since(*heard))?;
@@ -287,22 +322,27 @@ mod tests {
         let table = [
             (Cause::Started, "started", "the link is up, and we listen for a master"),
             (
-                Cause::Silence { family: None, last_heard: Some(heard), deadline },
+                Cause::Silence { family: None, last_heard: Some(heard), deadline, fired: None },
                 "silence",
                 "the master was silent for 30ms",
             ),
             (
-                Cause::Silence { family: Some(Family::V6), last_heard: Some(heard), deadline },
+                Cause::Silence {
+                    family: Some(Family::V6),
+                    last_heard: Some(heard),
+                    deadline,
+                    fired: Some(deadline),
+                },
                 "silence",
                 "the master was silent for 30ms in IPv6",
             ),
             (
-                Cause::Silence { family: None, last_heard: None, deadline },
+                Cause::Silence { family: None, last_heard: None, deadline, fired: None },
                 "silence",
                 "no master was heard since we began to listen",
             ),
             (
-                Cause::Silence { family: Some(Family::V4), last_heard: None, deadline },
+                Cause::Silence { family: Some(Family::V4), last_heard: None, deadline, fired: None },
                 "silence",
                 "no master was heard since we began to listen in IPv4",
             ),

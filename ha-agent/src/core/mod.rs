@@ -24,7 +24,9 @@ pub mod time;
 pub mod timers;
 pub mod vhost;
 
-pub use command::{Advert, Advertisement, Cause, Command, Event, Link, LinkDown, State, Transition};
+pub use command::{
+    Advert, Advertisement, Cause, Command, Event, Link, LinkDown, Silence, Stall, State, Transition,
+};
 pub use demotion::Demotions;
 pub use election::{Contender, Priority, Verdict};
 pub use family::{Families, Family, FamilyRule, Sources};

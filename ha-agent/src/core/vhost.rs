@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::command::{Advert, Cause, Command, Event, Link, LinkDown, State, Transition};
+use super::command::{Advert, Cause, Command, Event, Link, LinkDown, Silence, Stall, State, Transition};
 use super::election::{Contender, Priority, Verdict};
 use super::family::{Families, Family, Sources};
 use super::pace::Pace;
@@ -91,6 +91,11 @@ impl Vhost {
     ///
     /// A deadline that has not come, or no longer exists, does nothing: the caller need not cancel a wake-up.
     ///
+    /// The master's silence is told by the kernel, which re-arms a timer at each authentic frame: see
+    /// [`Event::Silence`]. Our own timer decides only where the kernel's can't: from the moment we begin to listen to the
+    /// first advertisement heard, after an advertisement without a timer ([`Advert::watched`]), after one that we do
+    /// not follow, after a change of our patience, and for what the patience is longer than the kernel knew. Never both.
+    ///
     /// ```text
     ///                Link::Up: drop addresses (a stale one must not answer)
     ///         ┌──────────────────────────────────────────────────────┐
@@ -139,6 +144,9 @@ impl Vhost {
                     LinkDown::Carrier | LinkDown::AdminDown | LinkDown::Removed | LinkDown::DataPlane,
                 ))
                 | Event::Advert(Advert { .. })
+                | Event::Silence(Silence { .. })
+                | Event::Stall(Stall { .. })
+                | Event::Unwatched(Family::V4 | Family::V6)
                 | Event::Deadline(
                     Timer::Advertise
                     | Timer::MasterDown
@@ -159,11 +167,15 @@ impl Vhost {
             ) => {
                 self.succeed(now, timer);
             }
+            (State::Backup, Event::Silence(silence)) => self.listen_in_vain(silence),
+            (State::Backup, Event::Unwatched(family)) => self.distrust(family),
             (State::Backup, Event::Demote(level)) => self.demote_backup(level),
             (State::Backup, Event::Leave) => self.leave_backup(now),
             (
                 State::Backup,
-                Event::Deadline(Timer::Advertise | Timer::Announce | Timer::Release) | Event::Released,
+                Event::Deadline(Timer::Advertise | Timer::Announce | Timer::Release)
+                | Event::Stall(_)
+                | Event::Released,
             ) => {}
 
             (State::Master, Event::Link(Link::Up { sources })) => self.sources = sources,
@@ -176,6 +188,9 @@ impl Vhost {
             (
                 State::Master,
                 Event::Deadline(Timer::MasterDown | Timer::MasterDownV6 | Timer::Turn | Timer::Release)
+                | Event::Silence(_)
+                | Event::Stall(_)
+                | Event::Unwatched(_)
                 | Event::Released,
             ) => {}
 
@@ -190,6 +205,9 @@ impl Vhost {
                 Event::Deadline(
                     Timer::MasterDown | Timer::MasterDownV6 | Timer::Turn | Timer::Announce | Timer::Release,
                 )
+                | Event::Silence(_)
+                | Event::Stall(_)
+                | Event::Unwatched(_)
                 | Event::Released,
             ) => {}
 
@@ -203,6 +221,9 @@ impl Vhost {
             (
                 State::Leaving,
                 Event::Deadline(Timer::MasterDown | Timer::MasterDownV6 | Timer::Turn | Timer::Announce)
+                | Event::Silence(_)
+                | Event::Stall(_)
+                | Event::Unwatched(_)
                 | Event::Leave,
             ) => {}
         }

@@ -168,7 +168,7 @@ impl Host {
                 }
             }
         }
-        self.handle(now, Event::Advert(core::Advert { stamp, source, priority, demote }));
+        self.handle(now, Event::Advert(core::Advert { stamp, source, priority, demote, watched: false }));
     }
 
     pub(super) fn dropped(&mut self, now: Instant, well: bool) {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{Settings, Vhost};
-use crate::core::command::{Advert, Cause, Command, State};
+use crate::core::command::{Advert, Cause, Command, Silence, State};
 use crate::core::election::Verdict;
 use crate::core::family::{Family, Sources};
-use crate::core::patience::{Ear, Patience, Word};
+use crate::core::patience::{Ear, Guard, Patience, Word};
 use crate::core::time::Instant;
 use crate::core::timers::Timer;
 
@@ -32,17 +32,21 @@ impl Vhost {
     ///
     /// While a master is heard that we follow, all this is about that one only: what another says, who is about
     /// to lose to it, is no reason for a third to take over.
+    ///
+    /// Whoever is not heard has armed the kernel's timer all the same: until somebody is heard again, our own timer
+    /// decides.
     pub(super) fn listen(&mut self, now: Instant, advert: Advert) {
-        let Advert { stamp, source, priority, .. } = advert;
-        let word = Word { source, stamp };
+        let Advert { source, priority, .. } = advert;
+        let (word, ear) = (Word::of(advert), self.ear(Family::of(source)));
         let follows_another = self.patience.follows_another(word, self.master_down_time());
         let mut patience = self.patience;
         if priority.is_bow_out() {
-            if !follows_another {
-                patience.hear_bow_out(self.ear(advert), word);
-                self.follow(patience);
+            if follows_another {
+                patience.distrust(ear);
+            } else {
+                patience.hear_bow_out(ear, word);
             }
-            return;
+            return self.follow(patience);
         }
         let cause = match self.judge(advert) {
             Verdict::MoreDemoted => Some(Cause::Demoted { source }),
@@ -57,17 +61,34 @@ impl Vhost {
             | Verdict::Inferior => None,
         };
         match cause {
-            Some(_) if follows_another => {}
+            Some(_) if follows_another => {
+                patience.distrust(ear);
+                self.follow(patience);
+            }
             Some(cause) => self.become_master(now, cause),
             None => {
-                patience.hear(self.ear(advert), word);
+                patience.hear(ear, word);
                 self.follow(patience);
             }
         }
     }
 
-    pub(super) fn ear(&self, advert: Advert) -> Ear {
-        match Family::of(advert.source) {
+    /// The kernel says that a family is silent. Judged when the deadline is: whatever was heard since comes before.
+    pub(super) fn listen_in_vain(&mut self, silence: Silence) {
+        let mut patience = self.patience;
+        patience.hear_silence(self.ear(silence.family), silence);
+        self.follow(patience);
+    }
+
+    /// The kernel's timer of a family can't be relied on until an advertisement arms it again.
+    pub(super) fn distrust(&mut self, family: Family) {
+        let mut patience = self.patience;
+        patience.distrust(self.ear(family));
+        self.follow(patience);
+    }
+
+    pub(super) fn ear(&self, family: Family) -> Ear {
+        match family {
             Family::V6 if self.settings.families.are_apart() => Ear::Second,
             Family::V4 | Family::V6 => Ear::First,
         }
@@ -77,9 +98,14 @@ impl Vhost {
     pub(super) fn follow(&mut self, patience: Patience) {
         let Settings { pace, families, .. } = self.settings;
         let down = self.master_down_time();
-        self.timers.arm(Timer::MasterDown, patience.since(Ear::First) + down);
-        if families.are_apart() {
-            self.timers.arm(Timer::MasterDownV6, patience.since(Ear::Second) + down);
+        for (ear, timer) in [(Ear::First, Timer::MasterDown), (Ear::Second, Timer::MasterDownV6)] {
+            let end = patience.since(ear) + down;
+            match patience.guard(ear) {
+                _ if ear == Ear::Second && !families.are_apart() => {}
+                Guard::Own => self.timers.arm(timer, end),
+                Guard::Told { deadline, .. } => self.timers.arm(timer, end.max(deadline)),
+                Guard::Kernel => self.timers.disarm(timer),
+            }
         }
         match patience.bowed_out() {
             Some(farewell) => {
@@ -102,14 +128,22 @@ impl Vhost {
                 }),
                 last_heard: self.patience.last_heard(ear),
                 deadline,
+                fired: match self.patience.guard(ear) {
+                    Guard::Told { fired, .. } => Some(fired),
+                    Guard::Own | Guard::Kernel => None,
+                },
             },
         };
         self.become_master(now, cause);
     }
 
+    /// The kernel's timers are armed for the patience of before.
     pub(super) fn demote_backup(&mut self, level: u8) {
         self.demote = level;
-        self.follow(self.patience);
+        let mut patience = self.patience;
+        patience.distrust(Ear::First);
+        patience.distrust(Ear::Second);
+        self.follow(patience);
     }
 
     pub(super) fn leave_backup(&mut self, now: Instant) {

@@ -223,7 +223,7 @@ impl Lan {
                 let demote = if knows { demote } else { 0 };
                 if !self.lost.contains(&(from, to, family)) {
                     let source = sources(from).of(family);
-                    let advert = Event::Advert(Advert { stamp, source, priority, demote });
+                    let advert = Event::Advert(Advert { stamp, source, priority, demote, watched: false });
                     self.under_way.push_back((stamp, to, advert));
                 }
             }

@@ -77,7 +77,7 @@ impl Vhost {
         self.commands.push_back(Command::DropAddresses);
         self.timers.clear();
         let mut patience = Patience::new(since);
-        patience.hear(self.ear(advert), Word { source: advert.source, stamp: advert.stamp });
+        patience.hear(self.ear(Family::of(advert.source)), Word::of(advert));
         self.follow(patience);
         self.enter(State::Backup, now, cause);
     }

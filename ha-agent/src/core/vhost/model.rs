@@ -26,6 +26,8 @@ enum Phase {
         v6: Option<u64>,
         masters: Vec<(IpAddr, u64)>,
         goodbye: Option<(IpAddr, u64)>,
+        /// By which clock patience ends: in all that count together, or in IPv4, and in IPv6 apart.
+        clocks: [Clock; 2],
     },
     Serving {
         next: u64,
@@ -39,6 +41,14 @@ enum Phase {
         next: u64,
         give_up: u64,
     },
+}
+
+#[derive(Clone, Copy)]
+enum Clock {
+    Ours,
+    Kernels,
+    /// The kernel's has rung: for when it was set, and when it did.
+    Rang(u64, u64),
 }
 
 impl Model {
@@ -59,10 +69,12 @@ impl Model {
     pub(super) fn deadline(&self) -> Option<u64> {
         match &self.phase {
             Phase::Down => None,
-            Phase::Listening { began, v4, v6, goodbye, masters: _ } => {
+            Phase::Listening { began, v4, v6, goodbye, clocks, masters: _ } => {
                 let turn = goodbye.map(|(_, stamp)| stamp.saturating_add(self.skew()));
                 let (first, second) = self.patience(*began, *v4, *v6);
-                [Some(first), second, turn].into_iter().flatten().min()
+                let first = rings(clocks[0], first);
+                let second = second.and_then(|second| rings(clocks[1], second));
+                [first, second, turn].into_iter().flatten().min()
             }
             Phase::Serving { next, announcements, .. } => announcements.iter().chain([next]).min().copied(),
             Phase::Doubting { until } => Some(*until),
@@ -90,6 +102,13 @@ impl Model {
             (phase, Event::Demote(level)) => {
                 let changed = std::mem::replace(&mut self.level, level) != level;
                 let tells = changed && matches!(phase, Phase::Serving { .. } | Phase::Going { .. });
+                let phase = match phase {
+                    Phase::Listening { began, v4, v6, masters, goodbye, clocks: _ } => {
+                        let clocks = [Clock::Ours; 2];
+                        Phase::Listening { began, v4, v6, masters, goodbye, clocks }
+                    }
+                    other => other,
+                };
                 (if tells { vec![self.advertise()] } else { vec![] }, phase, None)
             }
             (Phase::Down, _) => self.when_down(now, event),
@@ -131,14 +150,16 @@ impl Model {
 
     fn when_down(&self, now: u64, event: Event) -> Step {
         if matches!(event, Event::Link(Link::Up { .. })) && !self.left {
-            let phase = Phase::Listening { began: now, v4: None, v6: None, masters: vec![], goodbye: None };
+            let clocks = [Clock::Ours; 2];
+            let phase =
+                Phase::Listening { began: now, v4: None, v6: None, masters: vec![], goodbye: None, clocks };
             return (vec![Command::DropAddresses], phase, Some(Cause::Started));
         }
         (vec![], Phase::Down, None)
     }
 
     fn when_listening(&self, now: u64, event: Event, phase: Phase) -> Step {
-        let Phase::Listening { began, v4, v6, mut masters, goodbye } = phase else {
+        let Phase::Listening { began, v4, v6, mut masters, goodbye, mut clocks } = phase else {
             unreachable!("it listens")
         };
         if event == Event::Leave {
@@ -152,9 +173,11 @@ impl Model {
         let turn = goodbye.map(|(_, stamp)| stamp.saturating_add(self.skew()));
         let (family, newest, due) = match event {
             Event::Deadline(Timer::MasterDown) => {
-                (Family::V4, if apart { v4 } else { v4.max(v6) }, Some(first))
+                (Family::V4, if apart { v4 } else { v4.max(v6) }, rings(clocks[0], first))
             }
-            Event::Deadline(Timer::MasterDownV6) => (Family::V6, v6, second),
+            Event::Deadline(Timer::MasterDownV6) => {
+                (Family::V6, v6, second.and_then(|second| rings(clocks[1], second)))
+            }
             Event::Deadline(Timer::Turn) => (Family::V4, None, turn),
             _ => (Family::V4, None, None),
         };
@@ -163,11 +186,23 @@ impl Model {
                 family: apart.then_some(family),
                 last_heard: newest.map(Instant::from_nanos),
                 deadline: Instant::from_nanos(due),
+                fired: match clocks[usize::from(family == Family::V6)] {
+                    Clock::Rang(_, fired) => Some(Instant::from_nanos(fired)),
+                    Clock::Ours | Clock::Kernels => None,
+                },
             };
             return self.promote(now, goodbye.map_or(silence, |(source, _)| Cause::BowOut { source }));
         }
-        let Event::Advert(Advert { stamp, source, priority, demote }) = event else {
-            return (vec![], Phase::Listening { began, v4, v6, masters, goodbye }, None);
+        let ear = |family| usize::from(apart && family == Family::V6);
+        if let Event::Unwatched(family) = event {
+            clocks[ear(family)] = Clock::Ours;
+        }
+        if let Event::Silence(silence) = event {
+            let (v4, v6) = ring(silence, apart, &mut clocks, (v4, v6));
+            return (vec![], Phase::Listening { began, v4, v6, masters, goodbye, clocks }, None);
+        }
+        let Event::Advert(Advert { stamp, source, priority, demote, watched }) = event else {
+            return (vec![], Phase::Listening { began, v4, v6, masters, goodbye, clocks }, None);
         };
         let own = self.advertisement().priority;
         let (ours, theirs) = (number(own), number(priority));
@@ -191,10 +226,19 @@ impl Model {
                 && stamp < heard.saturating_add(self.down())
         });
         if has_another && (farewell || reason.is_some()) {
-            return (vec![], Phase::Listening { began, v4, v6, masters, goodbye }, None);
+            clocks[ear(Family::of(source))] = Clock::Ours;
+            return (vec![], Phase::Listening { began, v4, v6, masters, goodbye, clocks }, None);
         }
         if let Some(cause) = reason {
             return self.promote(now, cause);
+        }
+        let heard = match (apart, source) {
+            (false, _) => v4.max(v6),
+            (true, IpAddr::V4(_)) => v4,
+            (true, IpAddr::V6(_)) => v6,
+        };
+        if heard <= Some(stamp) {
+            clocks[ear(Family::of(source))] = if watched { Clock::Kernels } else { Clock::Ours };
         }
         let newest = v4.max(v6).is_none_or(|newest| newest <= stamp);
         let goodbye = match (newest, farewell) {
@@ -212,7 +256,7 @@ impl Model {
             IpAddr::V4(_) => (v4.max(Some(stamp)), v6),
             IpAddr::V6(_) => (v4, v6.max(Some(stamp))),
         };
-        (vec![], Phase::Listening { began, v4, v6, masters, goodbye }, None)
+        (vec![], Phase::Listening { began, v4, v6, masters, goodbye, clocks }, None)
     }
 
     fn when_serving(
@@ -235,7 +279,7 @@ impl Model {
             if number(advert.priority) < number(self.advertisement().priority) {
                 commands.insert(0, self.advertise());
             }
-            return (commands, listening_to(advert, advert.stamp.as_nanos()), Some(cause));
+            return (commands, self.listening_to(advert, advert.stamp.as_nanos()), Some(cause));
         }
         if event == Event::Deadline(Timer::Advertise) && next <= now {
             let next = self.after(next, now);
@@ -267,7 +311,7 @@ impl Model {
             && number(advert.priority) != 0xffff
         {
             let cause = Cause::Stalled { source: advert.source };
-            return (vec![Command::DropAddresses], listening_to(advert, now), Some(cause));
+            return (vec![Command::DropAddresses], self.listening_to(advert, now), Some(cause));
         }
         if event == Event::Deadline(Timer::Advertise) && until <= now {
             let next = now + interval(self.settings);
@@ -333,6 +377,19 @@ impl Model {
         }
     }
 
+    /// Listening from `began`, with one frame heard.
+    fn listening_to(&self, advert: Advert, began: u64) -> Phase {
+        let stamp = Some(advert.stamp.as_nanos());
+        let (v4, v6) = if advert.source.is_ipv4() { (stamp, None) } else { (None, stamp) };
+        let masters = vec![(advert.source, advert.stamp.as_nanos())];
+        let apart = self.patience(0, None, None).1.is_some();
+        let mut clocks = [Clock::Ours; 2];
+        if advert.watched {
+            clocks[usize::from(apart && advert.source.is_ipv6())] = Clock::Kernels;
+        }
+        Phase::Listening { began, v4, v6, masters, goodbye: None, clocks }
+    }
+
     /// When patience ends: in all that count together, and in IPv6 where that counts apart.
     fn patience(&self, began: u64, v4: Option<u64>, v6: Option<u64>) -> (u64, Option<u64>) {
         let until =
@@ -375,12 +432,34 @@ impl Model {
     }
 }
 
-/// Listening from `began`, with one frame heard.
-fn listening_to(advert: Advert, began: u64) -> Phase {
-    let stamp = Some(advert.stamp.as_nanos());
-    let (v4, v6) = if advert.source.is_ipv4() { (stamp, None) } else { (None, stamp) };
-    let masters = vec![(advert.source, advert.stamp.as_nanos())];
-    Phase::Listening { began, v4, v6, masters, goodbye: None }
+/// The kernel's clock rings. Returns the newest stamps.
+fn ring(
+    Silence { family, last_heard, deadline, fired }: Silence,
+    apart: bool,
+    clocks: &mut [Clock; 2],
+    (v4, v6): (Option<u64>, Option<u64>),
+) -> (Option<u64>, Option<u64>) {
+    let alone = apart && family == Family::V6;
+    let newest = match (apart, family) {
+        (false, _) => v4.max(v6),
+        (true, Family::V4) => v4,
+        (true, Family::V6) => v6,
+    };
+    let (clock, last) = (&mut clocks[usize::from(alone)], Some(last_heard.as_nanos()));
+    if !matches!(clock, Clock::Kernels) || newest > last {
+        return (v4, v6);
+    }
+    *clock = Clock::Rang(deadline.as_nanos(), fired.as_nanos());
+    if alone { (v4, last) } else { (last, v6) }
+}
+
+/// When we are to act on the end of our patience ourselves.
+fn rings(clock: Clock, end: u64) -> Option<u64> {
+    match clock {
+        Clock::Ours => Some(end),
+        Clock::Rang(set, _) => Some(end.max(set)),
+        Clock::Kernels => None,
+    }
 }
 
 /// What a node with addresses does when its link goes.

@@ -9,6 +9,7 @@ use super::model::{Model, interval};
 use super::*;
 use crate::core::command::{Advertisement, LinkDown};
 use crate::core::family::FamilyRule;
+use crate::core::patience::{Ear, Guard};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..Default::default() })]
@@ -30,7 +31,16 @@ enum Op {
         source: IpAddr,
         demote: u8,
         lag: u64,
+        watched: bool,
     },
+    /// The kernel's timer has fired; armed by the last frame heard, or another that arrived this many ns ago.
+    Silence {
+        family: Family,
+        lag: Option<u64>,
+        late: u64,
+    },
+    Stall(Family),
+    Unwatched(Family),
     /// A frame with any stamp at all, in ns.
     HearAt {
         heard: Heard,
@@ -70,6 +80,8 @@ struct Driver {
     /// ns.
     now: u64,
     holds_addresses: bool,
+    /// When the last frame arrived (ns).
+    last_stamp: u64,
     /// When it last began to advertise (ns), and how many regular advertisements followed the first.
     master_since: u64,
     followed: u64,
@@ -82,6 +94,7 @@ impl Driver {
             model: Model::new(settings),
             now: 1_000_000_000_000,
             holds_addresses: false,
+            last_stamp: 0,
             master_since: 0,
             followed: 0,
         }
@@ -89,8 +102,16 @@ impl Driver {
 
     fn apply(&mut self, op: Op) {
         match op {
-            Op::Hear { heard, source, demote, lag } => self.hear(heard, source, demote, self.now - lag),
-            Op::HearAt { heard, source, stamp } => self.hear(heard, source, 0, stamp),
+            Op::Hear { heard, source, demote, lag, watched } => {
+                self.hear(heard, source, demote, self.now - lag, watched);
+            }
+            Op::HearAt { heard, source, stamp } => self.hear(heard, source, 0, stamp, false),
+            Op::Silence { family, lag, late } => self.fall_silent(family, lag, late),
+            Op::Stall(family) => {
+                let (deadline, fired) = (Instant::from_nanos(self.now - 1), Instant::from_nanos(self.now));
+                self.feed(Event::Stall(Stall { family, deadline, fired }));
+            }
+            Op::Unwatched(family) => self.feed(Event::Unwatched(family)),
             Op::Advance(ns) => self.now += ns,
             Op::AdvanceToDeadline(ns) => {
                 if let Some((deadline, _)) = self.vhost.poll_timeout()
@@ -109,7 +130,20 @@ impl Driver {
         }
     }
 
-    fn hear(&mut self, heard: Heard, source: IpAddr, demote: u8, stamp: u64) {
+    fn fall_silent(&mut self, family: Family, lag: Option<u64>, late: u64) {
+        let last = lag.map_or(self.last_stamp, |lag| self.now - lag);
+        let deadline = last.saturating_add(late);
+        let at = Instant::from_nanos;
+        self.feed(Event::Silence(Silence {
+            family,
+            last_heard: at(last),
+            deadline: at(deadline),
+            fired: at(self.now),
+        }));
+    }
+
+    fn hear(&mut self, heard: Heard, source: IpAddr, demote: u8, stamp: u64, watched: bool) {
+        self.last_stamp = stamp;
         let own = self.model.advertisement().priority;
         let number = match heard {
             Heard::Any(advbase, advskew) => i32::from(u16::from_be_bytes([advbase, advskew])),
@@ -119,7 +153,8 @@ impl Driver {
         };
         let [.., advbase, advskew] = number.clamp(0, 0xffff).to_be_bytes();
         let priority = Priority { advbase, advskew };
-        self.feed(Event::Advert(Advert { stamp: Instant::from_nanos(stamp), source, priority, demote }));
+        let stamp = Instant::from_nanos(stamp);
+        self.feed(Event::Advert(Advert { stamp, source, priority, demote, watched }));
     }
 
     /// Progress: at one moment, no timer comes twice.
@@ -223,9 +258,12 @@ impl Driver {
     fn check_timers(&self, after: State) {
         let armed = |timer| self.vhost.timers.get(timer).is_some();
         let apart = self.vhost.settings().families.are_apart();
+        let own = |ear| self.vhost.patience.guard(ear) != Guard::Kernel;
         let expected = match after {
             State::Init => [false; 6],
-            State::Backup => [false, true, apart, armed(Timer::Turn), false, false],
+            State::Backup => {
+                [false, own(Ear::First), apart && own(Ear::Second), armed(Timer::Turn), false, false]
+            }
             // The announcements may come to an end.
             State::Master => [true, false, false, false, armed(Timer::Announce), false],
             State::Stalled => [true, false, false, false, false, false],
@@ -265,8 +303,12 @@ fn op() -> impl Strategy<Value = Op> {
     let lag = prop_oneof![Just(0), 0..5_000_000_u64, 0..20_000_000_000_u64];
     let why = select(vec![LinkDown::Carrier, LinkDown::AdminDown, LinkDown::Removed, LinkDown::DataPlane]);
     prop_oneof![
-        8 => (heard(), source(), level(), lag)
-            .prop_map(|(heard, source, demote, lag)| Op::Hear { heard, source, demote, lag }),
+        8 => (heard(), source(), level(), lag.clone(), any::<bool>())
+            .prop_map(|(heard, source, demote, lag, watched)| Op::Hear { heard, source, demote, lag, watched }),
+        6 => (family(), prop::option::of(lag), 0..5_000_000_000_u64)
+            .prop_map(|(family, lag, late)| Op::Silence { family, lag, late }),
+        1 => family().prop_map(Op::Stall),
+        1 => family().prop_map(Op::Unwatched),
         1 => (heard(), source(), any::<u64>())
             .prop_map(|(heard, source, stamp)| Op::HearAt { heard, source, stamp }),
         4 => prop_oneof![0..2_000_000_u64, 0..20_000_000_000_u64].prop_map(Op::Advance),
@@ -288,6 +330,10 @@ fn heard() -> impl Strategy<Value = Heard> {
         (-1..=1).prop_map(Heard::NearHopeless),
         Just(Heard::BowOut),
     ]
+}
+
+fn family() -> impl Strategy<Value = Family> {
+    select(Family::ALL.to_vec())
 }
 
 fn level() -> impl Strategy<Value = u8> {

@@ -36,6 +36,10 @@ enum Class {
     Announce,
     Release,
     Released,
+    /// The kernel's timer fired, which we do not rely on.
+    Silence,
+    Stall,
+    Unwatched,
     /// Our own host is demoted.
     Demote,
     /// As it was.
@@ -44,7 +48,7 @@ enum Class {
 }
 
 impl Class {
-    const ALL: [Self; 24] = [
+    const ALL: [Self; 27] = [
         Self::Up,
         Self::Carrier,
         Self::AdminDown,
@@ -66,6 +70,9 @@ impl Class {
         Self::Announce,
         Self::Release,
         Self::Released,
+        Self::Silence,
+        Self::Stall,
+        Self::Unwatched,
         Self::Demote,
         Self::DemoteNot,
         Self::Leave,
@@ -85,9 +92,18 @@ impl Class {
             Self::Inferior => advert(now, LOWER, priority(1, 200)),
             Self::Hopeless => advert(now, LOWER, priority(4, 0)),
             Self::BowOut => advert(now, LOWER, Priority::BOW_OUT),
-            Self::MoreDemoted => {
-                Event::Advert(Advert { stamp: now, source: LOWER, priority: priority(1, 0), demote: 1 })
+            Self::MoreDemoted => Event::Advert(Advert {
+                stamp: now,
+                source: LOWER,
+                priority: priority(1, 0),
+                demote: 1,
+                watched: false,
+            }),
+            Self::Silence => {
+                Event::Silence(Silence { family: Family::V4, last_heard: now, deadline: now, fired: now })
             }
+            Self::Stall => Event::Stall(Stall { family: Family::V4, deadline: now, fired: now }),
+            Self::Unwatched => Event::Unwatched(Family::V4),
             Self::Advertise | Self::Overdue => Event::Deadline(Timer::Advertise),
             Self::MasterDown => Event::Deadline(Timer::MasterDown),
             Self::MasterDownV6 => Event::Deadline(Timer::MasterDownV6),
@@ -175,6 +191,9 @@ const TABLE: &[Row] = {
         (Init,    Any, C::Announce,     Init,    &[]),
         (Init,    Any, C::Release,      Init,    &[]),
         (Init,    Any, C::Released,     Init,    &[]),
+        (Init,    Any, C::Silence,      Init,    &[]),
+        (Init,    Any, C::Stall,        Init,    &[]),
+        (Init,    Any, C::Unwatched,    Init,    &[]),
         (Init,    Any, C::Demote,       Init,    &[]),
         (Init,    Any, C::DemoteNot,    Init,    &[]),
         (Init,    Any, C::Leave,        Init,    &[]),
@@ -202,6 +221,9 @@ const TABLE: &[Row] = {
         (Backup,  Any, C::Announce,     Backup,  &[]),
         (Backup,  Any, C::Release,      Backup,  &[]),
         (Backup,  Any, C::Released,     Backup,  &[]),
+        (Backup,  Any, C::Silence,      Backup,  &[]),
+        (Backup,  Any, C::Stall,        Backup,  &[]),
+        (Backup,  Any, C::Unwatched,    Backup,  &[]),
         (Backup,  Any, C::Demote,       Backup,  &[]),
         (Backup,  Any, C::DemoteNot,    Backup,  &[]),
         (Backup,  Any, C::Leave,        Init,    &[Tell("leave")]),
@@ -227,6 +249,9 @@ const TABLE: &[Row] = {
         (Master,  Any, C::Announce,     Master,  &[Announce]),
         (Master,  Any, C::Release,      Master,  &[]),
         (Master,  Any, C::Released,     Master,  &[]),
+        (Master,  Any, C::Silence,      Master,  &[]),
+        (Master,  Any, C::Stall,        Master,  &[]),
+        (Master,  Any, C::Unwatched,    Master,  &[]),
         (Master,  Any, C::Demote,       Master,  &[AdvertiseDemoted]),
         (Master,  Any, C::DemoteNot,    Master,  &[]),
         (Master,  Any, C::Leave,        Leaving, &[Drop]),
@@ -252,6 +277,9 @@ const TABLE: &[Row] = {
         (Stalled, Any, C::Announce,     Stalled, &[]),
         (Stalled, Any, C::Release,      Stalled, &[]),
         (Stalled, Any, C::Released,     Stalled, &[]),
+        (Stalled, Any, C::Silence,      Stalled, &[]),
+        (Stalled, Any, C::Stall,        Stalled, &[]),
+        (Stalled, Any, C::Unwatched,    Stalled, &[]),
         (Stalled, Any, C::Demote,       Stalled, &[]),
         (Stalled, Any, C::DemoteNot,    Stalled, &[]),
         (Stalled, Any, C::Leave,        Leaving, &[Drop]),
@@ -277,6 +305,9 @@ const TABLE: &[Row] = {
         (Leaving, Any, C::Announce,     Leaving, &[]),
         (Leaving, Any, C::Release,      Init,    &[SayGoodbye, Tell("leave")]),
         (Leaving, Any, C::Released,     Init,    &[SayGoodbye, Tell("leave")]),
+        (Leaving, Any, C::Silence,      Leaving, &[]),
+        (Leaving, Any, C::Stall,        Leaving, &[]),
+        (Leaving, Any, C::Unwatched,    Leaving, &[]),
         (Leaving, Any, C::Demote,       Leaving, &[AdvertiseDemoted]),
         (Leaving, Any, C::DemoteNot,    Leaving, &[]),
         (Leaving, Any, C::Leave,        Leaving, &[]),

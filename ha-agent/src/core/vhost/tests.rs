@@ -8,6 +8,7 @@ use crate::core::command::{Advertisement, LinkDown};
 mod demotion;
 mod families;
 mod stall;
+mod watch;
 
 #[test]
 fn patience_counts_from_the_stamp_and_never_goes_back() {
@@ -27,7 +28,7 @@ fn patience_counts_from_the_stamp_and_never_goes_back() {
     vhost.handle(deadline, Event::Deadline(Timer::MasterDown));
     assert_eq!(
         last_cause(&mut vhost),
-        Some(Cause::Silence { family: None, last_heard: Some(heard), deadline })
+        Some(Cause::Silence { family: None, last_heard: Some(heard), deadline, fired: None })
     );
 }
 
@@ -45,7 +46,7 @@ fn silence_from_the_start_has_no_last_heard() {
     vhost.handle(start + DOWN + ms(3), Event::Deadline(Timer::MasterDown));
     assert_eq!(
         last_cause(&mut vhost),
-        Some(Cause::Silence { family: None, last_heard: None, deadline: start + DOWN })
+        Some(Cause::Silence { family: None, last_heard: None, deadline: start + DOWN, fired: None })
     );
 }
 
@@ -59,7 +60,7 @@ fn what_was_heard_before_the_link_was_lost_is_forgotten() {
     vhost.handle(again + DOWN, Event::Deadline(Timer::MasterDown));
     assert_eq!(
         last_cause(&mut vhost),
-        Some(Cause::Silence { family: None, last_heard: None, deadline: again + DOWN })
+        Some(Cause::Silence { family: None, last_heard: None, deadline: again + DOWN, fired: None })
     );
 }
 
@@ -74,7 +75,7 @@ fn a_yielding_master_counts_from_the_stamp_of_the_better_one() {
     vhost.handle(deadline, Event::Deadline(Timer::MasterDown));
     assert_eq!(
         last_cause(&mut vhost),
-        Some(Cause::Silence { family: None, last_heard: Some(heard), deadline })
+        Some(Cause::Silence { family: None, last_heard: Some(heard), deadline, fired: None })
     );
 }
 
@@ -112,7 +113,9 @@ fn a_bow_out_leaves_only_our_own_skew_to_wait() {
 #[test]
 fn while_a_master_is_followed_what_a_third_one_says_is_no_reason() {
     let better = priority(1, 0);
-    let third = |stamp, priority, demote| Event::Advert(Advert { stamp, source: HIGHER, priority, demote });
+    let third = |stamp, priority, demote| {
+        Event::Advert(Advert { stamp, source: HIGHER, priority, demote, watched: false })
+    };
     let table = [
         (priority(1, 200), 0, Some("preempt")),
         (priority(5, 0), 0, Some("preempt")),
@@ -163,7 +166,7 @@ fn a_newer_master_takes_the_bow_out_back_and_an_older_frame_does_not() {
     vhost.handle(deadline, Event::Deadline(Timer::MasterDown));
     assert_eq!(
         last_cause(&mut vhost),
-        Some(Cause::Silence { family: None, last_heard: Some(heard), deadline })
+        Some(Cause::Silence { family: None, last_heard: Some(heard), deadline, fired: None })
     );
 }
 
@@ -219,7 +222,7 @@ fn a_master_that_another_one_loses_to_announces_again_but_not_for_each_frame() {
         vhost.handle(stamp, Event::Deadline(Timer::Advertise));
         drain(&mut vhost);
         let priority = Priority { advbase: OWN.advbase, advskew: OWN.advskew + 1 };
-        let loser = Advert { stamp, source: HIGHER, priority, demote: 0 };
+        let loser = Advert { stamp, source: HIGHER, priority, demote: 0, watched: false };
         vhost.handle(stamp, Event::Advert(loser));
         drain(&mut vhost)
     };
@@ -382,7 +385,7 @@ pub(super) fn advertisement(priority: Priority) -> Command {
 }
 
 pub(super) fn advert(stamp: Instant, source: IpAddr, priority: Priority) -> Event {
-    Event::Advert(Advert { stamp, source, priority, demote: 0 })
+    Event::Advert(Advert { stamp, source, priority, demote: 0, watched: false })
 }
 
 pub(super) const fn priority(advbase: u8, advskew: u8) -> Priority {

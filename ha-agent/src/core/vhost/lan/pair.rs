@@ -46,7 +46,7 @@ fn a_dead_master_is_replaced_after_exactly_the_down_time() {
             pair.run_for(pace.master_down_time(WEAK) * 2);
 
             let deadline = heard + pace.master_down_time(WEAK);
-            let cause = Cause::Silence { family: None, last_heard: Some(heard), deadline };
+            let cause = Cause::Silence { family: None, last_heard: Some(heard), deadline, fired: None };
             let takeover = Transition { at: deadline, from: State::Backup, to: State::Master, cause };
             assert_eq!(pair.transitions.last(), Some(&(1, takeover)), "{pace:?} preempt {preempt}");
             assert_eq!(pair.masters(), [1]);
@@ -137,7 +137,8 @@ fn losing_one_family_is_a_takeover_only_where_both_are_asked_for() {
                 pair.run_for(pace.master_down_time(WEAK) + DELAY);
 
                 let deadline = heard + pace.master_down_time(WEAK);
-                let cause = Cause::Silence { family: Some(family), last_heard: Some(heard), deadline };
+                let cause =
+                    Cause::Silence { family: Some(family), last_heard: Some(heard), deadline, fired: None };
                 let takeover = Transition { at: deadline, from: State::Backup, to: State::Master, cause };
                 match rule {
                     FamilyRule::Either => assert_eq!(pair.transitions[settled..], [], "{pace:?} {family}"),

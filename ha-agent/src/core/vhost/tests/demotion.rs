@@ -29,7 +29,10 @@ fn the_less_demoted_one_is_master() {
             vhost.handle(start, Event::Demote(ours));
             drain(&mut vhost);
             let stamp = start + ms(1);
-            vhost.handle(stamp, Event::Advert(Advert { stamp, source: HIGHER, priority, demote: theirs }));
+            vhost.handle(
+                stamp,
+                Event::Advert(Advert { stamp, source: HIGHER, priority, demote: theirs, watched: false }),
+            );
             let cause = last_cause(&mut vhost).map(|cause| cause.name());
             assert_eq!(cause, expected, "{state:?} {ours} {theirs} {priority}");
         }

@@ -17,7 +17,8 @@ fn families_apart_each_have_their_own_patience() {
     assert_eq!(vhost.poll_timeout(), Some((deadline, Timer::MasterDownV6)));
     drain(&mut vhost);
     vhost.handle(deadline, Event::Deadline(Timer::MasterDownV6));
-    let silence = Cause::Silence { family: Some(Family::V6), last_heard: Some(T0 + ms(1000)), deadline };
+    let silence =
+        Cause::Silence { family: Some(Family::V6), last_heard: Some(T0 + ms(1000)), deadline, fired: None };
     assert_eq!(last_cause(&mut vhost), Some(silence));
 }
 
