@@ -1,20 +1,12 @@
 //! `cargo xtask bench`: measurements, each of which compares with a floor or a peer in the same run.
+//!
+//! One file a bench, with its `Args` and a `run`; those of the lab share [`lab`].
 
-use std::{
-    num::NonZeroU32,
-    os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
-    process::Command,
-};
+mod filter;
+mod flood;
+mod lab;
 
-use anyhow::{Context as _, Result, bail};
-use nix::unistd::geteuid;
-use serde_json::Value;
-
-use crate::{
-    agent, ebpf, packages, paths,
-    process::{output, say, shown},
-};
+use anyhow::Result;
 
 /// What is measured.
 #[derive(clap::Args)]
@@ -26,29 +18,9 @@ pub(crate) struct Args {
 #[derive(clap::Subcommand)]
 enum Bench {
     /// What the BPF program costs a frame, next to a program that does nothing (as root)
-    Filter {
-        /// Also write the figures into this file
-        #[arg(long, value_name = "FILE")]
-        json: Option<PathBuf>,
-    },
+    Filter(filter::Args),
     /// How a standby that is flooded notices the loss of the active one, next to keepalived and ucarp (as root)
-    Flood(Flood),
-}
-
-#[derive(clap::Args)]
-struct Flood {
-    /// Also write the figures into this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// How often the active one is cut off under each flood
-    #[arg(long, value_name = "N", default_value = "20")]
-    rounds: NonZeroU32,
-    /// How long each flood lasts without a cut, and again with them
-    #[arg(long, value_name = "S", default_value = "30")]
-    seconds: NonZeroU32,
-    /// Only this one: ha-agent, keepalived or ucarp
-    #[arg(long, value_name = "NAME")]
-    peer: Option<String>,
+    Flood(flood::Args),
 }
 
 /// Builds what is measured, and measures.
@@ -58,62 +30,7 @@ struct Flood {
 /// Something cannot be built, or we are not root.
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.bench {
-        Bench::Filter { json } => filter(json.as_deref()),
-        Bench::Flood(args) => flood(args),
+        Bench::Filter(args) => filter::run(args),
+        Bench::Flood(args) => flood::run(args),
     }
 }
-
-fn filter(json: Option<&Path>) -> Result<()> {
-    ebpf::build()?;
-    let mut cargo = agent::cargo()?;
-    cargo.args(["bench", "--quiet", "--locked", "--package", "tests", "--bench", "filter", "--"]);
-    if let Some(json) = json {
-        // Benches run in their package's directory.
-        cargo.arg("--json").arg(std::path::absolute(json)?);
-    }
-    shown(&mut cargo)
-}
-
-/// Becomes the bench, so that a signal reaches it, which has something to clean up.
-fn flood(args: &Flood) -> Result<()> {
-    if !geteuid().is_root() {
-        bail!("it makes network namespaces and loads a BPF program: run `cargo xtask bench flood` as root");
-    }
-    packages::ensure(&PACKAGES)?;
-    let agent = agent::build_agent()?;
-    let mut bench = Command::new(built("flood")?);
-    bench.current_dir(paths::root()).env("HA_AGENT_BIN", agent);
-    bench.arg("--rounds").arg(args.rounds.to_string()).arg("--seconds").arg(args.seconds.to_string());
-    if let Some(peer) = &args.peer {
-        bench.arg("--peer").arg(peer);
-    }
-    if let Some(json) = &args.json {
-        bench.arg("--json").arg(std::path::absolute(json)?);
-    }
-    Err(bench.exec()).context("cannot run the bench")
-}
-
-/// Builds a bench and returns its path.
-fn built(name: &str) -> Result<PathBuf> {
-    say(format_args!("building the bench {name}"));
-    let mut cargo = agent::cargo()?;
-    cargo.args([
-        "bench",
-        "--no-run",
-        "--locked",
-        "--message-format=json",
-        "--package",
-        "tests",
-        "--bench",
-        name,
-    ]);
-    let text = output(&mut cargo)?;
-    let mut messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let path = messages.find_map(|message| {
-        let ours = message["target"]["name"] == name;
-        Some(PathBuf::from(message["executable"].as_str().filter(|_| ours)?))
-    });
-    path.with_context(|| format!("cargo does not say where the bench {name} is"))
-}
-
-const PACKAGES: [&str; 4] = ["iproute2", "keepalived", "ucarp", "util-linux"];
