@@ -8,12 +8,14 @@ use crate::fresh::{Heard, Stamp};
 pub use crate::reason::Counters;
 use crate::reason::Reason;
 
+mod countdown;
 mod record;
 
-pub use record::{Advert, Kind, RecordError, RecordHeader};
+pub use countdown::{Countdown, MOST_STALLS, Patience, bpf_timer};
+pub use record::{Advert, Kind, Record, RecordError, RecordHeader, Timeout};
 
 /// Version of every layout here and in the records.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// How many virtual hosts one agent can serve.
 pub const MAX_HOSTS: usize = 1024;
 /// How many watches there are room for: of each virtual host one a family, twice while it moves to another place.
@@ -283,12 +285,16 @@ pub struct Sightings(pub [Sighting; Reason::COUNT]);
 // SAFETY: all are repr(C), Copy, without padding (asserted below), and valid for any bytes.
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Counters, GivenKey, HeardKey, Keys, ListKey, Remembered, Sightings, Watch, WatchKey};
+    use super::{
+        Counters, GivenKey, HeardKey, Keys, ListKey, Patience, Remembered, Sightings, Watch, WatchKey,
+    };
 
     // SAFETY: see the module.
     unsafe impl aya::Pod for WatchKey {}
     // SAFETY: see the module.
     unsafe impl aya::Pod for Watch {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Patience {}
     // SAFETY: see the module.
     unsafe impl aya::Pod for Counters {}
     // SAFETY: see the module.

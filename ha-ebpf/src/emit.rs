@@ -8,11 +8,18 @@ use crate::maps::{self, HA_EVENTS};
 
 /// Pushes an advertisement, or counts its loss where the ring is full.
 #[inline(always)]
-pub(crate) fn advert(ctx: &XdpContext, desk: &Desk, stamp_ns: u64, signer: u32, carp: &[u8; carp::LEN]) {
+pub(crate) fn advert(
+    ctx: &XdpContext,
+    desk: &Desk,
+    stamp_ns: u64,
+    signer: u32,
+    carp: &[u8; carp::LEN],
+    watched: bool,
+) {
     let slot = desk.watch.slot;
     match HA_EVENTS.reserve(0) {
         Some(mut entry) => {
-            entry.write(Advert::new(stamp_ns, desk.key, desk.source, signer, *carp));
+            entry.write(Advert::new(stamp_ns, desk.key, desk.source, signer, *carp, watched));
             entry.submit(0);
             maps::count_accepted(slot);
         }

@@ -20,6 +20,7 @@
     reason = "the entry's macro makes a function of its own, which takes no documentation"
 )]
 
+mod countdown;
 mod emit;
 mod maps;
 mod packet;
@@ -74,7 +75,8 @@ fn carp(ctx: &XdpContext, candidate: &Candidate<'_>) -> u32 {
             if desk.watch.has(Watch::PASS_REFUSED) { XDP_PASS } else { XDP_DROP }
         }
         Judgement::Accepted { stamp_ns, signer, carp } => {
-            emit::advert(ctx, desk, stamp_ns, signer, carp);
+            let watched = countdown::set_back(desk.watch.slot, &desk.key, stamp_ns);
+            emit::advert(ctx, desk, stamp_ns, signer, carp, watched);
             XDP_PASS
         }
     }

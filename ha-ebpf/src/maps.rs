@@ -8,8 +8,9 @@ use aya_ebpf::{
 };
 use ha_common::{
     abi::{
-        Address, Advert, COUNTER_SLOTS, Counters, GivenKey, HeardKey, KEY_SETS, Keys, ListKey, MAX_GIVEN,
-        MAX_HEARD, MAX_LISTED, MAX_WATCHES, RING_BYTES, Remembered, Sightings, Watch, WatchKey,
+        Address, Advert, COUNTER_SLOTS, Countdown, Counters, GivenKey, HeardKey, KEY_SETS, Keys, ListKey,
+        MAX_GIVEN, MAX_HEARD, MAX_LISTED, MAX_WATCHES, Patience, RING_BYTES, Remembered, Sightings, Watch,
+        WatchKey,
     },
     auth::{DIGEST_LEN, Scratch},
     fresh::Heard,
@@ -44,6 +45,14 @@ static HA_DESK: PerCpuArray<Desk, 1> = PerCpuArray::new();
 /// Strict mode: our own advertisements. Written by the agent before it sends them.
 #[btf_map]
 static HA_GIVEN: LruHashMap<GivenKey, u32, MAX_GIVEN> = LruHashMap::new();
+
+/// How long a master may be silent, by [`Watch::slot`]. Written by the agent.
+#[btf_map]
+pub(crate) static HA_PATIENCE: Array<Patience, COUNTER_SLOTS> = Array::new();
+
+/// The watch for silence, by [`Watch::slot`]. The program's own: whoever writes a value stops its timer.
+#[btf_map]
+pub(crate) static HA_COUNTDOWN: Array<Countdown, COUNTER_SLOTS> = Array::new();
 
 /// What was counted, by [`Watch::slot`] and processor. Read by the agent.
 #[btf_map]

@@ -96,7 +96,7 @@ fn a_full_ring_loses_nothing_unseen() {
     let run = kernel.run(&refused, 1);
     assert_eq!(run.counted, Vec::from_iter(Outcome::Refused(slot(VHID), Reason::BadTtl).counted()));
 
-    let records = kernel.drain();
+    let records = kernel.adverts();
     assert_eq!(records.len(), usize::try_from(CAPACITY).expect("some thousand"));
     let watch = key(LOOPBACK, 0, 0, VHID);
     assert!(records.iter().all(|advert| advert.watch == watch), "what was lost is in the ring");

@@ -37,6 +37,11 @@ pub(super) fn family_number(family: Family) -> u8 {
     }
 }
 
+/// And back.
+pub(super) fn family(number: u8) -> Family {
+    if number == FAMILY_IPV6 { Family::V6 } else { Family::V4 }
+}
+
 /// Everything that may sign its advertisements.
 ///
 /// With link-local addresses each passphrase has two forms: `OpenBSD` leaves them out of the digest when it sends

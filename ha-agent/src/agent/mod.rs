@@ -135,7 +135,7 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
     let mut signals = Signals::new().map_err(|cause| AgentError::Os { what: "signals", cause })?;
     let monitor = Monitor::open().map_err(|cause| AgentError::Os { what: "a netlink socket", cause })?;
     let server = Server::bind(&files.socket)?;
-    let Loaded { mut dataplane, tables, events, counters, memory, given } = Dataplane::load()?;
+    let Loaded { mut dataplane, tables, events, counters, memory, given, patiences } = Dataplane::load()?;
     match dataplane.log() {
         Ok(log) => drop(tokio::spawn(log)),
         Err(error) => tracing::warn!(%error, "the kernel program's own log can't be read"),
@@ -158,7 +158,8 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
         return Err(error);
     }
     let mode = config.auth.mode;
-    let started = detector::start(setups, mode, Channels { events, given, inputs: input_queue, notes });
+    let channels = Channels { events, given, patiences, inputs: input_queue, notes };
+    let started = detector::start(setups, mode, channels);
     let mut detector = match started {
         Ok(detector) => detector,
         Err(cause) => {

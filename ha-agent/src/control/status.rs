@@ -97,6 +97,10 @@ pub struct VhostStatus {
     pub suspicions: Vec<SuspicionStatus>,
     /// How often this node slept longer than its peers wait.
     pub stalls: u64,
+    /// As a backup: who watches for the master's silence, `kernel` or, until it was heard, `agent`.
+    pub watch: Option<String>,
+    /// How often the kernel's timer fired so late that it was not believed.
+    pub late_timers: u64,
     /// Advertisements sent.
     pub sent: u64,
     /// Advertisements that could not be sent.
@@ -258,6 +262,8 @@ impl VhostStatus {
                 .map(|suspicion| SuspicionStatus::new(clocks, suspicion))
                 .collect(),
             stalls: detector.stalls,
+            watch: detector.watched.map(|kernel| if kernel { "kernel" } else { "agent" }.to_owned()),
+            late_timers: detector.late_timers,
             sent: detector.sent,
             send_errors: detector.send_errors,
             accepted: kernel.accepted.saturating_sub(in_user_space(&detector.refused)),

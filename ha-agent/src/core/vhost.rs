@@ -10,7 +10,7 @@ use super::command::{Advert, Cause, Command, Event, Link, LinkDown, Silence, Sta
 use super::election::{Contender, Priority, Verdict};
 use super::family::{Families, Family, Sources};
 use super::pace::Pace;
-use super::patience::Patience;
+use super::patience::{Ear, Guard, Patience};
 use super::time::Instant;
 use super::timers::{Timer, TimerTable};
 
@@ -250,6 +250,21 @@ impl Vhost {
     #[must_use]
     pub fn settings(&self) -> Settings {
         self.settings
+    }
+
+    /// How long a master may be silent before we take over. It depends on our demotion.
+    #[must_use]
+    pub fn master_down_time(&self) -> Duration {
+        self.settings.pace.master_down_time(self.advertised())
+    }
+
+    /// Whether the kernel's timers decide that the master is silent, in BACKUP; with both families apart, in both.
+    #[must_use]
+    pub fn is_watched(&self) -> Option<bool> {
+        let ears =
+            if self.settings.families.are_apart() { &[Ear::First, Ear::Second][..] } else { &[Ear::First] };
+        let watched = || ears.iter().all(|ear| self.patience.guard(*ear) == Guard::Kernel);
+        (self.state == State::Backup).then(watched)
     }
 
     /// Whether [`Event::Leave`] has been obeyed to its end. Nothing brings this machine back, not even

@@ -4,7 +4,7 @@ use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use aya::maps::{MapData, RingBuf};
-use ha_common::abi::{Advert, RecordError};
+use ha_common::abi::{Record, RecordError};
 
 /// The ring that the program pushes into. Readable (epoll) when it holds something.
 pub struct Events(RingBuf<MapData>);
@@ -20,8 +20,8 @@ impl Events {
     ///
     /// If the record is not of this version; it is consumed.
     #[expect(clippy::should_implement_trait, reason = "not an iterator: more may follow after None")]
-    pub fn next(&mut self) -> Option<Result<Advert, RecordError>> {
-        self.0.next().map(|bytes| Advert::from_bytes(&bytes))
+    pub fn next(&mut self) -> Option<Result<Record, RecordError>> {
+        self.0.next().map(|bytes| Record::from_bytes(&bytes))
     }
 }
 

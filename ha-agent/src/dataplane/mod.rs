@@ -25,7 +25,7 @@ pub use attach::{Mode, Owner, Process};
 pub use error::{AttachError, LoadError};
 pub use events::Events;
 pub use object::embedded;
-pub use tables::{Counters, Given, Memory, Tables};
+pub use tables::{Counters, Given, Memory, Patiences, Tables};
 
 /// The loaded program and its attachments.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub struct Loaded {
     pub memory: Memory,
     /// What it is told of our own advertisements.
     pub given: Given,
+    /// What it is told of our patience.
+    pub patiences: Patiences,
 }
 
 impl Dataplane {
@@ -81,9 +83,10 @@ impl Dataplane {
         let counters = Counters::take(&mut bpf)?;
         let memory = Memory::take(&mut bpf)?;
         let given = Given::take(&mut bpf)?;
+        let patiences = Patiences::take(&mut bpf)?;
         let events: RingBuf<MapData> = take(&mut bpf, "HA_EVENTS")?;
         let dataplane = Self { bpf, attached: HashMap::new() };
-        Ok(Loaded { dataplane, tables, events: Events::new(events), counters, memory, given })
+        Ok(Loaded { dataplane, tables, events: Events::new(events), counters, memory, given, patiences })
     }
 
     /// Attaches the program to an interface: in the driver if the stage allows, else in the kernel's generic path.

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use ha_common::abi::{
-    Counters as Counts, GivenKey, HeardKey, Keys, ListKey, Remembered, Role, Sightings, Watch, WatchKey,
-    family_of,
+    Counters as Counts, GivenKey, HeardKey, Keys, ListKey, Patience, Remembered, Role, Sightings, Watch,
+    WatchKey, family_of,
 };
 use ha_common::fresh::Heard;
 
@@ -29,6 +29,9 @@ pub struct Counters {
 
 /// Strict mode: what the program knows to be our own.
 pub struct Given(HashMap<MapData, GivenKey, u32>);
+
+/// How long the program waits before it tells a silence.
+pub struct Patiences(Array<MapData, Patience>);
 
 /// Strict mode: what the program has heard.
 pub struct Memory(HashMap<MapData, HeardKey, Remembered>);
@@ -146,6 +149,22 @@ impl Given {
     }
 }
 
+impl Patiences {
+    pub(super) fn take(bpf: &mut Ebpf) -> Result<Self, LoadError> {
+        take(bpf, "HA_PATIENCE").map(Self)
+    }
+
+    /// Sets how long a master may be silent, in a slot: see [`Watch::slot`]. It counts from the next advertisement
+    /// on. Takes a microsecond.
+    ///
+    /// # Errors
+    ///
+    /// If the slot is out of range.
+    pub fn set(&mut self, slot: u32, patience: Patience) -> Result<(), LoadError> {
+        self.0.set(slot, patience, 0).map_err(LoadError::from_map)
+    }
+}
+
 impl Memory {
     pub(super) fn take(bpf: &mut Ebpf) -> Result<Self, LoadError> {
         take(bpf, "HA_HEARD").map(Self)
@@ -192,6 +211,12 @@ impl fmt::Debug for Counters {
 impl fmt::Debug for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Given").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Patiences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Patiences").finish_non_exhaustive()
     }
 }
 

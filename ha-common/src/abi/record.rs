@@ -9,6 +9,10 @@ use crate::wire::carp;
 pub enum Kind {
     /// An advertisement arrived: an [`Advert`].
     Advert = 1,
+    /// None arrived for too long: a [`Timeout`].
+    Silence = 2,
+    /// The timer of a watch fired too late to tell that: a [`Timeout`].
+    Stall = 3,
 }
 
 /// The beginning of every record.
@@ -39,8 +43,38 @@ pub struct Advert {
     pub signer: u32,
     /// The advertisement itself.
     pub carp: [u8; carp::LEN],
+    /// Whether the watch's timer runs from this frame on: 0 or 1.
+    pub watched: u32,
+}
+
+/// The timer of a watch fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Timeout {
+    /// Kind, version and length.
+    pub header: RecordHeader,
+    /// When it fired, in ns of `CLOCK_MONOTONIC`.
+    pub fired_ns: u64,
+    /// The watch.
+    pub watch: WatchKey,
     /// Always 0.
     pub reserved: u32,
+    /// When the last authentic frame had arrived, in ns.
+    pub last_ns: u64,
+    /// When the silence was too long, in ns: a [`Patience`](super::Patience) later, and an interval more for each
+    /// stall.
+    pub deadline_ns: u64,
+}
+
+/// Any record, as it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// An advertisement arrived.
+    Advert(Advert),
+    /// None arrived for too long.
+    Silence(Timeout),
+    /// The timer fired too late to tell that, and was armed once more.
+    Stall(Timeout),
 }
 
 impl Advert {
@@ -50,7 +84,14 @@ impl Advert {
     /// A record.
     #[inline(always)]
     #[must_use]
-    pub fn new(stamp_ns: u64, watch: WatchKey, source: Address, signer: u32, carp: [u8; carp::LEN]) -> Self {
+    pub fn new(
+        stamp_ns: u64,
+        watch: WatchKey,
+        source: Address,
+        signer: u32,
+        carp: [u8; carp::LEN],
+        watched: bool,
+    ) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "88 bytes")]
         let length = Self::LEN as u32;
         Self {
@@ -60,7 +101,7 @@ impl Advert {
             source,
             signer,
             carp,
-            reserved: 0,
+            watched: u32::from(watched),
         }
     }
 
@@ -70,40 +111,78 @@ impl Advert {
         self.source.ip(self.watch.family)
     }
 
+    fn read(header: RecordHeader, bytes: &[u8; Self::LEN]) -> Self {
+        Self {
+            header,
+            stamp_ns: u64::from_ne_bytes(field(bytes, 8)),
+            watch: watch(bytes),
+            source: Address(field(bytes, 28)),
+            signer: u32::from_ne_bytes(field(bytes, 44)),
+            carp: field(bytes, 48),
+            watched: u32::from_ne_bytes(field(bytes, 84)),
+        }
+    }
+}
+
+impl Timeout {
+    /// Length of the record, in bytes.
+    pub const LEN: usize = size_of::<Self>();
+
+    /// A record of the kind [`Kind::Silence`] or [`Kind::Stall`].
+    #[inline(always)]
+    #[must_use]
+    pub fn new(kind: Kind, fired_ns: u64, watch: WatchKey, last_ns: u64, deadline_ns: u64) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "48 bytes")]
+        let length = Self::LEN as u32;
+        let header = RecordHeader { kind: kind as u16, version: VERSION, length };
+        Self { header, fired_ns, watch, reserved: 0, last_ns, deadline_ns }
+    }
+
+    fn read(header: RecordHeader, bytes: &[u8; Self::LEN]) -> Self {
+        Self {
+            header,
+            fired_ns: u64::from_ne_bytes(field(bytes, 8)),
+            watch: watch(bytes),
+            reserved: 0,
+            last_ns: u64::from_ne_bytes(field(bytes, 32)),
+            deadline_ns: u64::from_ne_bytes(field(bytes, 40)),
+        }
+    }
+}
+
+impl Record {
     /// Reads a record as it came out of the ring.
     ///
     /// # Errors
     ///
     /// If the bytes are not a record of this version: the kernel program is of another build.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecordError> {
-        let bytes: &[u8; Self::LEN] = bytes.try_into().map_err(|_| RecordError::Length(bytes.len()))?;
+        let first: &[u8; size_of::<RecordHeader>()] =
+            bytes.first_chunk().ok_or(RecordError::Length(bytes.len()))?;
         let header = RecordHeader {
-            kind: u16::from_ne_bytes(field(bytes, 0)),
-            version: u16::from_ne_bytes(field(bytes, 2)),
-            length: u32::from_ne_bytes(field(bytes, 4)),
+            kind: u16::from_ne_bytes(field(first, 0)),
+            version: u16::from_ne_bytes(field(first, 2)),
+            length: u32::from_ne_bytes(field(first, 4)),
         };
-        if header.kind != Kind::Advert as u16 {
-            return Err(RecordError::Kind(header.kind));
-        }
         if header.version != VERSION {
             return Err(RecordError::Version(header.version));
         }
-        Ok(Self {
-            header,
-            stamp_ns: u64::from_ne_bytes(field(bytes, 8)),
-            watch: WatchKey {
-                ifindex: u32::from_ne_bytes(field(bytes, 16)),
-                outer_vlan: u16::from_ne_bytes(field(bytes, 20)),
-                vlan: u16::from_ne_bytes(field(bytes, 22)),
-                vhid: bytes[24],
-                family: bytes[25],
-                reserved: field(bytes, 26),
-            },
-            source: Address(field(bytes, 28)),
-            signer: u32::from_ne_bytes(field(bytes, 44)),
-            carp: field(bytes, 48),
-            reserved: 0,
-        })
+        let timeout = || Ok(Timeout::read(header, exactly(bytes)?));
+        match header.kind {
+            kind if kind == Kind::Advert as u16 => Ok(Self::Advert(Advert::read(header, exactly(bytes)?))),
+            kind if kind == Kind::Silence as u16 => timeout().map(Self::Silence),
+            kind if kind == Kind::Stall as u16 => timeout().map(Self::Stall),
+            kind => Err(RecordError::Kind(kind)),
+        }
+    }
+
+    /// When it happened, in ns of `CLOCK_MONOTONIC`.
+    #[must_use]
+    pub fn at_ns(&self) -> u64 {
+        match self {
+            Self::Advert(advert) => advert.stamp_ns,
+            Self::Silence(timeout) | Self::Stall(timeout) => timeout.fired_ns,
+        }
     }
 }
 
@@ -121,7 +200,7 @@ pub enum RecordError {
 impl core::fmt::Display for RecordError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::Length(length) => write!(f, "a record of {length} bytes, expected {}", Advert::LEN),
+            Self::Length(length) => write!(f, "a record of {length} bytes, which no record of its kind has"),
             Self::Kind(kind) => write!(f, "a record of the unknown kind {kind}"),
             Self::Version(version) => write!(f, "a record of version {version}, expected {VERSION}"),
         }
@@ -130,8 +209,25 @@ impl core::fmt::Display for RecordError {
 
 impl core::error::Error for RecordError {}
 
+fn exactly<const N: usize>(bytes: &[u8]) -> Result<&[u8; N], RecordError> {
+    bytes.try_into().map_err(|_| RecordError::Length(bytes.len()))
+}
+
+/// Every record has its watch at the same place.
+fn watch<const LEN: usize>(bytes: &[u8; LEN]) -> WatchKey {
+    let [vhid, family, reserved @ ..] = field::<4, LEN>(bytes, 24);
+    WatchKey {
+        ifindex: u32::from_ne_bytes(field(bytes, 16)),
+        outer_vlan: u16::from_ne_bytes(field(bytes, 20)),
+        vlan: u16::from_ne_bytes(field(bytes, 22)),
+        vhid,
+        family,
+        reserved,
+    }
+}
+
 /// `N` bytes at an offset that lies within the record.
-fn field<const N: usize>(bytes: &[u8; Advert::LEN], offset: usize) -> [u8; N] {
+fn field<const N: usize, const LEN: usize>(bytes: &[u8; LEN], offset: usize) -> [u8; N] {
     bytes.get(offset..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
 }
 
@@ -143,6 +239,12 @@ const _: () = {
     assert!(core::mem::offset_of!(Advert, source) == 28);
     assert!(core::mem::offset_of!(Advert, signer) == 44);
     assert!(core::mem::offset_of!(Advert, carp) == 48);
+    assert!(core::mem::offset_of!(Advert, watched) == 84);
+    assert!(Timeout::LEN == 48);
+    assert!(core::mem::offset_of!(Timeout, fired_ns) == 8);
+    assert!(core::mem::offset_of!(Timeout, watch) == 16);
+    assert!(core::mem::offset_of!(Timeout, last_ns) == 32);
+    assert!(core::mem::offset_of!(Timeout, deadline_ns) == 40);
 };
 
 #[cfg(test)]
@@ -151,45 +253,69 @@ mod tests {
     use crate::abi::FAMILY_IPV4;
     use std::vec::Vec;
 
+    const WATCH: WatchKey =
+        WatchKey { ifindex: 7, outer_vlan: 8, vlan: 9, vhid: 10, family: FAMILY_IPV4, reserved: [0; 2] };
+
     fn advert() -> Advert {
-        let watch =
-            WatchKey { ifindex: 7, outer_vlan: 8, vlan: 9, vhid: 10, family: FAMILY_IPV4, reserved: [0; 2] };
-        Advert::new(0x0102_0304_0506_0708, watch, Address::v4([10, 0, 0, 1]), 1, [3; 36])
+        Advert::new(0x0102_0304_0506_0708, WATCH, Address::v4([10, 0, 0, 1]), 1, [3; 36], true)
+    }
+
+    fn beginning(header: RecordHeader, at_ns: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend(header.kind.to_ne_bytes());
+        bytes.extend(header.version.to_ne_bytes());
+        bytes.extend(header.length.to_ne_bytes());
+        bytes.extend(at_ns.to_ne_bytes());
+        bytes.extend(WATCH.ifindex.to_ne_bytes());
+        bytes.extend(WATCH.outer_vlan.to_ne_bytes());
+        bytes.extend(WATCH.vlan.to_ne_bytes());
+        bytes.extend([WATCH.vhid, WATCH.family, 0, 0]);
+        bytes
     }
 
     fn bytes(advert: &Advert) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        bytes.extend(advert.header.kind.to_ne_bytes());
-        bytes.extend(advert.header.version.to_ne_bytes());
-        bytes.extend(advert.header.length.to_ne_bytes());
-        bytes.extend(advert.stamp_ns.to_ne_bytes());
-        bytes.extend(advert.watch.ifindex.to_ne_bytes());
-        bytes.extend(advert.watch.outer_vlan.to_ne_bytes());
-        bytes.extend(advert.watch.vlan.to_ne_bytes());
-        bytes.extend([advert.watch.vhid, advert.watch.family, 0, 0]);
+        let mut bytes = beginning(advert.header, advert.stamp_ns);
         bytes.extend(advert.source.0);
         bytes.extend(advert.signer.to_ne_bytes());
         bytes.extend(advert.carp);
-        bytes.extend([0; 4]);
+        bytes.extend(advert.watched.to_ne_bytes());
         bytes
     }
 
     #[test]
-    fn reads_a_record_back() {
-        assert_eq!(Advert::from_bytes(&bytes(&advert())), Ok(advert()));
+    fn reads_an_advertisement_back() {
+        assert_eq!(Record::from_bytes(&bytes(&advert())), Ok(Record::Advert(advert())));
         assert_eq!(advert().source(), core::net::IpAddr::from([10, 0, 0, 1]));
+    }
+
+    #[test]
+    fn reads_timeouts_back() {
+        for (kind, record) in
+            [(Kind::Silence, Record::Silence as fn(Timeout) -> Record), (Kind::Stall, Record::Stall)]
+        {
+            let timeout = Timeout::new(kind, 30, WATCH, 10, 20);
+            let mut bytes = beginning(timeout.header, 30);
+            bytes.extend([0; 4]);
+            bytes.extend(10_u64.to_ne_bytes());
+            bytes.extend(20_u64.to_ne_bytes());
+            assert_eq!(Record::from_bytes(&bytes), Ok(record(timeout)));
+            assert_eq!(record(timeout).at_ns(), 30);
+            bytes.push(0);
+            assert_eq!(Record::from_bytes(&bytes), Err(RecordError::Length(49)));
+        }
     }
 
     #[test]
     fn refuses_what_is_no_record_of_ours() {
         let good = bytes(&advert());
-        assert_eq!(Advert::from_bytes(&good[..87]), Err(RecordError::Length(87)));
-        assert_eq!(Advert::from_bytes(&[]), Err(RecordError::Length(0)));
+        assert_eq!(Record::from_bytes(&good[..87]), Err(RecordError::Length(87)));
+        assert_eq!(Record::from_bytes(&good[..7]), Err(RecordError::Length(7)));
+        assert_eq!(Record::from_bytes(&[]), Err(RecordError::Length(0)));
         let mut kind = good.clone();
-        kind[..2].copy_from_slice(&2u16.to_ne_bytes());
-        assert_eq!(Advert::from_bytes(&kind), Err(RecordError::Kind(2)));
+        kind[..2].copy_from_slice(&4u16.to_ne_bytes());
+        assert_eq!(Record::from_bytes(&kind), Err(RecordError::Kind(4)));
         let mut version = good;
         version[2..4].copy_from_slice(&9u16.to_ne_bytes());
-        assert_eq!(Advert::from_bytes(&version), Err(RecordError::Version(9)));
+        assert_eq!(Record::from_bytes(&version), Err(RecordError::Version(9)));
     }
 }

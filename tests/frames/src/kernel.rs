@@ -1,14 +1,19 @@
 //! The program, loaded into the kernel and run on frames of one's own.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use aya::programs::{TestRun, TestRunOptions};
-use ha_agent::dataplane::{Counters, Dataplane, Events, Given, LoadError, Loaded, Memory, Tables};
-use ha_common::abi::{self, Address, Advert, COMMON_SLOT, COUNTER_SLOTS, FAMILY_IPV4, GivenKey, HeardKey};
+use ha_agent::dataplane::{Counters, Dataplane, Events, Given, LoadError, Loaded, Memory, Patiences, Tables};
+use ha_common::abi::{
+    self, Address, Advert, COMMON_SLOT, COUNTER_SLOTS, FAMILY_IPV4, GivenKey, HeardKey, Patience, Record,
+};
 use ha_common::fresh::Heard;
 use ha_common::reason::Reason;
 use lab::Site;
 use lab::capture::now_ns;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::outcome::{Judged, Outcome};
 use crate::packet::l3_offset;
@@ -22,6 +27,7 @@ pub struct Kernel {
     counters: Counters,
     memory: Memory,
     given: Given,
+    patiences: Patiences,
     /// What user space judges by, and what it has heard.
     site: Site,
     /// Of the common slot and of every watch that there was.
@@ -51,7 +57,7 @@ impl Kernel {
         if !lab::available() {
             return None;
         }
-        let Loaded { dataplane, tables, events, counters, memory, given } = match Dataplane::load() {
+        let loaded = match Dataplane::load() {
             Ok(loaded) => loaded,
             Err(error @ (LoadError::NoObject | LoadError::NoPermission(_) | LoadError::NoBpf(_)))
                 if std::env::var_os("HA_TEST_ROOT").is_none() =>
@@ -66,8 +72,10 @@ impl Kernel {
                 panic!("{error}");
             }
         };
+        let Loaded { dataplane, tables, events, counters, memory, given, patiences } = loaded;
         let (nowhere, before) = (Site::default(), BTreeMap::from([(COMMON_SLOT, abi::Counters::default())]));
-        let mut kernel = Self { dataplane, events, tables, counters, memory, given, site: nowhere, before };
+        let mut kernel =
+            Self { dataplane, events, tables, counters, memory, given, patiences, site: nowhere, before };
         kernel.tell(site);
         Some(kernel)
     }
@@ -117,6 +125,15 @@ impl Kernel {
     pub fn set_wall_ms(&mut self, ms: u64) {
         self.site.clock_offset_ns = (ms * 1_000_000).wrapping_sub(now_ns());
         self.tables.set_clock(self.site.clock_offset_ns).expect("a clock");
+    }
+
+    /// Lets it watch for the silence of a slot.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel refuses.
+    pub fn set_patience(&mut self, slot: u32, patience: Patience) {
+        self.patiences.set(slot, patience).expect("a slot");
     }
 
     /// Makes an advertisement one of our own.
@@ -200,7 +217,7 @@ impl Kernel {
     /// If they do not.
     pub fn judge(&mut self, name: &str, frame: &[u8]) -> Judged {
         let run = self.run(frame, 1);
-        let records = self.drain();
+        let records = self.adverts();
         let about = || format!("{name}: {frame:02x?}");
         let [from, to] = run.time_ns;
         // An advertisement says when it was judged. Of the others, two moments are known between which it was.
@@ -246,8 +263,38 @@ impl Kernel {
     /// # Panics
     ///
     /// If what is in the ring is no record.
-    pub fn drain(&mut self) -> Vec<Advert> {
+    pub fn drain(&mut self) -> Vec<Record> {
         std::iter::from_fn(|| self.events.next()).map(|record| record.expect("a record")).collect()
+    }
+
+    /// The same, where there are nothing but advertisements.
+    ///
+    /// # Panics
+    ///
+    /// If there is something else.
+    pub fn adverts(&mut self) -> Vec<Advert> {
+        let advert = |record| match record {
+            Record::Advert(advert) => advert,
+            Record::Silence(timeout) | Record::Stall(timeout) => panic!("nobody counts down: {timeout:?}"),
+        };
+        self.drain().into_iter().map(advert).collect()
+    }
+
+    /// The oldest record in the ring, waited for if there is none; `None` if none comes within the time.
+    ///
+    /// # Panics
+    ///
+    /// If what is in the ring is no record.
+    pub fn wait_for_record(&mut self, time: Duration) -> Option<Record> {
+        let until = Instant::now() + time;
+        loop {
+            if let Some(record) = self.events.next() {
+                return Some(record.expect("a record"));
+            }
+            let left = PollTimeout::try_from(until.checked_duration_since(Instant::now())?);
+            let ring = PollFd::new(self.events.as_fd(), PollFlags::POLLIN);
+            poll(&mut [ring], left.expect("short")).expect("the ring can be waited for");
+        }
     }
 
     /// Demands that nothing was counted in any slot but those of the watches.
@@ -308,7 +355,7 @@ impl Kernel {
             source,
             signer,
             carp: carp.try_into().expect("36 bytes"),
-            reserved: 0,
+            watched: 0,
         }
     }
 }

@@ -51,7 +51,7 @@ impl Judged {
             Judgement::Refused(reason) => alone(Outcome::Refused(slot, reason)),
             Judgement::Accepted { stamp_ns, signer, carp } => Self {
                 outcome: Outcome::Accepted(slot, signer),
-                advert: Some(Advert::new(stamp_ns, desk.key, desk.source, signer, *carp)),
+                advert: Some(Advert::new(stamp_ns, desk.key, desk.source, signer, *carp, false)),
             },
         }
     }

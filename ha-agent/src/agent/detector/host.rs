@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
-use ha_common::abi::{Advert, WatchKey};
+use ha_common::abi::{Advert, Patience, Timeout, WatchKey};
 use ha_common::auth::Mac;
 use ha_common::fresh::Stamp;
 use ha_common::reason::Counters;
@@ -17,10 +18,10 @@ use super::{Note, Peer, VhostSetup, VhostSnapshot};
 use crate::agent::hosts;
 use crate::config::Mode;
 use crate::core::{
-    self, Advertisement, Command, Event, Family, Heard, Instant, Link, Priority, Sources, State, Suspicions,
-    Vhost,
+    self, Advertisement, Command, Event, Family, Heard, Instant, Link, Priority, Silence, Sources, Stall,
+    State, Suspicions, Vhost,
 };
-use crate::dataplane::Given;
+use crate::dataplane::{Given, Patiences};
 use crate::exec::Order;
 use crate::net::advertise::{Advertiser, Frames, Path};
 use crate::sys::clock;
@@ -29,8 +30,8 @@ use crate::sys::clock;
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) machine: Vhost,
-    pub(super) keys: Vec<WatchKey>,
-    pub(super) interface: String,
+    keys: Vec<WatchKey>,
+    interface: Rc<str>,
     index: usize,
     vhid: u8,
     mac: Mac,
@@ -49,10 +50,18 @@ pub(super) struct Host {
     sent: u64,
     send_errors: u64,
     stalls: u64,
+    late_timers: u64,
     looped: u64,
-    given: Option<Rc<RefCell<Given>>>,
+    kernel: Option<Rc<RefCell<Kernel>>>,
     orders: mpsc::UnboundedSender<Order>,
     notes: mpsc::UnboundedSender<Note>,
+}
+
+/// What the kernel program is told from here.
+#[derive(Debug)]
+pub(super) struct Kernel {
+    pub(super) given: Given,
+    pub(super) patiences: Patiences,
 }
 
 impl Host {
@@ -60,14 +69,14 @@ impl Host {
         index: usize,
         setup: VhostSetup,
         mode: Mode,
-        given: Option<Rc<RefCell<Given>>>,
+        kernel: Option<Rc<RefCell<Kernel>>>,
         notes: mpsc::UnboundedSender<Note>,
     ) -> Self {
         let VhostSetup { settings, interface, vhid, mac, random, stored_ms, orders } = setup;
-        Self {
+        let host = Self {
             machine: Vhost::new(settings),
             keys: Vec::new(),
-            interface,
+            interface: interface.into(),
             index,
             vhid,
             mac,
@@ -83,11 +92,24 @@ impl Host {
             sent: 0,
             send_errors: 0,
             stalls: 0,
+            late_timers: 0,
             looped: 0,
-            given,
+            kernel,
             orders,
             notes,
-        }
+        };
+        host.tell_patience();
+        host
+    }
+
+    /// The keys of its records.
+    pub(super) fn keys(&self) -> &[WatchKey] {
+        &self.keys
+    }
+
+    /// The name of its interface.
+    pub(super) fn interface(&self) -> &str {
+        &self.interface
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -101,9 +123,21 @@ impl Host {
             sent: self.sent,
             send_errors: self.send_errors,
             stalls: self.stalls,
+            watched: self.machine.is_watched(),
+            late_timers: self.late_timers,
             refused: Counters { looped: self.looped, ..Counters::default() },
             suspicions: self.suspicions.list().copied().collect(),
             given: self.counter.last(),
+        }
+    }
+
+    /// Its records have these keys from now on. What the kernel's timers stand for is not known until then.
+    pub(super) fn watch(&mut self, now: Instant, keys: Vec<WatchKey>) {
+        if self.keys != keys {
+            self.keys = keys;
+            for family in Family::ALL {
+                self.handle(now, Event::Unwatched(family));
+            }
         }
     }
 
@@ -146,7 +180,8 @@ impl Host {
         // Whatever is our own comes from us, though it says otherwise.
         if self.counter.gave(header.counter()) || self.is_own(source) {
             self.looped += 1;
-            return;
+            // It set the kernel's timer back all the same.
+            return self.handle(now, Event::Unwatched(Family::of(source)));
         }
         let priority = Priority { advbase: header.advbase(), advskew: header.advskew() };
         let (stamp, demote) = (Instant::from_nanos(advert.stamp_ns), header.demote());
@@ -168,7 +203,36 @@ impl Host {
                 }
             }
         }
-        self.handle(now, Event::Advert(core::Advert { stamp, source, priority, demote, watched: false }));
+        let watched = advert.watched != 0;
+        self.handle(now, Event::Advert(core::Advert { stamp, source, priority, demote, watched }));
+    }
+
+    /// The kernel's timer fired.
+    pub(super) fn silence(&mut self, now: Instant, timeout: &Timeout) {
+        let silence = Silence {
+            family: hosts::family(timeout.watch.family),
+            last_heard: Instant::from_nanos(timeout.last_ns),
+            deadline: Instant::from_nanos(timeout.deadline_ns),
+            fired: Instant::from_nanos(timeout.fired_ns),
+        };
+        self.handle(now, Event::Silence(silence));
+    }
+
+    /// The kernel's timer fired too late.
+    pub(super) fn stall(&mut self, now: Instant, timeout: &Timeout) {
+        self.late_timers += 1;
+        let stall = Stall {
+            family: hosts::family(timeout.watch.family),
+            deadline: Instant::from_nanos(timeout.deadline_ns),
+            fired: Instant::from_nanos(timeout.fired_ns),
+        };
+        self.handle(now, Event::Stall(stall));
+    }
+
+    /// The demotion level changed, and with it our patience.
+    pub(super) fn demote(&mut self, now: Instant, level: u8) {
+        self.handle(now, Event::Demote(level));
+        self.tell_patience();
     }
 
     pub(super) fn dropped(&mut self, now: Instant, well: bool) {
@@ -208,9 +272,26 @@ impl Host {
         }
     }
 
-    /// Whether advertisements left, since this was last asked.
-    pub(super) fn take_outcomes(&mut self) -> Vec<bool> {
-        std::mem::take(&mut self.outcomes)
+    /// The interface, and whether advertisements left there since this was last asked.
+    pub(super) fn take_outcomes(&mut self) -> (&Rc<str>, impl Iterator<Item = bool> + '_) {
+        (&self.interface, self.outcomes.drain(..))
+    }
+
+    /// Lets the kernel's timers count down from our patience. Where it can't be told, our own timer does it.
+    fn tell_patience(&self) {
+        let Some(kernel) = &self.kernel else { return };
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let core::Settings { pace, priority, .. } = self.machine.settings();
+        let patience = Patience {
+            dead_ns: nanos(self.machine.master_down_time()),
+            interval_ns: nanos(pace.advertisement_interval(priority)),
+        };
+        for family in Family::ALL {
+            let told = kernel.borrow_mut().patiences.set(hosts::slot(self.index, family), patience);
+            if let Err(error) = told {
+                tracing::warn!(vhid = self.vhid, %error, "the kernel does not watch for silence");
+            }
+        }
     }
 
     fn advertise(&mut self, advertisement: Advertisement) {
@@ -219,15 +300,15 @@ impl Host {
         let Some(advertiser) = &mut self.advertiser else { return };
         let (now, wall) = (clock::now(), clock::wall());
         let (mode, counter, suspicions) = (self.mode, &mut self.counter, &mut self.suspicions);
-        let (number, given) = (hosts::number(self.index), self.given.as_ref());
+        let (number, kernel) = (hosts::number(self.index), self.kernel.as_ref());
         let sent = advertiser.send(advertisement, &mut || {
             let next = counter.next(now, wall, advertisement);
-            match (mode, given) {
+            match (mode, kernel) {
                 (Mode::Compat, _) => suspicions.sent(now, next, advertisement),
                 (Mode::Strict, None) => {}
                 // Before it leaves: from then on others may send it back to us.
-                (Mode::Strict, Some(given)) => {
-                    if let Err(error) = given.borrow_mut().add(number, next) {
+                (Mode::Strict, Some(kernel)) => {
+                    if let Err(error) = kernel.borrow_mut().given.add(number, next) {
                         tracing::debug!(%error, "the kernel program does not know an advertisement of ours");
                     }
                 }

@@ -1,33 +1,47 @@
 //! The fast thread: reads what the kernel saw, lets the core decide, sends advertisements. Nothing else.
 //!
 //! It waits for the ring, for the timer and for inputs; whichever woke it, it drains the ring before any
-//! deadline is judged, so that no advertisement that had arrived by then can be overlooked. Nothing here
+//! deadline is judged, so that no advertisement that had arrived by then can be overlooked.
+//!
+//! | what | decided by |
+//! |---|---|
+//! | that a master which was heard is silent | the kernel's timer, which its frames set back; told by the ring |
+//! | that nobody is heard since we began to listen | our timer |
+//! | the same after a frame that set the kernel's timer back without being followed, after a change of our own patience or place, and where the kernel gave no timer | our timer, until a frame is followed again |
+//! | when it is our turn after a bow-out; advertising, announcing, releasing | our timer |
+//!
+//! Which of the two it is [`Vhost`](crate::core::Vhost) knows, and never both. What is late on our own side decides
+//! nothing: the ring is drained first, and a frame in it that came after the silence takes it back. Nothing here
 //! waits for anybody: orders and notes go into unbounded queues (the core bounds their number), sending never
 //! blocks, and whoever wants to know something asks by a message.
 
+mod agenda;
 mod counter;
 mod host;
+mod sending;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use ha_common::abi::{Advert, WatchKey};
+use ha_common::abi::{Advert, Record, Timeout, WatchKey};
 use ha_common::auth::Mac;
 use ha_common::fresh::Stamp;
 use ha_common::reason::Counters;
 use ha_common::wire::ethernet;
 use tokio::sync::{mpsc, oneshot};
 
-use self::host::Host;
+use self::agenda::Agenda;
+use self::host::{Host, Kernel};
+use self::sending::Sending;
 use crate::config::Mode;
-use crate::core::demotion::{self, SendHealth};
+use crate::core::demotion;
 use crate::core::{self, Advertisement, Demotions, Event, Instant, Link, State, Suspicion};
-use crate::dataplane::{Events, Given};
+use crate::dataplane::{Events, Given, Patiences};
 use crate::exec::Order;
 use crate::net::advertise::Path;
 use crate::sys::clock;
@@ -134,6 +148,10 @@ pub struct VhostSnapshot {
     pub send_errors: u64,
     /// How often this node slept longer than its peers wait.
     pub stalls: u64,
+    /// As a backup: whether the kernel watches for the master's silence, not we.
+    pub watched: Option<bool>,
+    /// How often the kernel's timer fired so late that it was not believed.
+    pub late_timers: u64,
     /// What was refused here rather than in the kernel.
     pub refused: Counters,
     /// What is suspicious.
@@ -183,6 +201,8 @@ pub struct Channels {
     pub events: Events,
     /// Where the kernel is told of our own advertisements.
     pub given: Given,
+    /// Where it is told of our patience.
+    pub patiences: Patiences,
     /// What others tell the detector.
     pub inputs: mpsc::UnboundedReceiver<Input>,
     /// What it tells them.
@@ -202,8 +222,8 @@ pub fn start(
 ) -> io::Result<oneshot::Receiver<Snapshot>> {
     let (ended, end) = oneshot::channel();
     thread::Builder::new().name("ha-detector".to_owned()).spawn(move || {
-        let Channels { events, given, inputs, notes } = channels;
-        let detector = Detector::new(vhosts, mode, given, notes);
+        let Channels { events, given, patiences, inputs, notes } = channels;
+        let detector = Detector::new(vhosts, mode, Kernel { given, patiences }, notes);
         let result = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
@@ -220,21 +240,22 @@ pub fn start(
 struct Detector {
     hosts: Vec<Host>,
     by_key: HashMap<WatchKey, usize>,
+    agenda: Agenda,
     demotions: Demotions,
-    /// By interface: how sending goes, and when it was last tried.
-    sending: BTreeMap<String, (SendHealth, Instant)>,
+    sending: Sending,
     notes: mpsc::UnboundedSender<Note>,
 }
 
 impl Detector {
-    fn new(vhosts: Vec<VhostSetup>, mode: Mode, given: Given, notes: mpsc::UnboundedSender<Note>) -> Self {
-        let given = Rc::new(RefCell::new(given));
-        let host = |(index, setup)| Host::new(index, setup, mode, Some(Rc::clone(&given)), notes.clone());
+    fn new(vhosts: Vec<VhostSetup>, mode: Mode, kernel: Kernel, notes: mpsc::UnboundedSender<Note>) -> Self {
+        let kernel = Rc::new(RefCell::new(kernel));
+        let host = |(index, setup)| Host::new(index, setup, mode, Some(Rc::clone(&kernel)), notes.clone());
         Self {
             hosts: vhosts.into_iter().enumerate().map(host).collect(),
             by_key: HashMap::new(),
+            agenda: Agenda::default(),
             demotions: Demotions::default(),
-            sending: BTreeMap::new(),
+            sending: Sending::default(),
             notes,
         }
     }
@@ -280,9 +301,9 @@ impl Detector {
     fn drain(&mut self, events: &mut Events, now: Instant) -> bool {
         while let Some(record) = events.next() {
             match record {
-                Ok(advert) => {
-                    self.advert(now, &advert);
-                    if Instant::from_nanos(advert.stamp_ns) > now {
+                Ok(record) => {
+                    self.record(now, &record);
+                    if Instant::from_nanos(record.at_ns()) > now {
                         return false;
                     }
                 }
@@ -292,25 +313,31 @@ impl Detector {
         true
     }
 
-    fn advert(&mut self, now: Instant, advert: &Advert) {
+    fn record(&mut self, now: Instant, record: &Record) {
+        let (Record::Advert(Advert { watch, .. })
+        | Record::Silence(Timeout { watch, .. })
+        | Record::Stall(Timeout { watch, .. })) = record;
         // A record of an interface that went away in the meantime belongs to nobody.
-        if let Some(host) = self.by_key.get(&advert.watch).and_then(|&vhost| self.hosts.get_mut(vhost)) {
-            host.advert(now, advert);
-        }
+        let Some(&vhost) = self.by_key.get(watch) else { return };
+        self.host(now, vhost, |host| match record {
+            Record::Advert(advert) => host.advert(now, advert),
+            Record::Silence(timeout) => host.silence(now, timeout),
+            Record::Stall(timeout) => host.stall(now, timeout),
+        });
     }
 
     fn input(&mut self, now: Instant, input: Input) {
         match input {
-            Input::Watch { vhost, keys } => self.watch(vhost, keys),
+            Input::Watch { vhost, keys } => self.watch(now, vhost, keys),
             Input::Equip { vhost, path, hardware } => {
-                self.host(vhost, |host| host.equip(path, hardware));
+                self.host(now, vhost, |host| host.equip(path, hardware));
             }
             Input::Link { vhost, link } => self.link(now, vhost, link),
-            Input::Dropped { vhost, well } => self.host(vhost, |host| host.dropped(now, well)),
-            Input::Sign { vhost, mac } => self.host(vhost, |host| host.sign(mac)),
+            Input::Dropped { vhost, well } => self.host(now, vhost, |host| host.dropped(now, well)),
+            Input::Sign { vhost, mac } => self.host(now, vhost, |host| host.sign(mac)),
             Input::Mode(mode) => self.hosts.iter_mut().for_each(|host| host.set_mode(mode)),
             Input::Hold(hold) => self.demote(now, demotion::Cause::Hold, hold),
-            Input::Leave => self.hosts.iter_mut().for_each(|host| host.handle(now, Event::Leave)),
+            Input::Leave => self.each_host(now, |host| host.handle(now, Event::Leave)),
             // Who asked may have gone.
             Input::Snapshot(reply) => drop(reply.send(self.snapshot(now))),
         }
@@ -321,36 +348,47 @@ impl Detector {
         Snapshot { at: now, demotions: self.demotions.clone(), vhosts }
     }
 
-    fn host(&mut self, vhost: usize, act: impl FnOnce(&mut Host)) {
-        if let Some(host) = self.hosts.get_mut(vhost) {
-            act(host);
+    /// Lets a virtual host do something, and notes what became of it.
+    fn host(&mut self, now: Instant, vhost: usize, act: impl FnOnce(&mut Host)) {
+        let Some(host) = self.hosts.get_mut(vhost) else { return };
+        act(host);
+        self.agenda.set(vhost, host.next_deadline());
+        let (interface, outcomes) = host.take_outcomes();
+        for left in outcomes {
+            self.sending.record(now, interface, left);
         }
     }
 
-    fn watch(&mut self, vhost: usize, keys: Vec<WatchKey>) {
-        let Some(host) = self.hosts.get_mut(vhost) else { return };
-        for old in &host.keys {
+    fn each_host(&mut self, now: Instant, act: impl Fn(&mut Host)) {
+        for vhost in 0..self.hosts.len() {
+            self.host(now, vhost, &act);
+        }
+    }
+
+    fn watch(&mut self, now: Instant, vhost: usize, keys: Vec<WatchKey>) {
+        let Some(host) = self.hosts.get(vhost) else { return };
+        for old in host.keys() {
             self.by_key.remove(old);
         }
         self.by_key.extend(keys.iter().map(|key| (*key, vhost)));
-        host.keys = keys;
+        self.host(now, vhost, |host| host.watch(now, keys));
     }
 
     /// An interface that does not work demotes the whole host: what else it serves had better move, too.
     fn link(&mut self, now: Instant, vhost: usize, link: Link) {
-        let Some(interface) = self.hosts.get(vhost).map(|host| host.interface.clone()) else { return };
+        let Some(interface) = self.hosts.get(vhost).map(|host| host.interface().to_owned()) else { return };
         // What was found out about sending there is over.
-        if self.sending.remove(&interface).is_some() {
+        if self.sending.forget(&interface) {
             self.demote(now, demotion::Cause::SendErrors(interface.clone()), false);
         }
         let cause = demotion::Cause::LinkDown(interface);
         match link {
             Link::Up { .. } => {
                 self.demote(now, cause, false);
-                self.host(vhost, |host| host.link(now, link));
+                self.host(now, vhost, |host| host.link(now, link));
             }
             Link::Down(_) => {
-                self.host(vhost, |host| host.link(now, link));
+                self.host(now, vhost, |host| host.link(now, link));
                 self.demote(now, cause, true);
             }
         }
@@ -358,9 +396,7 @@ impl Detector {
 
     fn demote(&mut self, now: Instant, cause: demotion::Cause, present: bool) {
         let Some(level) = self.demotions.set(cause, present) else { return };
-        for host in &mut self.hosts {
-            host.handle(now, Event::Demote(level));
-        }
+        self.each_host(now, |host| host.demote(now, level));
         let causes = self.demotions.causes().cloned().collect();
         // It is gone only while the agent ends.
         let _ = self.notes.send(Note::Demoted { level, causes });
@@ -368,44 +404,24 @@ impl Detector {
 
     /// Lets every deadline happen that has come by `now`.
     fn judge(&mut self, now: Instant) {
-        for host in &mut self.hosts {
-            while let Some((deadline, timer)) = host.machine.poll_timeout()
-                && deadline <= now
-            {
-                host.handle(now, Event::Deadline(timer));
-            }
+        while let Some(vhost) = self.agenda.due(now) {
+            self.host(now, vhost, |host| {
+                if let Some((_, timer)) = host.machine.poll_timeout() {
+                    host.handle(now, Event::Deadline(timer));
+                }
+            });
+        }
+    }
+
+    /// Whoever can't advertise through an interface had better not be master.
+    fn judge_sending(&mut self, now: Instant) {
+        self.sending.forgive(now);
+        while let Some((interface, failing)) = self.sending.next_change() {
+            self.demote(now, demotion::Cause::SendErrors(interface.to_string()), failing);
         }
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let forgiven = self.sending.values().map(|(_, tried)| *tried + FORGIVEN);
-        self.hosts.iter().filter_map(Host::next_deadline).chain(forgiven).min()
-    }
-
-    /// Whoever can't advertise through an interface had better not be master. As a backup it can't show that it can
-    /// again, so that is forgiven after a while.
-    fn judge_sending(&mut self, now: Instant) {
-        let mut changes = Vec::new();
-        for host in &mut self.hosts {
-            for left in host.take_outcomes() {
-                let unknown = (SendHealth::default(), now);
-                let (health, tried) = self.sending.entry(host.interface.clone()).or_insert(unknown);
-                *tried = now;
-                changes.extend(health.record(left).map(|failing| (host.interface.clone(), failing)));
-            }
-        }
-        self.sending.retain(|interface, (_, tried)| {
-            let forgiven = *tried + FORGIVEN <= now;
-            if forgiven {
-                changes.push((interface.clone(), false));
-            }
-            !forgiven
-        });
-        for (interface, failing) in changes {
-            self.demote(now, demotion::Cause::SendErrors(interface), failing);
-        }
+        self.agenda.next().into_iter().chain(self.sending.next_deadline()).min()
     }
 }
-
-/// How long after the last try an interface counts as one that may be sent through again.
-const FORGIVEN: Duration = Duration::from_secs(10);

@@ -1,7 +1,5 @@
 //! What a virtual host does while it listens.
 
-use std::time::Duration;
-
 use super::{Settings, Vhost};
 use crate::core::command::{Advert, Cause, Command, Silence, State};
 use crate::core::election::Verdict;
@@ -149,9 +147,5 @@ impl Vhost {
     pub(super) fn leave_backup(&mut self, now: Instant) {
         self.leave_asked = true;
         self.stop(now, Cause::Leave);
-    }
-
-    fn master_down_time(&self) -> Duration {
-        self.settings.pace.master_down_time(self.advertised())
     }
 }

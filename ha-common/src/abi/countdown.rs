@@ -1,0 +1,61 @@
+//! The watch for silence: what the agent sets and what the kernel program counts down.
+
+use super::WatchKey;
+
+/// How long a master may be silent, of one [`Watch::slot`](super::Watch::slot). Written by the agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Patience {
+    /// From the last authentic frame to the silence, in ns; 0 if the agent watches by itself.
+    pub dead_ns: u64,
+    /// From one advertisement to the next, in ns.
+    pub interval_ns: u64,
+}
+
+impl Patience {
+    /// How late the timer may fire and still be believed, in ns: half an interval.
+    #[inline(always)]
+    #[must_use]
+    pub fn tolerance_ns(&self) -> u64 {
+        self.interval_ns / 2
+    }
+}
+
+/// A timer that every authentic frame sets back, of one slot. The kernel program's own.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Countdown {
+    /// The kernel's.
+    pub timer: bpf_timer,
+    /// When the last authentic frame arrived, in ns of `CLOCK_MONOTONIC`.
+    pub last_ns: u64,
+    /// When the silence is too long, in ns.
+    pub deadline_ns: u64,
+    /// When the timer is to fire: the deadline, or a little later where the ring was full; in ns.
+    pub due_ns: u64,
+    /// The watch of the last frame.
+    pub watch: WatchKey,
+    /// How often in a row it fired too late.
+    pub stalls: u32,
+    /// Whether the timer has its callback.
+    pub ready: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// The kernel finds a timer in a map's value by the name of its type.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct bpf_timer {
+    /// The kernel's.
+    pub opaque: [u64; 2],
+}
+
+/// How often in a row the timer may fire too late to be believed; then it is believed all the same.
+pub const MOST_STALLS: u32 = 3;
+
+const _: () = {
+    assert!(size_of::<bpf_timer>() == 16 && align_of::<bpf_timer>() == 8);
+    assert!(size_of::<Countdown>() == 64 && core::mem::offset_of!(Countdown, timer) == 0);
+    assert!(size_of::<Patience>() == 16);
+};

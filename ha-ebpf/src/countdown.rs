@@ -1,0 +1,125 @@
+//! The watch for silence: a timer of each slot that every authentic frame sets back.
+//!
+//! It is pinned to the processor that received the frame, where it runs after the frames that wait there: the kernel
+//! takes its timers of this kind last of all that an interrupt leaves to do. So a machine that comes too late for
+//! both still sees the frame first.
+
+use aya_ebpf::{
+    bindings::bpf_timer,
+    helpers::{bpf_ktime_get_ns, bpf_timer_init, bpf_timer_set_callback, bpf_timer_start},
+};
+use core::ffi::{c_int, c_void};
+use ha_common::abi::{Countdown, Kind, MOST_STALLS, Patience, Timeout, WatchKey};
+
+use crate::maps::{HA_COUNTDOWN, HA_EVENTS, HA_PATIENCE};
+
+/// Counts down from a frame of now on. Returns whether that is so: not where the agent watches by itself, or the
+/// kernel has no timer to give.
+#[inline(always)]
+pub(crate) fn set_back(slot: u32, watch: &WatchKey, stamp_ns: u64) -> bool {
+    let Some(Patience { dead_ns, .. }) = HA_PATIENCE.get(slot).copied() else { return false };
+    if dead_ns == 0 {
+        return false;
+    }
+    let Some(countdown) = HA_COUNTDOWN.get_ptr_mut(slot) else { return false };
+    let deadline_ns = stamp_ns.wrapping_add(dead_ns);
+    // SAFETY: the pointer is to a map's value, which stays while the program runs. Two processors that receive at
+    // once may mix two frames of the same moment.
+    unsafe {
+        (*countdown).watch = *watch;
+        (*countdown).last_ns = stamp_ns;
+        (*countdown).stalls = 0;
+        (*countdown).deadline_ns = deadline_ns;
+        (*countdown).due_ns = deadline_ns;
+        if (*countdown).ready == 0 {
+            // Already there, if another processor was faster.
+            bpf_timer_init(timer(countdown), (&raw const HA_COUNTDOWN).cast_mut().cast(), CLOCK_MONOTONIC);
+            if bpf_timer_set_callback(timer(countdown), fired as *mut c_void) != 0 {
+                return false;
+            }
+            (*countdown).ready = 1;
+        }
+        start(countdown, deadline_ns, stamp_ns)
+    }
+}
+
+/// The timer of a slot has fired, or was set back just now.
+unsafe extern "C" fn fired(_map: *mut c_void, slot: *const u32, countdown: *mut Countdown) -> c_int {
+    // SAFETY: the kernel calls it with a key and a value of the map; the helper has no preconditions.
+    let (slot, now_ns) = unsafe { (*slot, bpf_ktime_get_ns()) };
+    let Some(patience) = HA_PATIENCE.get(slot) else { return 0 };
+    // SAFETY: the pointer is to a map's value, which stays while the program runs.
+    unsafe {
+        let due_ns = (*countdown).due_ns;
+        if now_ns < due_ns {
+            return 0;
+        }
+        let late = now_ns - due_ns > patience.tolerance_ns();
+        let kind = if late && (*countdown).stalls < MOST_STALLS { Kind::Stall } else { Kind::Silence };
+        let told = tell(kind, now_ns, countdown);
+        match kind {
+            Kind::Stall => {
+                // Whether it is told or not: that the machine slept decides nothing.
+                let again_ns = now_ns + patience.interval_ns;
+                (*countdown).stalls += 1;
+                (*countdown).deadline_ns = again_ns;
+                (*countdown).due_ns = again_ns;
+                start(countdown, again_ns, now_ns);
+            }
+            Kind::Silence if !told => {
+                (*countdown).due_ns = now_ns + RETRY_NS;
+                start(countdown, now_ns + RETRY_NS, now_ns);
+            }
+            Kind::Silence | Kind::Advert => {}
+        }
+    }
+    0
+}
+
+/// Pushes a record about the countdown. Returns whether there was room.
+///
+/// # Safety
+///
+/// The pointer is to a map's value.
+#[inline(always)]
+unsafe fn tell(kind: Kind, now_ns: u64, countdown: *const Countdown) -> bool {
+    // SAFETY: as the caller promises.
+    let Countdown { watch, last_ns, deadline_ns, .. } = unsafe { &*countdown };
+    let Some(mut entry) = HA_EVENTS.reserve_untyped::<Timeout>(0) else { return false };
+    entry.write(Timeout::new(kind, now_ns, *watch, *last_ns, *deadline_ns));
+    entry.submit(0);
+    true
+}
+
+/// Arms the timer for a moment. Returns whether the kernel did.
+///
+/// # Safety
+///
+/// The pointer is to a value of `HA_COUNTDOWN` whose timer has its callback.
+#[inline(always)]
+unsafe fn start(countdown: *mut Countdown, at_ns: u64, now_ns: u64) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe {
+        bpf_timer_start(timer(countdown), at_ns, ABSOLUTE | PINNED) == 0
+            // Before Linux 6.7 it knows no such flags.
+            || bpf_timer_start(timer(countdown), at_ns.saturating_sub(now_ns), 0) == 0
+    }
+}
+
+/// # Safety
+///
+/// The pointer is to a map's value.
+#[inline(always)]
+unsafe fn timer(countdown: *mut Countdown) -> *mut bpf_timer {
+    // SAFETY: as the caller promises.
+    unsafe { (&raw mut (*countdown).timer).cast() }
+}
+
+/// `CLOCK_MONOTONIC` (`linux/time.h`).
+const CLOCK_MONOTONIC: u64 = 1;
+/// `BPF_F_TIMER_ABS` (`linux/bpf.h`, since 6.4).
+const ABSOLUTE: u64 = 1;
+/// `BPF_F_TIMER_CPU_PIN` (`linux/bpf.h`, since 6.7).
+const PINNED: u64 = 2;
+/// When it is told again, where the ring was full, in ns.
+const RETRY_NS: u64 = 1_000_000;
