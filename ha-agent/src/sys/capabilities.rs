@@ -12,6 +12,22 @@ impl fmt::Display for Missing {
     }
 }
 
+/// A right that helps but need not be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capability {
+    /// `CAP_IPC_LOCK`: to lock any amount of memory.
+    IpcLock = 14,
+    /// `CAP_SYS_NICE`: to have any priority.
+    SysNice = 23,
+}
+
+/// Whether the calling thread has a right. Not if `/proc` can't tell.
+#[must_use]
+pub fn has(capability: Capability) -> bool {
+    let status = std::fs::read_to_string("/proc/thread-self/status").ok();
+    status.and_then(|status| effective(&status)).is_some_and(|held| held & (1 << capability as u32) != 0)
+}
+
 /// What is missing of `CAP_NET_ADMIN`, `CAP_NET_RAW` and `CAP_BPF`; `CAP_SYS_ADMIN` stands for the last.
 ///
 /// `None` when nothing is, or when `/proc` can't tell: then the kernel's own refusal will.

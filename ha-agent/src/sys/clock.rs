@@ -18,6 +18,13 @@ pub fn now() -> Instant {
     })
 }
 
+/// The processor time that the calling thread has used, in user space and in the kernel.
+#[must_use]
+pub fn thread_time() -> Duration {
+    // The kernel never refuses this clock.
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
 /// The time of day, since 2025-01-01T00:00:00Z; zero before.
 #[must_use]
 pub fn wall() -> Duration {

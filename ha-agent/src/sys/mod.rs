@@ -7,5 +7,6 @@ pub(crate) mod interface_name;
 pub mod packet_socket;
 pub mod raw_socket;
 pub mod readable;
+pub mod realtime;
 pub mod sysctl;
 pub mod timer;

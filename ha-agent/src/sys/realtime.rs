@@ -1,0 +1,211 @@
+//! What keeps a thread on time: a real-time priority, memory that stays where it is, processors that sleep lightly.
+//!
+//! Each is asked of the system, which may refuse it: everything works without, but later under load.
+
+use std::fs::{self, File, OpenOptions};
+use std::hint::black_box;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use thiserror::Error;
+
+use super::capabilities::{self, Capability};
+
+/// Why something was not granted. Displayed, it is one line with cause and remedy.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// The priority of a thread.
+    #[error("no real-time priority {priority}: {cause}; {remedy}, or set priority = \"off\" in [realtime]")]
+    Priority {
+        /// What was asked for.
+        priority: u8,
+        /// The system's error.
+        cause: io::Error,
+        /// What would help.
+        remedy: &'static str,
+    },
+    /// Locked memory.
+    #[error(
+        "memory is not locked: {0}; grant CAP_IPC_LOCK or raise the limit (LimitMEMLOCK=infinity), or set \
+         lock_memory = false in [realtime]"
+    )]
+    Memory(#[source] io::Error),
+    /// The depth of sleep.
+    #[error(
+        "processors may sleep as deeply as they like: {DMA_LATENCY} can't be used: {0}; run as root on a kernel with \
+         CONFIG_CPU_IDLE, or leave cpu_dma_latency out of [realtime]"
+    )]
+    DmaLatency(#[source] io::Error),
+}
+
+/// Schedules the calling thread in `SCHED_FIFO` with a priority of 1 to 99: it then runs before everything that has
+/// less. Threads and processes that it starts do not inherit that.
+///
+/// # Errors
+///
+/// [`Refusal::Priority`]: without the right, nothing changes.
+pub fn set_priority(priority: u8) -> Result<(), Refusal> {
+    let parameters = libc::sched_param { sched_priority: priority.into() };
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: the call reads the parameters, which outlive it, and writes to no memory of ours. 0 is this thread.
+    if unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) } == 0 {
+        return Ok(());
+    }
+    let cause = io::Error::last_os_error();
+    // Whoever may, and is refused all the same, is in a control group that has no real-time budget.
+    let remedy = if capabilities::has(Capability::SysNice) {
+        "give its control group real-time (cpu.rt_runtime_us)"
+    } else {
+        "grant CAP_SYS_NICE or raise the limit (LimitRTPRIO=99)"
+    };
+    Err(Refusal::Priority { priority, cause, remedy })
+}
+
+/// Makes the top of the calling thread's stack, more than any of ours needs, resident.
+pub fn touch_stack() {
+    #[expect(clippy::large_stack_arrays, reason = "that is what it is for; a thread has 2 MiB")]
+    let room = [0_u8; STACK];
+    black_box(&room);
+}
+
+/// Keeps all memory of the process where it is, that of later as well, and reads in all code: so nothing that runs for
+/// the first time waits for a disk. Memory that was never used costs nothing.
+///
+/// # Errors
+///
+/// [`Refusal::Memory`]: without the right, nothing changes.
+pub fn lock_memory() -> Result<(), Refusal> {
+    let limit = memory_limit().map_err(Refusal::Memory)?;
+    // A limit that is enough now would refuse memory later, which nobody survives.
+    if let Some(limit) = limit.filter(|_| !capabilities::has(Capability::IpcLock)) {
+        let cause = format!("at most {} KiB may be (RLIMIT_MEMLOCK)", limit / 1024);
+        return Err(Refusal::Memory(io::Error::new(io::ErrorKind::PermissionDenied, cause)));
+    }
+    // SAFETY: changes nothing that a program could see but its speed.
+    let locked = unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) };
+    if locked != 0 {
+        return Err(Refusal::Memory(io::Error::last_os_error()));
+    }
+    read_in_code().map_err(Refusal::Memory)
+}
+
+/// Lets no processor sleep so deeply that it would take longer to wake up, in whole microseconds, for as long as the
+/// file is open.
+///
+/// # Errors
+///
+/// [`Refusal::DmaLatency`]: not permitted, or not in this kernel.
+pub fn hold_dma_latency(latency: Duration) -> Result<File, Refusal> {
+    let hold = || {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+            .open(DMA_LATENCY)?;
+        let microseconds = i32::try_from(latency.as_micros()).unwrap_or(i32::MAX);
+        file.write_all(&microseconds.to_ne_bytes())?;
+        Ok(file)
+    };
+    hold().map_err(Refusal::DmaLatency)
+}
+
+/// What the kernel leaves to real-time threads before others have their turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttling {
+    /// So much of each period, in µs; -1: all of it.
+    pub runtime_us: i64,
+    /// The period, in µs.
+    pub period_us: u64,
+}
+
+/// What `/proc/sys/kernel` says of it; `None` if it can't be read there.
+#[must_use]
+pub fn throttling(proc: &Path) -> Option<Throttling> {
+    let read = |name: &str| fs::read_to_string(proc.join("sys/kernel").join(name)).ok();
+    let runtime_us = read("sched_rt_runtime_us")?.trim().parse().ok()?;
+    let period_us = read("sched_rt_period_us")?.trim().parse().ok()?;
+    Some(Throttling { runtime_us, period_us })
+}
+
+/// How much memory may be locked, in bytes, raised as far as it may be; `None` for any amount.
+fn memory_limit() -> io::Result<Option<u64>> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
+    if hard == RLIM_INFINITY && soft != hard {
+        setrlimit(Resource::RLIMIT_MEMLOCK, hard, hard)?;
+        return Ok(None);
+    }
+    Ok((soft != RLIM_INFINITY).then_some(soft))
+}
+
+/// Reads in the code of the program and its libraries.
+fn read_in_code() -> io::Result<()> {
+    let maps = fs::read_to_string("/proc/self/maps")?;
+    for (start, end) in maps.lines().filter_map(code) {
+        let address = std::ptr::without_provenance_mut(start);
+        // SAFETY: reading pages in changes nothing that a program could see, wherever they are.
+        if unsafe { libc::madvise(address, end - start, libc::MADV_POPULATE_READ) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Start and end of the code that a line of `/proc/self/maps` stands for, if it is code from a file.
+fn code(line: &str) -> Option<(usize, usize)> {
+    let mut fields = line.split_ascii_whitespace();
+    let (start, end) = fields.next()?.split_once('-')?;
+    let permissions = fields.next()?;
+    let is_file = fields.nth(3)?.starts_with('/');
+    let address = |text| usize::from_str_radix(text, 16).ok();
+    let range = Some((address(start)?, address(end)?)).filter(|(start, end)| start < end);
+    range.filter(|_| permissions.contains('x') && is_file)
+}
+
+const DMA_LATENCY: &str = "/dev/cpu_dma_latency";
+/// What the detector's thread uses is a third of it.
+const STACK: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_comes_from_files() {
+        let maps = "\
+5571c2a00000-5571c2a34000 r--p 00000000 fe:00 1234 /usr/sbin/ha-agent
+5571c2a34000-5571c2f30000 r-xp 00034000 fe:00 1234 /usr/sbin/a path (deleted)
+7ffc0a1f0000-7ffc0a1f2000 r-xp 00000000 00:00 0 [vdso]
+7f0000000000-7f0000021000 rw-p 00000000 00:00 0
+nonsense
+5-4 r-xp 0 0 0 /x";
+        assert_eq!(maps.lines().filter_map(code).collect::<Vec<_>>(), [(0x5571_c2a3_4000, 0x5571_c2f3_0000)]);
+    }
+
+    #[test]
+    fn a_priority_is_that_of_one_thread_and_not_of_its_children() {
+        /// Policy and priority of the calling thread, by `/proc`.
+        fn scheduled() -> (u32, u32) {
+            let stat = fs::read_to_string("/proc/thread-self/stat").expect("/proc");
+            // After the name, which may contain anything, come the fields from the third on.
+            let fields: Vec<_> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
+            (fields[38].parse().expect("a policy"), fields[37].parse().expect("a priority"))
+        }
+        let before = scheduled();
+        let thread = std::thread::spawn(|| {
+            let result = set_priority(7);
+            touch_stack();
+            (result, scheduled(), std::thread::spawn(scheduled).join().expect("a child"))
+        });
+        let (result, own, child) = thread.join().expect("a thread");
+        match result {
+            Ok(()) => assert_eq!(own, (libc::SCHED_FIFO.unsigned_abs(), 7)),
+            Err(refusal) => {
+                assert!(refusal.to_string().contains("; "), "no remedy: {refusal}");
+                assert_eq!(own, before);
+            }
+        }
+        assert_eq!((child, scheduled()), (before, before));
+    }
+}
