@@ -14,6 +14,7 @@ pub mod hosts;
 pub mod interfaces;
 mod memory;
 mod notices;
+pub mod realtime;
 mod reporter;
 mod rules;
 mod signals;
@@ -41,6 +42,7 @@ pub use follow_error::FollowError;
 use interfaces::{Follower, Member, Modes};
 use memory::{Keeper, MemoryError};
 use notices::{Suspected, Watchman};
+use realtime::Granted;
 use reporter::Reporter;
 use rules::Rules;
 use signals::{Signal, Signals};
@@ -157,9 +159,11 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
         end(follower, executors).await;
         return Err(error);
     }
-    let mode = config.auth.mode;
+    // After everything that was needed for the start only: what is locked stays.
+    let granted = Granted::ask(&config.realtime);
+    let (mode, priority) = (config.auth.mode, config.realtime.priority);
     let channels = Channels { events, given, patiences, inputs: input_queue, notes };
-    let started = detector::start(setups, mode, channels);
+    let started = detector::start(setups, mode, priority, channels);
     let mut detector = match started {
         Ok(detector) => detector,
         Err(cause) => {
@@ -180,6 +184,7 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
         modes,
         faults,
         suspected,
+        granted,
         started: clock::now(),
         detector: inputs.clone(),
         reloads: reloads.clone(),

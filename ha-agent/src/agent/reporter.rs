@@ -9,10 +9,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::detector::{Input, Snapshot};
 use super::interfaces::Modes;
 use super::notices::Suspected;
+use super::realtime::Granted;
 use super::{PATIENCE, Reload, hosts};
 use crate::config::{Config, Mode};
 use crate::control::server::Source;
-use crate::control::status::{Clocks, DemotionStatus, Parts, Status, VhostStatus, by_reason};
+use crate::control::status::{Clocks, DemotionStatus, DetectorStatus, Parts, Status, VhostStatus, by_reason};
 use crate::core::{Family, Instant};
 use crate::dataplane::Counters;
 use crate::journal::Journal;
@@ -27,6 +28,7 @@ pub(super) struct Reporter {
     pub(super) modes: Modes,
     pub(super) faults: Vec<watch::Receiver<Option<String>>>,
     pub(super) suspected: Suspected,
+    pub(super) granted: Granted,
     pub(super) started: Instant,
     pub(super) detector: mpsc::UnboundedSender<Input>,
     pub(super) reloads: mpsc::Sender<Reload>,
@@ -87,6 +89,7 @@ impl Source for Reporter {
             as_of: clocks.wall,
             as_of_monotonic_ns: clocks.monotonic.as_nanos(),
             demotion: DemotionStatus::new(&snapshot.demotions),
+            detector: DetectorStatus::new(&self.granted, &snapshot),
             vhosts,
             other_frames: by_reason(&read(COMMON_SLOT)?),
         })

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::exit::Exit;
 use super::{ControlArg, fail, say};
 use crate::control::client;
-use crate::control::status::{PeerStatus, Status, VhostStatus};
+use crate::control::status::{DetectorStatus, PeerStatus, RealtimeStatus, Status, VhostStatus};
 use ha_common::reason::Reason;
 
 /// Arguments of `status`.
@@ -46,11 +46,25 @@ fn text(status: &Status) -> String {
         // Writing into a string does not fail.
         let _ = writeln!(text, "DEMOTED, level {}: {}", status.demotion.level, causes.join(", "));
     }
+    let _ = describe_detector(&mut text, &status.detector);
     for vhost in &status.vhosts {
         // Writing into a string does not fail.
         let _ = describe(&mut text, vhost);
     }
     text
+}
+
+fn describe_detector(text: &mut String, detector: &DetectorStatus) -> std::fmt::Result {
+    let RealtimeStatus { priority, memory_locked, cpu_dma_latency_us, refused, .. } = &detector.realtime;
+    let priority =
+        priority.map_or("no real-time priority".to_owned(), |it| format!("real-time priority {it}"));
+    let memory = if *memory_locked { "memory locked" } else { "memory not locked" };
+    write!(text, "detector  {priority}, {memory}")?;
+    if let Some(latency) = cpu_dma_latency_us {
+        write!(text, ", processors awake within {latency} µs")?;
+    }
+    writeln!(text)?;
+    refused.iter().try_for_each(|refusal| writeln!(text, "  REFUSED   {refusal}"))
 }
 
 fn describe(text: &mut String, vhost: &VhostStatus) -> std::fmt::Result {

@@ -8,6 +8,11 @@
 //! mode = "strict"                    # only between our own nodes; default "compat"
 //! clock_difference = "2s"            # 100ms to 60s, default 2s, only with strict: between the nodes
 //!
+//! [realtime]                         # optional, as each of its keys: what keeps the fast thread on time
+//! priority = 50                      # 1 to 99 of SCHED_FIFO, or "off"; default 50
+//! lock_memory = true                 # default true
+//! cpu_dma_latency = "leave"          # default, or 0us to 10ms: how soon an idle processor must be awake
+//!
 //! [[vhost]]
 //! name = "data"
 //! interface = "eth0"
@@ -37,6 +42,7 @@
 //!      ├─ parse       the whole text, against the keys in schema
 //!      │  ├─ table    typed access to TOML that knows lines
 //!      │  ├─ auth     [auth], and the passphrase files that it names
+//!      │  ├─ realtime [realtime]
 //!      │  └─ vhost    one [[vhost]], and what must be unique among them
 //!      │     └─ value, address, choice: strings with a meaning
 //!      └─ passphrase  one of the files that the text names
@@ -55,6 +61,7 @@ mod mistake;
 mod parse;
 mod passphrase;
 mod quote;
+mod realtime;
 mod reload;
 mod schema;
 mod table;
@@ -89,10 +96,10 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let contents = file::read(path, FILE_LIMIT)
         .map_err(|problem| ConfigError::new(path, None, Cause::File { problem }))?;
     let document = Document::new(path, &contents.bytes)?;
-    let Parsed { node, auth, vhosts, mut warnings } = parse::parse(&document)?;
+    let Parsed { node, auth, realtime, vhosts, mut warnings } = parse::parse(&document)?;
     let (auth, auth_warnings) = auth.load(path, &document)?;
     warnings.extend(auth_warnings);
-    Ok(Config { node, auth, vhosts, warnings })
+    Ok(Config { node, auth, realtime, vhosts, warnings })
 }
 
 /// A whole configuration, checked: what is in here makes sense, though an interface may not exist.
@@ -102,6 +109,8 @@ pub struct Config {
     pub node: String,
     /// How advertisements are authenticated, for all virtual hosts.
     pub auth: Auth,
+    /// What keeps the fast thread on time.
+    pub realtime: RealtimeConfig,
     /// At least one; names, addresses and pairs of interface and vhid are unique.
     pub vhosts: Vec<VhostConfig>,
     /// What works but is probably not meant: one line each, with file and line. To be logged at start.
@@ -117,6 +126,17 @@ pub struct Auth {
     pub mode: Mode,
     /// How far the clocks of the nodes may be apart, 100 ms to 60 s. Without meaning in [`Mode::Compat`].
     pub clock_difference: Duration,
+}
+
+/// What keeps the fast thread on time. Each is asked of the system, which may refuse it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RealtimeConfig {
+    /// Its priority in `SCHED_FIFO`, 1 to 99; `None`: it is scheduled like any other thread.
+    pub priority: Option<u8>,
+    /// Whether all memory stays where it is.
+    pub lock_memory: bool,
+    /// How long an idle processor may take to wake up, 0 to 10 ms; `None`: as the system has it.
+    pub cpu_dma_latency: Option<Duration>,
 }
 
 /// One `[[vhost]]`: a set of addresses that one node of several holds.

@@ -5,14 +5,16 @@ use toml::Spanned;
 use super::auth::AuthText;
 use super::error::ConfigError;
 use super::mistake::Mistake;
+use super::realtime;
 use super::table::{Document, Table};
 use super::vhost::Vhosts;
-use super::{VhostConfig, schema, value};
+use super::{RealtimeConfig, VhostConfig, schema, value};
 
 /// Everything that the text says.
 pub(super) struct Parsed {
     pub(super) node: String,
     pub(super) auth: AuthText,
+    pub(super) realtime: RealtimeConfig,
     pub(super) vhosts: Vec<VhostConfig>,
     pub(super) warnings: Vec<String>,
 }
@@ -24,6 +26,9 @@ pub(super) fn parse(document: &Document<'_>) -> Result<Parsed, ConfigError> {
     let root = Table::new(document, &schema::ROOT, &Spanned::new(tree.span(), tree.get_ref()))?;
     let auth = root.optional(&schema::AUTH)?;
     let auth = auth.map(|auth| Table::new(document, &schema::AUTH_TABLE, &auth)).transpose()?;
+    let realtime = root.optional(&schema::REALTIME)?;
+    let realtime =
+        realtime.map(|realtime| Table::new(document, &schema::REALTIME_TABLE, &realtime)).transpose()?;
     let vhosts = root.elements(&schema::VHOST)?.map(Spanned::into_inner).unwrap_or_default();
     let vhosts = vhosts.iter().map(|vhost| Table::new(document, &schema::VHOST_TABLE, vhost));
     let vhosts = vhosts.collect::<Result<Vec<_>, _>>()?;
@@ -31,6 +36,7 @@ pub(super) fn parse(document: &Document<'_>) -> Result<Parsed, ConfigError> {
     let node = root.text(&schema::NODE, |text| value::name("node", text))?.into_inner();
     let auth = auth.ok_or_else(|| document.error(0, Mistake::NoAuth))?;
     let auth = AuthText::read(document, &auth)?;
+    let realtime = realtime.map_or(Ok(RealtimeConfig::default()), |table| realtime::read(&table))?;
     if vhosts.is_empty() {
         return Err(document.error(0, Mistake::NoVhost));
     }
@@ -39,5 +45,5 @@ pub(super) fn parse(document: &Document<'_>) -> Result<Parsed, ConfigError> {
         reader.read(vhost)?;
     }
     let (vhosts, warnings) = reader.finish()?;
-    Ok(Parsed { node, auth, vhosts, warnings })
+    Ok(Parsed { node, auth, realtime, vhosts, warnings })
 }

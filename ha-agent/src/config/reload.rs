@@ -8,7 +8,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::quote::OneLine;
-use super::{Auth, Config, Mode, PaceConfig, Refused, VhostConfig};
+use super::{Auth, Config, Mode, PaceConfig, RealtimeConfig, Refused, VhostConfig};
 
 /// A new configuration that can be applied to a running agent.
 #[derive(Debug)]
@@ -75,6 +75,16 @@ pub enum RestartNeeded {
         /// In the new one.
         to: String,
     },
+    /// A key of `[realtime]`.
+    #[error("{key} in [realtime] changed from {from} to {to}; {REMEDY}")]
+    Realtime {
+        /// The key.
+        key: &'static str,
+        /// In the running configuration.
+        from: String,
+        /// In the new one.
+        to: String,
+    },
     /// A virtual host that does not run.
     #[error("virtual host '{0}' was added; {REMEDY}")]
     VhostAdded(String),
@@ -126,6 +136,7 @@ impl Config {
     ///
     /// The first difference that needs a restart; nothing of `new` should be applied then.
     pub fn changes_to(&self, mut new: Self) -> Result<Reload, RestartNeeded> {
+        require_same_realtime(&self.realtime, &new.realtime)?;
         require_same_vhosts(self, &new)?;
         new.vhosts
             .sort_by_cached_key(|vhost| self.vhosts.iter().position(|running| running.name == vhost.name));
@@ -136,6 +147,20 @@ impl Config {
         }
         Ok(Reload { config: new, changes })
     }
+}
+
+fn require_same_realtime(running: &RealtimeConfig, new: &RealtimeConfig) -> Result<(), RestartNeeded> {
+    let written = |config: &RealtimeConfig| {
+        // Without `..`, so that no setting is forgotten.
+        let RealtimeConfig { priority, lock_memory, cpu_dma_latency } = config;
+        [
+            ("priority", priority.map_or("off".to_owned(), |priority| priority.to_string())),
+            ("lock_memory", lock_memory.to_string()),
+            ("cpu_dma_latency", cpu_dma_latency.map_or("leave".to_owned(), |latency| format!("{latency:?}"))),
+        ]
+    };
+    let changed = written(running).into_iter().zip(written(new)).find(|(from, to)| from != to);
+    changed.map_or(Ok(()), |((key, from), (_, to))| Err(RestartNeeded::Realtime { key, from, to }))
 }
 
 fn require_same_vhosts(running: &Config, new: &Config) -> Result<(), RestartNeeded> {

@@ -48,9 +48,11 @@ pub(super) fn nearest(known: impl IntoIterator<Item = &'static str>, unknown: &s
     (similarity(nearest) >= NEAR).then_some(nearest)
 }
 
-pub(super) static ROOT: Schema = Schema { place: "at the top of the file", keys: &[&NODE, &AUTH, &VHOST] };
+pub(super) static ROOT: Schema =
+    Schema { place: "at the top of the file", keys: &[&NODE, &AUTH, &REALTIME, &VHOST] };
 pub(super) static NODE: Key = Key { name: "node", example: "node = \"controller-a\"" };
 pub(super) static AUTH: Key = Key { name: "auth", example: "[auth]" };
+pub(super) static REALTIME: Key = Key { name: "realtime", example: "[realtime]" };
 pub(super) static VHOST: Key = Key { name: "vhost", example: "[[vhost]]" };
 
 pub(super) static AUTH_TABLE: Schema =
@@ -60,6 +62,13 @@ pub(super) static PASSPHRASE_FILE: Key =
 pub(super) static MODE: Key = Key { name: "mode", example: "mode = \"compat\"" };
 pub(super) static CLOCK_DIFFERENCE: Key =
     Key { name: "clock_difference", example: "clock_difference = \"2s\"" };
+
+pub(super) static REALTIME_TABLE: Schema =
+    Schema { place: "in [realtime]", keys: &[&PRIORITY, &LOCK_MEMORY, &CPU_DMA_LATENCY] };
+pub(super) static PRIORITY: Key = Key { name: "priority", example: "priority = 50" };
+pub(super) static LOCK_MEMORY: Key = Key { name: "lock_memory", example: "lock_memory = true" };
+pub(super) static CPU_DMA_LATENCY: Key =
+    Key { name: "cpu_dma_latency", example: "cpu_dma_latency = \"leave\"" };
 
 pub(super) static VHOST_TABLE: Schema = Schema {
     place: "in [[vhost]]",
@@ -100,7 +109,7 @@ pub(super) static ADVERTISE_FROM: Key =
 pub(super) static FAMILIES: Key = Key { name: "families", example: "families = \"either\"" };
 pub(super) static ANNOUNCE_EVERY: Key = Key { name: "announce_every", example: "announce_every = \"60s\"" };
 
-pub(super) static SCHEMAS: [&Schema; 3] = [&ROOT, &AUTH_TABLE, &VHOST_TABLE];
+pub(super) static SCHEMAS: [&Schema; 4] = [&ROOT, &AUTH_TABLE, &REALTIME_TABLE, &VHOST_TABLE];
 
 /// Jaro–Winkler similarity from which a known key is worth a guess.
 const NEAR: f64 = 0.8;

@@ -115,14 +115,32 @@ impl<'a> Table<'a> {
     ) -> Result<Option<Spanned<u8>>, ConfigError> {
         let Some(integer) = self.optional::<&DeInteger<'_>>(key)? else { return Ok(None) };
         let (span, integer) = (integer.span(), integer.into_inner());
-        match u8::from_str_radix(integer.as_str(), integer.radix()) {
-            Ok(number) if range.contains(&number) => Ok(Some(Spanned::new(span, number))),
-            Ok(_) | Err(_) => {
-                let value = Excerpt::new(&integer.to_string());
-                let (min, max) = range.into_inner();
-                let mistake = Mistake::OutOfRange { key: key.name, value, subject, min, max };
-                Err(self.document.error(span.start, mistake))
+        match in_range(key, integer, subject, range) {
+            Ok(number) => Ok(Some(Spanned::new(span, number))),
+            Err(mistake) => Err(self.document.error(span.start, mistake)),
+        }
+    }
+
+    /// The same, where `"off"` may stand for no number at all.
+    pub(super) fn number_or_off(
+        &self,
+        key: &'static Key,
+        subject: &'static str,
+        range: RangeInclusive<u8>,
+    ) -> Result<Option<Spanned<Option<u8>>>, ConfigError> {
+        let Some(value) = self.optional::<NumberOrWord<'_>>(key)? else { return Ok(None) };
+        let span = value.span();
+        let number = match value.into_inner() {
+            NumberOrWord::Number(integer) => in_range(key, integer, subject, range).map(Some),
+            NumberOrWord::Word("off") => Ok(None),
+            NumberOrWord::Word(word) => {
+                let known = format!("\"off\" or a number, {} to {}", range.start(), range.end());
+                Err(Mistake::UnknownWord { key: key.name, word: Excerpt::new(word), known })
             }
+        };
+        match number {
+            Ok(number) => Ok(Some(Spanned::new(span, number))),
+            Err(mistake) => Err(self.document.error(span.start, mistake)),
         }
     }
 
@@ -133,6 +151,19 @@ impl<'a> Table<'a> {
         meaning: impl FnOnce(&str) -> Result<T, Mistake>,
     ) -> Result<Spanned<T>, ConfigError> {
         self.optional_text(key, meaning)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// The string of a key that may be left out, made into what it means.
+    pub(super) fn optional_text<T>(
+        &self,
+        key: &'static Key,
+        meaning: impl FnOnce(&str) -> Result<T, Mistake>,
+    ) -> Result<Option<Spanned<T>>, ConfigError> {
+        let Some(text) = self.optional::<&str>(key)? else { return Ok(None) };
+        match meaning(text.get_ref()) {
+            Ok(value) => Ok(Some(Spanned::new(text.span(), value))),
+            Err(mistake) => Err(self.document.error(text.span().start, mistake)),
+        }
     }
 
     /// The duration of a key that may be left out.
@@ -178,18 +209,6 @@ impl<'a> Table<'a> {
         let Key { name, example } = *key;
         let place = self.schema.place;
         self.document.error(self.start, Mistake::MissingKey { key: name, place, example })
-    }
-
-    fn optional_text<T>(
-        &self,
-        key: &'static Key,
-        meaning: impl FnOnce(&str) -> Result<T, Mistake>,
-    ) -> Result<Option<Spanned<T>>, ConfigError> {
-        let Some(text) = self.optional::<&str>(key)? else { return Ok(None) };
-        match meaning(text.get_ref()) {
-            Ok(value) => Ok(Some(Spanned::new(text.span(), value))),
-            Err(mistake) => Err(self.document.error(text.span().start, mistake)),
-        }
     }
 
     fn typed<T: Value<'a>>(
@@ -263,11 +282,41 @@ impl<'a> Value<'a> for OneOrMore<'a> {
     }
 }
 
+/// What takes an integer or a word.
+enum NumberOrWord<'a> {
+    Number(&'a DeInteger<'a>),
+    Word(&'a str),
+}
+
+impl<'a> Value<'a> for NumberOrWord<'a> {
+    const EXPECTED: &'static str = "an integer or a string";
+
+    fn of(value: &'a DeValue<'a>) -> Option<Self> {
+        value.as_integer().map(Self::Number).or_else(|| value.as_str().map(Self::Word))
+    }
+}
+
 impl<'a> Value<'a> for &'a DeTable<'a> {
     const EXPECTED: &'static str = "a table";
 
     fn of(value: &'a DeValue<'a>) -> Option<Self> {
         value.as_table()
+    }
+}
+
+fn in_range(
+    key: &'static Key,
+    integer: &DeInteger<'_>,
+    subject: &'static str,
+    range: RangeInclusive<u8>,
+) -> Result<u8, Mistake> {
+    match u8::from_str_radix(integer.as_str(), integer.radix()) {
+        Ok(number) if range.contains(&number) => Ok(number),
+        Ok(_) | Err(_) => {
+            let value = Excerpt::new(&integer.to_string());
+            let (min, max) = range.into_inner();
+            Err(Mistake::OutOfRange { key: key.name, value, subject, min, max })
+        }
     }
 }
 

@@ -62,6 +62,14 @@ pub(super) static ANNOUNCE_EVERY: Timing = Timing {
     max: Duration::from_hours(1),
 };
 
+pub(super) static CPU_DMA_LATENCY: Timing = Timing {
+    key: "cpu_dma_latency",
+    subject: "cpu_dma_latency",
+    examples: "'0us', '50us' or 'leave'",
+    min: Duration::ZERO,
+    max: Duration::from_millis(10),
+};
+
 /// An integer with its unit: `us`, `ms`, `s`, `min` or `h`.
 pub(super) fn duration(text: &str, timing: &'static Timing) -> Result<Duration, Mistake> {
     let syntax = || Mistake::DurationSyntax { timing, text: Excerpt::new(text) };

@@ -38,6 +38,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::agenda::Agenda;
 use self::host::{Host, Kernel};
 use self::sending::Sending;
+use crate::agent::realtime::Scheduling;
 use crate::config::Mode;
 use crate::core::demotion;
 use crate::core::{self, Advertisement, Demotions, Event, Instant, Link, State, Suspicion};
@@ -46,6 +47,7 @@ use crate::exec::Order;
 use crate::net::advertise::Path;
 use crate::sys::clock;
 use crate::sys::readable::readable;
+use crate::sys::realtime::touch_stack;
 use crate::sys::timer::Timer;
 
 /// What others tell the detector. `vhost` is the index of a virtual host in the configuration.
@@ -131,6 +133,8 @@ pub struct Snapshot {
     pub at: Instant,
     /// Why this node would rather not be master.
     pub demotions: Demotions,
+    /// How its thread is scheduled.
+    pub scheduling: Scheduling,
     /// One a virtual host.
     pub vhosts: Vec<VhostSnapshot>,
 }
@@ -209,8 +213,8 @@ pub struct Channels {
     pub notes: mpsc::UnboundedSender<Note>,
 }
 
-/// Starts the thread. It ends when every virtual host has left: then the receiver receives how it was at the end. If
-/// it fails, the receiver's sender is gone.
+/// Starts the thread, with a real-time priority of 1 to 99 if it gets one. It ends when every virtual host has left:
+/// then the receiver receives how it was at the end. If it fails, the receiver's sender is gone.
 ///
 /// # Errors
 ///
@@ -218,12 +222,15 @@ pub struct Channels {
 pub fn start(
     vhosts: Vec<VhostSetup>,
     mode: Mode,
+    priority: Option<u8>,
     channels: Channels,
 ) -> io::Result<oneshot::Receiver<Snapshot>> {
     let (ended, end) = oneshot::channel();
     thread::Builder::new().name("ha-detector".to_owned()).spawn(move || {
         let Channels { events, given, patiences, inputs, notes } = channels;
-        let detector = Detector::new(vhosts, mode, Kernel { given, patiences }, notes);
+        touch_stack();
+        let scheduling = Scheduling::ask(priority);
+        let detector = Detector::new(vhosts, mode, scheduling, Kernel { given, patiences }, notes);
         let result = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
@@ -243,11 +250,18 @@ struct Detector {
     agenda: Agenda,
     demotions: Demotions,
     sending: Sending,
+    scheduling: Scheduling,
     notes: mpsc::UnboundedSender<Note>,
 }
 
 impl Detector {
-    fn new(vhosts: Vec<VhostSetup>, mode: Mode, kernel: Kernel, notes: mpsc::UnboundedSender<Note>) -> Self {
+    fn new(
+        vhosts: Vec<VhostSetup>,
+        mode: Mode,
+        scheduling: Scheduling,
+        kernel: Kernel,
+        notes: mpsc::UnboundedSender<Note>,
+    ) -> Self {
         let kernel = Rc::new(RefCell::new(kernel));
         let host = |(index, setup)| Host::new(index, setup, mode, Some(Rc::clone(&kernel)), notes.clone());
         Self {
@@ -256,6 +270,7 @@ impl Detector {
             agenda: Agenda::default(),
             demotions: Demotions::default(),
             sending: Sending::default(),
+            scheduling,
             notes,
         }
     }
@@ -345,7 +360,8 @@ impl Detector {
 
     fn snapshot(&self, now: Instant) -> Snapshot {
         let vhosts = self.hosts.iter().map(Host::snapshot).collect();
-        Snapshot { at: now, demotions: self.demotions.clone(), vhosts }
+        let (demotions, scheduling) = (self.demotions.clone(), self.scheduling.clone());
+        Snapshot { at: now, demotions, scheduling, vhosts }
     }
 
     /// Lets a virtual host do something, and notes what became of it.

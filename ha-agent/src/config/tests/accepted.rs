@@ -7,7 +7,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::super::choice::Choice;
-use super::super::{Config, FamilyRule, MacChoice, Mode, PaceConfig, Passphrase, Refused, VhostConfig};
+use super::super::{
+    Config, FamilyRule, MacChoice, Mode, PaceConfig, Passphrase, RealtimeConfig, Refused, VhostConfig,
+};
 use super::{
     CONFIG, FULL, GOOD, KEY, OLD_KEY, OLD_SECRET, SECRET, Site, addresses, changed, changed_in, peers,
 };
@@ -58,6 +60,31 @@ fn the_keys_of_families_strict_mode_and_peers_arrive() {
         data.addresses
     );
     assert_eq!((admin.ipv4().count(), admin.ipv6().count()), (0, 2));
+}
+
+#[test]
+fn the_fast_thread_is_kept_on_time_unless_told_otherwise() {
+    let realtime =
+        |table: &str| Site::new(format!("{GOOD}{table}")).load().expect("a configuration").realtime;
+    let default = RealtimeConfig { priority: Some(50), lock_memory: true, cpu_dma_latency: None };
+    for table in
+        ["", "[realtime]\n", "[realtime]\npriority = 50\nlock_memory = true\ncpu_dma_latency = \"leave\"\n"]
+    {
+        assert_eq!(realtime(table), default, "{table}");
+    }
+    let full = RealtimeConfig {
+        priority: Some(10),
+        lock_memory: false,
+        cpu_dma_latency: Some(Duration::from_micros(20)),
+    };
+    assert_eq!(Site::new(FULL).load().expect("a configuration").realtime, full);
+    for (text, priority) in [("1", Some(1)), ("0x63", Some(99)), ("\"off\"", None)] {
+        assert_eq!(realtime(&format!("[realtime]\npriority = {text}\n")).priority, priority, "{text}");
+    }
+    for (text, latency) in [("0us", Duration::ZERO), ("10ms", Duration::from_millis(10))] {
+        let latency = Some(latency);
+        assert_eq!(realtime(&format!("[realtime]\ncpu_dma_latency = \"{text}\"\n")).cpu_dma_latency, latency);
+    }
 }
 
 #[test]

@@ -158,4 +158,9 @@ interface = "eth1"
 vhid = 10
 addresses = ["2001:db8::1/64", "fe80::100/64"]
 unicast = ["fe80::2"]
+
+[realtime]
+priority = 10
+lock_memory = false
+cpu_dma_latency = "20us"
 "#;

@@ -53,7 +53,7 @@ proptest! {
 
     #[test]
     fn random_strings_for_values_are_judged_in_one_line(
-        line in select(&["node = \"controller-a\"", "interface = \"eth0\"", "\"10.77.0.100/24\"", "\"fe80::100/64\"", "\"2ms\"", "\"carp.key\"", "\"strict\"", "\"500ms\"", "\"fe80::2\"", "\"pass\"", "\"virtual\"", "\"both\"", "\"60s\""][..]),
+        line in select(&["node = \"controller-a\"", "interface = \"eth0\"", "\"10.77.0.100/24\"", "\"fe80::100/64\"", "\"2ms\"", "\"carp.key\"", "\"strict\"", "\"500ms\"", "\"fe80::2\"", "\"pass\"", "\"virtual\"", "\"both\"", "\"60s\"", "\"20us\""][..]),
         value in "\\PC{0,20}|[0-9]{1,25}(us|ms|s|min|h)|[0-9.]{1,15}/[0-9]{1,4}|[0-9a-f:.%]{1,40}(/[0-9]{1,4})?|(compat|strict|pass|both)[a-z]?|[ -~]{0,5}\\\\[nrt0u]"
     ) {
         let start = line.find('"').expect("a string");
@@ -122,4 +122,10 @@ const TOKENS: &[&str] = &[
     "advertise_from ",
     "families ",
     "announce_every ",
+    "[realtime]\n",
+    "priority ",
+    "lock_memory ",
+    "cpu_dma_latency ",
+    "\"off\"\n",
+    "\"leave\"\n",
 ];

@@ -37,6 +37,35 @@ fn each_number_has_its_range() {
 }
 
 #[test]
+fn what_is_no_real_time_is_refused() {
+    for (line, expected) in [
+        ("priority = 0", "priority 0 is out of range; priority is 1 to 99"),
+        ("priority = 100", "priority 100 is out of range; priority is 1 to 99"),
+        ("priority = -1", "priority -1 is out of range; priority is 1 to 99"),
+        ("priority = \"high\"", "priority 'high' is unknown; write \"off\" or a number, 1 to 99"),
+        ("priority = false", "priority must be an integer or a string, not a boolean; write priority = 50"),
+        ("lock_memory = 1", "lock_memory must be true or false, not an integer; write lock_memory = true"),
+        (
+            "cpu_dma_latency = \"low\"",
+            "cpu_dma_latency 'low' is not a duration; write for example '0us', '50us' or 'leave'",
+        ),
+        (
+            "cpu_dma_latency = \"11ms\"",
+            "cpu_dma_latency '11ms' is out of range; cpu_dma_latency is 0ns to 10ms",
+        ),
+        (
+            "cpu_dma_latency = 0",
+            "cpu_dma_latency must be a string, not an integer; write cpu_dma_latency = \"leave\"",
+        ),
+        ("priorty = 50", "unknown key 'priorty' in [realtime]; did you mean 'priority'?"),
+        ("advskew = 1", "unknown key 'advskew' in [realtime]; it belongs in [[vhost]]"),
+    ] {
+        let line_number = GOOD.lines().count() + 2;
+        assert_refused(&format!("{GOOD}[realtime]\n{line}\n"), &format!("{line_number}: {expected}"));
+    }
+}
+
+#[test]
 fn more_addresses_than_the_digest_covers_are_refused() {
     let text = changed("[\"10.77.0.100/24\"]", &addresses(65));
     let expected = "10: 65 addresses are too many for one [[vhost]]; it has at most 64, so add another";
@@ -117,7 +146,11 @@ const CHANGES: &[(&str, &str, &str)] = &[
         "",
         "1: missing key 'node' at the top of the file; add node = \"controller-a\"",
     ),
-    ("[auth]", "[peer]", "3: unknown key 'peer' at the top of the file; known keys are node, auth, vhost"),
+    (
+        "[auth]",
+        "[peer]",
+        "3: unknown key 'peer' at the top of the file; known keys are node, auth, realtime, vhost",
+    ),
     ("[auth]\n", "[auth]\nvhid = 1\n", "4: unknown key 'vhid' in [auth]; it belongs in [[vhost]]"),
     (
         "node = \"controller-a\"\n\n[auth]\n",

@@ -121,7 +121,7 @@ fn every_key_is_either_applied_or_needs_a_restart() {
         let changed = |from: &str| from.starts_with(&format!("{key} ="));
         let restart = RESTARTS.iter().any(|(_, from, ..)| changed(from));
         let live = applied().iter().any(|(from, ..)| changed(from));
-        assert!(restart != live || ["auth", "vhost"].contains(&key), "{key}: {restart} {live}");
+        assert!(restart != live || ["auth", "realtime", "vhost"].contains(&key), "{key}: {restart} {live}");
     }
 }
 
@@ -206,6 +206,14 @@ fn applied() -> [(&'static str, &'static str, Change, &'static str); 7] {
 /// A file, what to replace in it, by what, and the refusal without its remedy.
 const RESTARTS: &[(&str, &str, &str, &str)] = &[
     (FULL, "node = \"controller-a\"", "node = \"b\"", "node changed from controller-a to b"),
+    (FULL, "priority = 10", "priority = \"off\"", "priority in [realtime] changed from 10 to off"),
+    (FULL, "lock_memory = false\n", "", "lock_memory in [realtime] changed from false to true"),
+    (
+        FULL,
+        "cpu_dma_latency = \"20us\"",
+        "cpu_dma_latency = \"leave\"",
+        "cpu_dma_latency in [realtime] changed from 20µs to leave",
+    ),
     (FULL, "name = \"data\"", "name = \"disks\"", "virtual host 'data' was removed"),
     (
         FULL,
