@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 use tempfile::TempDir;
@@ -27,6 +27,8 @@ pub struct KeepalivedConfig {
     pub priority: u8,
     /// From one advertisement to the next, in 1/100 s, 1 to 4095.
     pub interval: u16,
+    /// Its process runs with this real-time priority, 1 to 99, and with its memory locked.
+    pub real_time: Option<u8>,
 }
 
 /// A keepalived in a node's namespace; ended when dropped, its files removed.
@@ -43,7 +45,13 @@ pub struct Keepalived {
 
 impl Default for KeepalivedConfig {
     fn default() -> Self {
-        Self { vrid: 10, address: Ipv4Addr::new(10, 77, 0, 100), priority: 100, interval: 100 }
+        Self {
+            vrid: 10,
+            address: Ipv4Addr::new(10, 77, 0, 100),
+            priority: 100,
+            interval: 100,
+            real_time: None,
+        }
     }
 }
 
@@ -51,10 +59,13 @@ impl KeepalivedConfig {
     /// The file's text.
     #[must_use]
     pub fn text(&self, notices: &Path) -> String {
-        let Self { vrid, address, priority, interval } = self;
+        let Self { vrid, address, priority, interval, real_time } = self;
         let (seconds, hundredths) = (interval / 100, interval % 100);
+        let real_time = real_time
+            .map(|priority| format!("  vrrp_rt_priority {priority}\n  vrrp_no_swap\n"))
+            .unwrap_or_default();
         format!(
-            "global_defs {{\n  vrrp_notify_fifo {}\n}}\nvrrp_instance data {{\n  interface eth0\n  version 3\n  \
+            "global_defs {{\n  vrrp_notify_fifo {}\n{real_time}}}\nvrrp_instance data {{\n  interface eth0\n  version 3\n  \
              virtual_router_id {vrid}\n  priority {priority}\n  advert_int {seconds}.{hundredths:02}\n  \
              virtual_ipaddress {{\n    {address}/24\n  }}\n}}\n",
             notices.display()
@@ -87,6 +98,19 @@ impl Keepalived {
         let keepalived = Self { process: node.netns.spawn(&command)?, notices, directory };
         keepalived.wait_for_state(0, "BACKUP")?;
         Ok(keepalived)
+    }
+
+    /// Kills all of it (`SIGKILL`), and waits until it has ended. Its address stays.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end.
+    pub fn kill(&mut self) -> Result<()> {
+        let [guardian, speaker] = self.pids()?;
+        // In this order: the guardian would start another.
+        kill(guardian, Signal::SIGKILL).context("killing keepalived")?;
+        kill(speaker, Signal::SIGKILL).context("killing keepalived's VRRP process")?;
+        self.process.wait(PATIENCE).map(drop)
     }
 
     /// The numbers of its processes.

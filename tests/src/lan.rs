@@ -176,6 +176,27 @@ impl Lan {
         netns::run("tc", &format!("{arguments} limit {QUEUE}")).map(drop)
     }
 
+    /// Has the bridge forward everything to everybody, like a hub, so that a witness hears what two nodes say to
+    /// each other.
+    ///
+    /// # Errors
+    ///
+    /// Without `ip`.
+    pub fn hub(&self) -> Result<()> {
+        self.netns.ip("link set br0 type bridge ageing_time 0")
+    }
+
+    /// Frames that a node's cable has carried to it, and those that it has lost.
+    ///
+    /// # Errors
+    ///
+    /// Without `ip`.
+    pub fn carried(&self, node: &Node) -> Result<(u64, u64)> {
+        let links = self.netns.ip_json(&format!("-statistics link show dev {}", port(&node.name)))?;
+        let count = |name: &str| links[0]["stats64"]["tx"][name].as_u64();
+        count("packets").zip(count("dropped")).context("the statistics of a cable")
+    }
+
     /// The bridge's namespace.
     #[must_use]
     pub fn netns(&self) -> &Netns {

@@ -41,6 +41,32 @@ pub fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
+/// Lets time pass.
+///
+/// # Errors
+///
+/// When [`interrupt`]ed.
+pub fn pass(time: Duration) -> Result<()> {
+    let deadline = Instant::now() + time;
+    while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+        ensure!(!is_interrupted(), "interrupted");
+        thread::sleep(left.min(LOOK));
+    }
+    Ok(())
+}
+
+/// What came of a wait: that it was only too late is no error, that it was given up is.
+///
+/// # Errors
+///
+/// When [`interrupt`]ed.
+pub fn unless_interrupted<T>(waited: Result<T>) -> Result<Option<T>> {
+    match waited {
+        Err(error) if is_interrupted() => Err(error),
+        waited => Ok(waited.ok()),
+    }
+}
+
 /// A value whose changes can be awaited.
 #[derive(Debug, Default)]
 pub(crate) struct Watched<T> {

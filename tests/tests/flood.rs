@@ -2,19 +2,17 @@
 
 #[path = "../benches/flood/frames.rs"]
 mod frames;
-#[path = "../benches/flood/peer.rs"]
-mod peer;
+#[path = "../benches/flood/peers.rs"]
+mod peers;
 #[path = "../benches/flood/row.rs"]
 mod row;
-#[path = "../benches/flood/sender.rs"]
-mod sender;
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use frames::Flood;
 use lab::pauses::undisturbed;
-use peer::Peer;
+use peers::PEERS;
 use row::Scale;
 
 #[test]
@@ -22,7 +20,7 @@ fn a_flood_neither_hides_a_loss_nor_feigns_one() -> Result<()> {
     if !lab::available() {
         return Ok(());
     }
-    let [ours, ..] = Peer::ALL;
+    let [ours, ..] = PEERS;
     for flood in Flood::ALL.into_iter().filter(|&flood| flood != Flood::None) {
         undisturbed(|| {
             let scale = Scale { rounds: 2, time: Duration::from_secs(4) };

@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use ha_common::wire::{carp, checksum, ethernet, ipv4};
 use lab::Random;
 use lab::pair::VIRTUAL;
+use lab::peer::VHID;
 
 /// What a standby is flooded with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,8 +99,6 @@ fn source(host: u8) -> [u8; 4] {
     [10, 77, 0, host]
 }
 
-/// The virtual host, and keepalived's virtual router, of every peer.
-pub(crate) const VHID: u8 = 10;
 /// keepalived's on the standby.
 pub(crate) const STANDBY_PRIORITY: u8 = 150;
 /// Between two advertisements, as keepalived is configured, in 1/100 s.

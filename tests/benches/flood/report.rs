@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use lab::netns;
-use nix::sys::utsname::uname;
+use anyhow::Result;
+use lab::Peer;
+use lab::bench::Machine;
 use serde::Serialize;
 
-use super::peer::Peer;
-use super::row::{Row, Scale, Spread, TOLERATED};
-use super::sender;
+use super::peers::pace;
+use super::row::{Row, Scale, TOLERATED, processor};
 
 /// All rows of a run, and what describes it.
 #[derive(Debug, Serialize)]
@@ -23,8 +22,8 @@ pub(crate) struct Report {
 
 #[derive(Debug, Serialize)]
 struct Run {
-    kernel: String,
-    processors: usize,
+    #[serde(flatten)]
+    machine: Machine,
     /// The one that floods come from.
     flooding_processor: usize,
     rounds: u32,
@@ -34,8 +33,6 @@ struct Run {
     /// From the last advertisement to the takeover, as it should be, in ms, by peer.
     dead_time_ms: BTreeMap<String, f64>,
     versions: BTreeMap<String, String>,
-    /// Of the last minute, when the run began: what else the machine did.
-    load_average: f64,
 }
 
 /// Of the machine, during the whole run.
@@ -54,21 +51,16 @@ impl Report {
             peers.iter().map(|&peer| (peer.to_string(), time(peer).as_secs_f64() * 1e3)).collect()
         };
         let run = Run {
-            kernel: uname()?.release().to_string_lossy().into_owned(),
-            processors: std::thread::available_parallelism()?.get(),
-            flooding_processor: sender::processor()?,
+            machine: Machine::here()?,
+            flooding_processor: processor()?,
             rounds: scale.rounds,
             seconds: scale.time.as_secs_f64(),
-            interval_ms: by_peer(Peer::interval),
-            dead_time_ms: by_peer(Peer::dead_time),
-            versions: peers.iter().map(|&peer| (peer.to_string(), version(peer))).collect(),
-            load_average: load_average()?,
+            interval_ms: by_peer(|peer| pace(peer).interval),
+            dead_time_ms: by_peer(|peer| peer.dead_time(pace(peer))),
+            versions: peers.iter().map(|&peer| (peer.to_string(), peer.version())).collect(),
         };
-        let Run { kernel, processors, rounds, seconds, load_average, .. } = &run;
-        println!(
-            "kernel {kernel}, {processors} processors, load {load_average}; \
-             {seconds} s without a cut, then {rounds} cuts"
-        );
+        let Run { machine, rounds, seconds, .. } = &run;
+        println!("{machine}; {seconds} s without a cut, then {rounds} cuts");
         println!(
             "overshoot: from the end of the standby's patience to its first advertisement, at a witness"
         );
@@ -111,34 +103,6 @@ impl Report {
             "- a processor was late {count} times by more than {longer_than_ms} ms, at most {longest_ms:.1} ms"
         );
     }
-}
-
-impl std::fmt::Display for Spread {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.p50, self.max) {
-            (Some(p50), Some(max)) => write!(f, "{p50:.2} / {max:.2}"),
-            (None, _) | (_, None) => write!(f, "-"),
-        }
-    }
-}
-
-/// The workspace's, or the Debian package's.
-fn version(peer: Peer) -> String {
-    let package = match peer {
-        Peer::HaAgent => None,
-        Peer::Keepalived => Some("keepalived"),
-        Peer::Ucarp => Some("ucarp"),
-    };
-    match package {
-        None => env!("CARGO_PKG_VERSION").to_owned(),
-        Some(package) => netns::run("dpkg-query", &format!("--show --showformat ${{Version}} {package}"))
-            .unwrap_or_else(|_| "unknown".to_owned()),
-    }
-}
-
-fn load_average() -> Result<f64> {
-    let text = std::fs::read_to_string("/proc/loadavg")?;
-    text.split_whitespace().next().and_then(|first| first.parse().ok()).context("/proc/loadavg")
 }
 
 const REMARKS: [&str; 8] = [

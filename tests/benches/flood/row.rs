@@ -2,20 +2,18 @@
 //!
 //! All is judged by what a witness receives, which is not flooded, with the kernel's stamps.
 
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use ha_common::wire::{ethernet, ipv4};
+use anyhow::{Context, Result};
 use lab::capture::now_ns;
-use lab::pair::{A, B};
 use lab::pauses::Pauses;
-use lab::{Captured, Pair};
+use lab::peer::{Pace, Peer, Role, Running, Takeover, Voice, nanos};
+use lab::sender::{self, Sender};
+use lab::{Pair, Spread, unless_interrupted};
 use serde::Serialize;
 
 use super::frames::Flood;
-use super::peer::{Peer, Role, Running, milliseconds};
-use super::sender::Sender;
+use super::peers::{pace, rounds};
 
 /// How long a flood lasts.
 #[derive(Clone, Copy, Debug)]
@@ -63,14 +61,6 @@ pub(crate) struct Row {
     pub(crate) pauses: PausesFound,
 }
 
-/// How far apart figures are; nothing if there are none.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Spread {
-    pub(crate) min: Option<f64>,
-    pub(crate) p50: Option<f64>,
-    pub(crate) max: Option<f64>,
-}
-
 /// How the machine stood still meanwhile.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct PausesFound {
@@ -86,22 +76,23 @@ pub(crate) struct PausesFound {
 ///
 /// If the lab can't be made, the pair does not come to order by itself, or the lab is interrupted.
 pub(crate) fn measure(peer: Peer, flood: Flood, scale: Scale) -> Result<Row> {
-    let pair = Pair::new("flood")?;
-    let _active = peer.start(&pair.a, Role::Active)?;
-    pair.capture.wait_for(0, START, |frame| (sender(frame)? == A).then_some(()))?;
-    let standby = peer.start(&pair.b, Role::Standby)?;
+    let (pair, pace) = (Pair::new("flood")?, pace(peer));
+    let dead_time = peer.dead_time(pace);
+    let _active = peer.start(&pair.a, Role::Active, pace)?;
+    pair.capture.wait_for(0, START, |frame| (peer.voice(frame)? == Voice::Active).then_some(()))?;
+    let standby = peer.start(&pair.b, Role::Standby, pace)?;
     let frames = flood.frames(FRAMES);
     let pauses = Pauses::longer_than(TOLERATED)?;
     let mut course =
-        Course { peer, pair: &pair, standby: &standby, takeovers: Vec::new(), testimonies: Vec::new() };
+        Course { peer, pace, pair: &pair, standby: &standby, takeovers: Vec::new(), testimonies: Vec::new() };
     course.settle(START).context("the pair does not come to order")?;
 
     let (mark, before, cpu, began) =
-        (pair.capture.mark(), course.carried()?, standby.cpu_time()?, Instant::now());
-    let flooding = Sender::start(&pair.lan, &pair.b, frames)?;
+        (pair.capture.mark(), pair.lan.carried(&pair.b)?, standby.cpu_time()?, Instant::now());
+    let flooding = Sender::start(&pair.lan, &pair.b, frames, processor()?)?;
     course.wait_until(now_ns() + nanos(scale.time))?;
     let (mut undetected, mut unsettled) = (0, 0);
-    let (start, rounds) = (now_ns(), peer.rounds(scale.rounds));
+    let (start, rounds) = (now_ns(), rounds(peer, scale.rounds));
     for round in 0..rounds {
         let due = start + nanos(scale.time) / u64::from(rounds) * u64::from(round);
         match course.round(due)? {
@@ -111,15 +102,15 @@ pub(crate) fn measure(peer: Peer, flood: Flood, scale: Scale) -> Result<Row> {
         }
     }
     let cpu = standby.cpu_time()?.saturating_sub(cpu);
-    let (sent, elapsed, after) = (flooding.sent(), began.elapsed(), course.carried()?);
+    let (sent, elapsed, after) = (flooding.sent(), began.elapsed(), pair.lan.carried(&pair.b)?);
     drop(flooding);
 
     let Course { takeovers, testimonies, .. } = course;
     let detected = u32::try_from(takeovers.len())?;
-    let mut unfounded = appearances(peer, &pair.capture.frames(mark));
+    let mut unfounded = peer.takeovers(pace, &pair.capture.frames(mark));
     unfounded.retain(|seen| takeovers.iter().all(|takeover| takeover.first_ns != seen.first_ns));
-    let late = unfounded.iter().filter(|seen| seen.overshoot_ms(peer) >= 0.0).count();
-    let overshoot = |takeover: &Takeover| takeover.overshoot_ms(peer);
+    let late = unfounded.iter().filter(|seen| seen.overshoot_ms(dead_time) >= 0.0).count();
+    let overshoot = |takeover: &Takeover| takeover.overshoot_ms(dead_time);
     let (calm, disturbed): (Vec<_>, Vec<_>) =
         takeovers.iter().partition(|takeover| pauses.between(takeover.last_ns, takeover.first_ns).is_empty());
     let longest = pauses.found().iter().map(|pause| pause.late).max().unwrap_or_default();
@@ -153,17 +144,11 @@ pub(crate) fn measure(peer: Peer, flood: Flood, scale: Scale) -> Result<Row> {
 /// What happens to a pair, and what the witness has seen of it.
 struct Course<'a> {
     peer: Peer,
+    pace: Pace,
     pair: &'a Pair,
     standby: &'a Running,
     takeovers: Vec<Takeover>,
     testimonies: Vec<f64>,
-}
-
-/// The last advertisement of the active one, and the first of the standby, on the wire.
-#[derive(Clone, Copy, Debug)]
-struct Takeover {
-    last_ns: u64,
-    first_ns: u64,
 }
 
 enum Outcome {
@@ -183,8 +168,9 @@ impl Course<'_> {
             self.wait_until(due_ns)?;
             let (said, cut_ns) = (self.standby.mark(), now_ns());
             lan.isolate(a)?;
-            let first = capture
-                .wait_for(mark, self.peer.patience(), |frame| (sender(frame)? == B).then_some(frame.at_ns));
+            let first = capture.wait_for(mark, self.peer.patience(), |frame| {
+                (self.peer.voice(frame)? == Voice::Standby).then_some(frame.at_ns)
+            });
             let first = unless_interrupted(first)?;
             let testimony = match first {
                 Some(at_ns) if at_ns > cut_ns => self.standby.testimony(said)?,
@@ -193,11 +179,12 @@ impl Course<'_> {
             lan.rejoin(a)?;
             let Some(first_ns) = first else { return Ok(Outcome::Undetected) };
             let frames = capture.frames(mark.saturating_sub(BEFORE));
-            let of_active = frames.iter().filter(|frame| sender(frame) == Some(A) && frame.at_ns < first_ns);
+            let of_active = |frame| self.peer.voice(frame) == Some(Voice::Active);
+            let of_active = frames.iter().filter(|frame| of_active(frame) && frame.at_ns < first_ns);
             let last_ns = of_active.map(|frame| frame.at_ns).max().context("nothing of the active one")?;
             let takeover = Takeover { last_ns, first_ns };
             // That is no answer to the cut: it counts among the false ones.
-            if first_ns <= cut_ns || takeover.is_early(self.peer) {
+            if first_ns <= cut_ns || is_early(takeover, self.peer.dead_time(self.pace)) {
                 continue;
             }
             self.takeovers.push(takeover);
@@ -211,11 +198,11 @@ impl Course<'_> {
     fn settle(&self, patience: Duration) -> Result<usize> {
         let from = self.pair.capture.mark();
         let (mut index, mut count) = (from, 0);
-        self.pair.capture.wait_for(from, patience.max(self.peer.interval() * 10), |frame| {
+        self.pair.capture.wait_for(from, patience.max(self.pace.interval * 10), |frame| {
             index += 1;
-            match sender(frame)? {
-                A => count += 1,
-                _ => count = 0,
+            match self.peer.voice(frame)? {
+                Voice::Active => count += 1,
+                Voice::Farewell | Voice::Standby => count = 0,
             }
             (count == self.peer.calm()).then_some(index)
         })
@@ -227,76 +214,16 @@ impl Course<'_> {
         let mark = self.pair.capture.mark();
         self.pair.capture.wait_for(mark, patience, |frame| (frame.at_ns >= at_ns).then_some(()))
     }
-
-    /// Frames that the standby's cable has taken, and those that it has lost.
-    fn carried(&self) -> Result<(u64, u64)> {
-        let Pair { lan, b, .. } = self.pair;
-        let links = lan.netns().ip_json(&format!("-statistics link show dev {}", lan.port(b)))?;
-        let count = |name: &str| links[0]["stats64"]["tx"][name].as_u64();
-        count("packets").zip(count("dropped")).context("the statistics of the standby's cable")
-    }
 }
 
-impl Takeover {
-    fn overshoot_ms(&self, peer: Peer) -> f64 {
-        milliseconds(self.first_ns, self.last_ns + nanos(peer.dead_time()))
-    }
-
-    /// Whether the standby had other reasons: it waited for less than half of its patience.
-    fn is_early(&self, peer: Peer) -> bool {
-        self.first_ns - self.last_ns < nanos(peer.dead_time()) / 2
-    }
+/// The processor that floods come from: the last one that we may use.
+pub(crate) fn processor() -> Result<usize> {
+    sender::processors()?.last().copied().context("no processor")
 }
 
-impl Spread {
-    fn of(figures: impl IntoIterator<Item = f64>) -> Self {
-        let mut sorted: Vec<_> = figures.into_iter().collect();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let (min, max) = (sorted.first().copied(), sorted.last().copied());
-        Self { min, p50: sorted.get(sorted.len() / 2).copied(), max }
-    }
-}
-
-/// Where the standby began to advertise: after a silence that was as long as its patience, and in which the
-/// active one was heard. So neither its hiccups count nor that two masters talk in turn.
-fn appearances(peer: Peer, frames: &[Captured]) -> Vec<Takeover> {
-    let mut found = Vec::new();
-    let (mut of_standby, mut of_active, mut heard) = (None, 0, true);
-    for frame in frames {
-        match sender(frame) {
-            Some(B) => {
-                let silent = |last: u64| frame.at_ns.saturating_sub(last) >= nanos(peer.dead_time());
-                if heard && of_standby.is_none_or(silent) {
-                    found.push(Takeover { last_ns: of_active, first_ns: frame.at_ns });
-                }
-                (of_standby, heard) = (Some(frame.at_ns), false);
-            }
-            Some(_) => (of_active, heard) = (frame.at_ns, true),
-            None => {}
-        }
-    }
-    found
-}
-
-/// Who advertises in a frame, be it CARP or VRRP.
-fn sender(frame: &Captured) -> Option<Ipv4Addr> {
-    let (header, packet) = frame.frame.split_first_chunk()?;
-    let packet = ipv4::Header(packet.first_chunk()?);
-    let advertises =
-        ethernet::Header(header).ethertype() == ethernet::IPV4 && packet.protocol() == ipv4::PROTOCOL;
-    advertises.then(|| packet.source().into())
-}
-
-/// What is only late is no error, but what is given up is.
-fn unless_interrupted<T>(result: Result<T>) -> Result<Option<T>> {
-    match result {
-        Err(error) if lab::is_interrupted() => bail!(error),
-        result => Ok(result.ok()),
-    }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+/// Whether the standby had other reasons: it waited for less than half of its patience.
+fn is_early(takeover: Takeover, dead_time: Duration) -> bool {
+    takeover.first_ns - takeover.last_ns < nanos(dead_time) / 2
 }
 
 fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, to: S) -> Result<S::Ok, S::Error> {

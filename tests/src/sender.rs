@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
-use anyhow::{Context, Result};
-use lab::{Lan, Node};
-use nix::ifaddrs::getifaddrs;
+use anyhow::Result;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::sys::socket::{AddressFamily, MsgFlags, MultiHeaders, SockFlag, SockType, bind, sendmmsg, socket};
+use nix::sys::socket::{MsgFlags, MultiHeaders, sendmmsg};
 use nix::unistd::Pid;
+
+use crate::capture::sending_socket;
+use crate::lan::{Lan, Node};
 
 /// A thread that has a processor to itself and sends the same frames over and over, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Sender {
+pub struct Sender {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -28,17 +29,21 @@ struct Shared {
 
 impl Sender {
     /// Begins to flood one node, and nobody else: the frames enter at the bridge's end of its cable. Without
-    /// frames, nothing is sent.
-    pub(crate) fn start(lan: &Lan, node: &Node, frames: Vec<Vec<u8>>) -> Result<Self> {
+    /// frames, nothing is sent. Once a node.
+    ///
+    /// # Errors
+    ///
+    /// Without root, or without `tc`.
+    pub fn start(lan: &Lan, node: &Node, frames: Vec<Vec<u8>>, processor: usize) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         if frames.is_empty() {
             return Ok(Self { shared, thread: None });
         }
         lan.queue(node)?;
         let port = lan.port(node);
-        let socket = lan.netns().run(move || open(&port))??;
+        let socket = lan.netns().run(move || sending_socket(&port))??;
         let mut own = CpuSet::new();
-        own.set(processor()?)?;
+        own.set(processor)?;
         let told = Arc::clone(&shared);
         let thread = thread::Builder::new().name("flood".to_owned()).spawn(move || {
             // If it may not choose, it sends from wherever it is.
@@ -49,7 +54,8 @@ impl Sender {
     }
 
     /// How many frames it has sent.
-    pub(crate) fn sent(&self) -> u64 {
+    #[must_use]
+    pub fn sent(&self) -> u64 {
         self.shared.sent.load(Ordering::Relaxed)
     }
 }
@@ -63,22 +69,14 @@ impl Drop for Sender {
     }
 }
 
-/// The processor that floods come from: the last one that we may use.
-pub(crate) fn processor() -> Result<usize> {
+/// The processors that we may use, ascending.
+///
+/// # Errors
+///
+/// If the kernel does not tell.
+pub fn processors() -> Result<Vec<usize>> {
     let all = sched_getaffinity(Pid::from_raw(0))?;
-    (0..CpuSet::count())
-        .rev()
-        .find(|&processor| all.is_set(processor).unwrap_or(false))
-        .context("no processor")
-}
-
-fn open(interface: &str) -> Result<OwnedFd> {
-    // Without a protocol it receives nothing.
-    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
-    let mut addresses = getifaddrs()?.filter(|found| found.interface_name == interface);
-    let link = addresses.find_map(|found| found.address?.as_link_addr().copied());
-    bind(socket.as_raw_fd(), &link.with_context(|| format!("no interface {interface}"))?)?;
-    Ok(socket)
+    Ok((0..CpuSet::count()).filter(|&processor| all.is_set(processor).unwrap_or(false)).collect())
 }
 
 fn send(socket: &OwnedFd, frames: &[Vec<u8>], shared: &Shared) {
