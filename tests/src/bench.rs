@@ -1,11 +1,14 @@
-//! What the benches of the lab have in common: a command line, an end, and the machine that they ran on.
+//! What the benches of the lab have in common: a command line, an end, the machine that they ran on, its pauses.
 
 use std::fmt::{self, Display, Formatter};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::utsname::uname;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+
+use crate::pauses::Pauses;
+use crate::peer::{Contest, Takeover, milliseconds};
 
 /// Options of a command line, each with a value.
 #[derive(Debug)]
@@ -23,6 +26,38 @@ pub struct Machine {
     pub processors: usize,
     /// Of the last minute, when the run began: what else the machine did.
     pub load_average: f64,
+}
+
+/// How the machine stood still for some time.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Paused {
+    /// What is called a pause, in ms.
+    pub longer_than_ms: f64,
+    /// Whether nothing could have run meanwhile: else it was only a thread of usual priority that did not.
+    pub real_time: bool,
+    /// Pauses of single processors.
+    pub count: usize,
+    /// The longest of them, in ms.
+    pub longest_ms: f64,
+    /// The longest time, in ms, in which all processors paused.
+    pub longest_of_all_ms: f64,
+}
+
+/// A takeover from an active one that was alive and connected.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct FalseFailover {
+    /// After the pair was left alone, in s.
+    pub at_s: f64,
+    /// How long the witness had not heard the active one, in ms.
+    pub silence_ms: f64,
+    /// Whether that was as long as the standby's patience: then it was the active one that was late.
+    pub active_late: bool,
+    /// The longest pause of the whole machine in that silence, in ms.
+    pub machine_pause_ms: f64,
+    /// The longest pause of any processor in it, in ms.
+    pub processor_pause_ms: f64,
+    /// Whether the whole machine paused for an interval or longer.
+    pub in_pause: bool,
 }
 
 /// Runs a bench, which takes its options and returns its report, and writes that into the file that `--json` names.
@@ -49,6 +84,21 @@ pub fn run<R: Serialize>(usage: &'static str, bench: impl FnOnce(Options) -> Res
             ExitCode::FAILURE
         }
     }
+}
+
+/// Of so many, how many are of a kind, if there are any.
+#[must_use]
+pub fn with_part(all: usize, part: usize) -> String {
+    if part == 0 { all.to_string() } else { format!("{all} ({part})") }
+}
+
+/// Serialises what is printed as a text.
+///
+/// # Errors
+///
+/// If the serialiser fails.
+pub fn as_text<S: Serializer>(value: &impl Display, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
 }
 
 impl Options {
@@ -123,9 +173,61 @@ impl Machine {
     }
 }
 
+impl Paused {
+    /// The pauses between two moments, in ns of `CLOCK_MONOTONIC`.
+    #[must_use]
+    pub fn between(pauses: &Pauses, from_ns: u64, to_ns: u64) -> Self {
+        let found = pauses.between(from_ns, to_ns);
+        let longest = found.iter().map(|pause| pause.late).max().unwrap_or_default();
+        Self {
+            longer_than_ms: pauses.tolerated().as_secs_f64() * 1e3,
+            real_time: pauses.is_real_time(),
+            count: found.len(),
+            longest_ms: longest.as_secs_f64() * 1e3,
+            longest_of_all_ms: pauses.of_all(from_ns, to_ns).as_secs_f64() * 1e3,
+        }
+    }
+}
+
+impl FalseFailover {
+    /// Of a pair that was left alone since a moment, in ns of `CLOCK_MONOTONIC`.
+    #[must_use]
+    pub fn new(takeover: Takeover, since_ns: u64, contest: &Contest, pauses: &Pauses) -> Self {
+        let Takeover { last_ns, first_ns } = takeover;
+        // It is 0 if nothing was heard of the active one since.
+        let last_ns = last_ns.max(since_ns);
+        let of_all = pauses.of_all(last_ns, first_ns);
+        let longest = pauses.between(last_ns, first_ns).into_iter().map(|pause| pause.late).max();
+        Self {
+            at_s: milliseconds(first_ns, since_ns) / 1e3,
+            silence_ms: milliseconds(first_ns, last_ns),
+            active_late: milliseconds(first_ns, last_ns) >= contest.dead_time().as_secs_f64() * 1e3,
+            machine_pause_ms: of_all.as_secs_f64() * 1e3,
+            processor_pause_ms: longest.unwrap_or_default().as_secs_f64() * 1e3,
+            in_pause: of_all >= contest.pace.interval,
+        }
+    }
+}
+
 impl Display for Machine {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { kernel, processors, load_average } = self;
         write!(f, "kernel {kernel}, {processors} processors, load {load_average}")
+    }
+}
+
+impl Display for Paused {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { longer_than_ms, real_time, count, longest_ms, longest_of_all_ms } = self;
+        write!(
+            f,
+            "single processors paused {count} times for more than {longer_than_ms} ms, at most for {longest_ms:.1} ms; \
+             all of them at once at most for {longest_of_all_ms:.1} ms"
+        )?;
+        if *real_time {
+            Ok(())
+        } else {
+            write!(f, " (seen by threads of usual priority, as real-time priority was refused)")
+        }
     }
 }

@@ -120,14 +120,15 @@ impl Frr {
         self.daemon.wait(PATIENCE).map(drop)
     }
 
-    /// Lets the one that speaks leave in order (`SIGTERM`), and waits until it has ended.
+    /// Lets the one that speaks leave in order (`SIGTERM`), waits until it has ended, and kills its `zebra`.
     ///
     /// # Errors
     ///
-    /// If it does not end.
+    /// If one of them does not end.
     pub fn leave(&mut self) -> Result<()> {
         self.daemon.signal(Signal::SIGTERM)?;
-        self.daemon.wait(PATIENCE).map(drop)
+        self.daemon.wait(PATIENCE)?;
+        self.zebra.kill()
     }
 }
 

@@ -15,6 +15,7 @@ pub mod frame;
 pub mod frr;
 pub mod keepalived;
 pub mod lan;
+pub mod load;
 pub mod netns;
 pub mod pair;
 pub mod pauses;

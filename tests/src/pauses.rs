@@ -101,6 +101,12 @@ impl Pauses {
         self.real_time
     }
 
+    /// How long what is not written down may be.
+    #[must_use]
+    pub fn tolerated(&self) -> Duration {
+        self.tolerated
+    }
+
     /// The pauses so far.
     #[must_use]
     pub fn found(&self) -> Vec<Pause> {

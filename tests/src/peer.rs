@@ -51,6 +51,11 @@ pub struct Pace {
     pub skew: u8,
 }
 
+impl Pace {
+    /// The fastest that all but ucarp can, with the standby next to its active one in priority.
+    pub const COMMON: Self = Self { interval: Duration::from_millis(10), skew: 3 };
+}
+
 /// Which of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -81,6 +86,10 @@ pub struct Testimony {
 }
 
 impl Peer {
+    /// Those that can [`Pace::COMMON`].
+    pub const FAST: [Self; 5] =
+        [Self::HaAgent, Self::Keepalived, Self::KeepalivedRt, Self::Bfdd, Self::Vrrpd];
+
     /// Starts it and waits until it listens.
     ///
     /// # Errors
@@ -261,7 +270,7 @@ impl Running {
         let process = match self {
             Self::HaAgent(agent) => &mut agent.process,
             Self::Keepalived(keepalived) => &mut keepalived.process,
-            Self::Frr(frr) => &mut frr.daemon,
+            Self::Frr(frr) => return frr.leave(),
             Self::Ucarp(ucarp) => &mut ucarp.process,
         };
         process.signal(Signal::SIGTERM)?;

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, ensure};
 use lab::capture::Captured;
 use lab::frame::{Advertisement, GROUP, GROUP6, duplicate_detection};
 use lab::pair::{VIRTUAL, VIRTUAL6};
-use lab::{Attacker, Client, Clock, Echo, Pair};
+use lab::pauses::{Pause, together};
+use lab::{Attacker, Client, Clock, Echo, Pair, Spread};
 
 #[test]
 fn a_client_is_answered_in_both_families_until_the_bridge_drops_it() -> Result<()> {
@@ -114,6 +115,38 @@ fn a_clock_of_its_own_can_be_stepped() -> Result<()> {
         ensure!((ahead - expected).abs() < 0.1, "{ahead} s ahead instead of {expected}");
     }
     Ok(())
+}
+
+#[test]
+fn processors_pause_together_only_where_all_of_them_do() {
+    let pause = |processor, due_ns, late| Pause { processor, due_ns, late: Duration::from_nanos(late) };
+    let table = [
+        (vec![], 2, vec![]),
+        (vec![pause(0, 10, 5)], 1, vec![(10, 15)]),
+        (vec![pause(0, 10, 5)], 2, vec![]),
+        (vec![pause(0, 10, 5), pause(1, 12, 9)], 2, vec![(12, 15)]),
+        (vec![pause(1, 12, 9), pause(0, 10, 4), pause(0, 20, 9)], 2, vec![(12, 14), (20, 21)]),
+        (vec![pause(0, 10, 5), pause(1, 15, 5), pause(2, 10, 10)], 3, vec![]),
+    ];
+    for (found, processors, expected) in table {
+        assert_eq!(together(&found, processors), expected, "{found:?} of {processors}");
+    }
+}
+
+#[test]
+fn a_spread_takes_the_least_figure_that_a_share_does_not_exceed() {
+    let table: [(&[f64], [Option<f64>; 5]); 3] = [
+        (&[], [None; 5]),
+        (&[3.0], [Some(3.0); 5]),
+        (&[4.0, 1.0, 2.0], [Some(1.0), Some(2.0), Some(4.0), Some(4.0), Some(4.0)]),
+    ];
+    for (figures, [min, p50, p99, p999, max]) in table {
+        let expected = Spread { min, p50, p99, p999, max };
+        assert_eq!(Spread::of(figures.iter().copied()), expected, "{figures:?}");
+    }
+    let many = Spread::of((1..=2000).map(f64::from));
+    let [min, p50, p99, p999, max] = [1.0, 1000.0, 1980.0, 1998.0, 2000.0].map(Some);
+    assert_eq!(many, Spread { min, p50, p99, p999, max });
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use lab::bench::as_text;
 use lab::capture::now_ns;
 use lab::pauses::Pauses;
 use lab::peer::{Pace, Peer, Role, Running, Takeover, Voice, nanos};
@@ -224,10 +225,6 @@ pub(crate) fn processor() -> Result<usize> {
 /// Whether the standby had other reasons: it waited for less than half of its patience.
 fn is_early(takeover: Takeover, dead_time: Duration) -> bool {
     takeover.first_ns - takeover.last_ns < nanos(dead_time) / 2
-}
-
-fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(value)
 }
 
 /// Different frames of a flood.

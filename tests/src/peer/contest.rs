@@ -77,8 +77,10 @@ impl Contest {
     /// If one of them does not run.
     pub fn start(label: &str, peer: Peer, pace: Pace) -> Result<Self> {
         let pair = Pair::new(label)?;
-        // BFD has no group: the witness would not hear it.
-        pair.lan.hub()?;
+        if peer == Peer::Bfdd {
+            // It has no group: the witness would not hear it.
+            pair.lan.hub()?;
+        }
         let active = peer.start(&pair.a, Role::Active, pace)?;
         let standby = peer.start(&pair.b, Role::Standby, pace)?;
         let echoes = [Echo::start(&pair.a.netns, VIRTUAL)?, Echo::start(&pair.b.netns, VIRTUAL)?];
@@ -140,7 +142,7 @@ impl Contest {
             match takeover {
                 None => return Ok(Outcome::Undetected),
                 // That is no answer to the fault: the standby had other reasons.
-                Some(takeover) if self.is_early(fault, fault_ns, takeover) => {}
+                Some(takeover) if !self.is_answer(fault, fault_ns, takeover) => {}
                 Some(takeover) => return Ok(Outcome::Detected(Round { takeover, client_gap_ms })),
             }
         }
@@ -239,11 +241,13 @@ impl Contest {
         Ok(gaps.map(|gap| milliseconds(gap[1], gap[0])).max_by(f64::total_cmp))
     }
 
-    /// Whether a takeover began before a fault, or was no answer to it: one that waits for silence waits for more
-    /// than half of its patience.
-    fn is_early(&self, fault: Fault, fault_ns: u64, takeover: Takeover) -> bool {
-        let waited = takeover.first_ns - takeover.last_ns;
-        takeover.first_ns <= fault_ns || (fault != Fault::Planned && waited < nanos(self.dead_time()) / 2)
+    /// Whether a takeover came of a fault: the active one was there until then, and the standby was not sooner, nor
+    /// waited for less than half of its patience where it waits for silence.
+    fn is_answer(&self, fault: Fault, fault_ns: u64, takeover: Takeover) -> bool {
+        let Takeover { last_ns, first_ns } = takeover;
+        let dead_ns = nanos(self.dead_time());
+        let patient = first_ns - last_ns >= dead_ns / 2 || fault == Fault::Planned;
+        first_ns > fault_ns && last_ns + dead_ns >= fault_ns && patient
     }
 }
 
