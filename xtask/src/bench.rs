@@ -2,9 +2,11 @@
 //!
 //! One file a bench, with its `Args` and a `run`; those of the lab share [`lab`].
 
+mod detect;
 mod filter;
 mod flood;
 mod lab;
+mod stress;
 
 use anyhow::Result;
 
@@ -17,10 +19,14 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Bench {
+    /// How soon the loss of the active one is noticed, next to keepalived and FRR (as root)
+    Detect(detect::Args),
     /// What the BPF program costs a frame, next to a program that does nothing (as root)
     Filter(filter::Args),
     /// How a standby that is flooded notices the loss of the active one, next to keepalived and ucarp (as root)
     Flood(flood::Args),
+    /// What a busy machine makes of a pair whose active one is alive, next to keepalived and FRR (as root)
+    Stress(stress::Args),
 }
 
 /// Builds what is measured, and measures.
@@ -30,7 +36,9 @@ enum Bench {
 /// Something cannot be built, or we are not root.
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.bench {
+        Bench::Detect(args) => detect::run(args),
         Bench::Filter(args) => filter::run(args),
         Bench::Flood(args) => flood::run(args),
+        Bench::Stress(args) => stress::run(args),
     }
 }

@@ -13,6 +13,7 @@ mod packages;
 mod paths;
 mod process;
 mod rustc;
+mod services;
 mod setup;
 mod test;
 mod toolchain;

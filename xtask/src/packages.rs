@@ -12,6 +12,7 @@ use nix::unistd::geteuid;
 use crate::{
     paths,
     process::{line, logged, output, say, show, succeeds},
+    services::Held,
 };
 
 /// Installs those of `packages` that are missing. On a system without dpkg it only says what is needed.
@@ -51,6 +52,7 @@ pub(crate) fn install(packages: &[&str], usually: &str) -> Result<()> {
     }
     say(format_args!("installing {} with apt (once per machine, {usually})", missing.join(", ")));
     let log = paths::log_file("apt-install")?;
+    let _held = Held::of(&missing);
     if logged(waiting(&mut apt_install(&missing)), &log).is_ok() {
         return Ok(());
     }

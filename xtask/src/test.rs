@@ -69,4 +69,15 @@ fn has(component: &str, program: &str) -> bool {
 
 /// All but the BPF program, which is no program of this system.
 const ALL: [&str; 4] = ["--workspace", "--exclude", "ha-ebpf", "--locked"];
-const PACKAGES: [&str; 7] = ["iproute2", "bpftool", "ucarp", "tcpdump", "procps", "util-linux", "nftables"];
+const PACKAGES: [&str; 10] = [
+    "iproute2",
+    "bpftool",
+    "ucarp",
+    "keepalived",
+    "frr",
+    "tcpdump",
+    "procps",
+    "util-linux",
+    "nftables",
+    "perl-base",
+];

@@ -1,0 +1,32 @@
+//! How soon the loss of the active one is noticed, on an idle machine: ours, keepalived and FRR in the same run.
+//!
+//! `cargo xtask bench detect [--json FILE] [--rounds N] [--soak S] [--peer NAME]`. All pairs run all the time; each
+//! in turn suffers a fault, then each the next one.
+
+mod report;
+mod run;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use lab::Peer;
+use lab::bench::Options;
+use report::Report;
+
+fn main() -> ExitCode {
+    lab::bench::run(USAGE, bench)
+}
+
+fn bench(mut options: Options) -> Result<Report> {
+    let rounds = options.number("--rounds")?.unwrap_or(20);
+    let soak = options.number("--soak")?.map(|seconds| Duration::from_secs(seconds.into()));
+    let peers = options.only("--peer", Peer::FAST.to_vec())?;
+    options.end()?;
+    let report = run::detect(&peers, rounds, soak)?;
+    report.print();
+    Ok(report)
+}
+
+const USAGE: &str = "usage: [--json FILE] [--rounds N] [--soak SECONDS] \
+                     [--peer ha-agent|keepalived|keepalived-rt|bfdd|vrrpd]";

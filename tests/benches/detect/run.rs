@@ -1,0 +1,152 @@
+//! The rounds, and the time of calm after them.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lab::Peer;
+use lab::bench::{FalseFailover, Machine, Paused};
+use lab::capture::now_ns;
+use lab::pauses::Pauses;
+use lab::peer::{Contest, Fault, Outcome, Pace, Round};
+
+use super::report::{REMARKS, Report, Row, Run, Soak};
+
+/// Has each pair suffer each fault so many times, in turn; and then lets ours at its fastest alone for a while.
+///
+/// # Errors
+///
+/// If something does not run, or the lab is interrupted.
+pub(crate) fn detect(peers: &[Peer], rounds: u32, soak: Option<Duration>) -> Result<Report> {
+    let pauses = Pauses::of_machine(TOLERATED)?;
+    let run = Run::new(Machine::here()?, peers, rounds);
+    println!("{}; {rounds} rounds", run.machine);
+    let began_ns = now_ns();
+    let rows = rounds_of(peers, rounds, &pauses)?;
+    let found = Paused::between(&pauses, began_ns, now_ns());
+    let soak = match soak {
+        Some(time) if peers.contains(&Peer::HaAgent) => Some(calm(time, &pauses).context("soak")?),
+        Some(_) | None => None,
+    };
+    Ok(Report { rows, soak, run, pauses: found, remarks: REMARKS })
+}
+
+/// A pair, and what it has lived through.
+struct Entry {
+    contest: Contest,
+    /// From this frame on it is left alone until its next fault.
+    mark: usize,
+    since_ns: u64,
+    /// By fault.
+    courses: Vec<Course>,
+}
+
+/// The rounds of a pair with one fault.
+#[derive(Default)]
+pub(crate) struct Course {
+    pub(crate) found: Vec<Round>,
+    pub(crate) undetected: u32,
+    pub(crate) unsettled: u32,
+    /// Takeovers that no fault has caused.
+    pub(crate) unfounded: Vec<FalseFailover>,
+    /// For how long there could have been some.
+    pub(crate) time: Duration,
+}
+
+fn rounds_of(peers: &[Peer], rounds: u32, pauses: &Pauses) -> Result<Vec<Row>> {
+    let common = peers.iter().map(|&peer| (peer, Pace::COMMON));
+    let fastest = peers.iter().filter(|&&peer| peer == Peer::HaAgent).map(|&peer| (peer, FASTEST));
+    let mut entries = Vec::new();
+    for (peer, pace) in common.chain(fastest) {
+        let contest = Contest::start(&format!("detect{}", entries.len()), peer, pace);
+        entries.push(Entry::new(contest.with_context(|| peer.to_string())?));
+    }
+    for entry in &mut entries {
+        let settled = entry.rest()?;
+        ensure!(settled, "a pair of {} does not come to order", entry.contest.peer);
+    }
+    for _ in 0..rounds {
+        for (index, fault) in Fault::ALL.into_iter().enumerate() {
+            for entry in entries.iter_mut().filter(|entry| suffers(entry.contest.peer, fault)) {
+                entry
+                    .round((index, fault), pauses)
+                    .with_context(|| format!("{}, {fault}", entry.contest.peer))?;
+            }
+        }
+    }
+    let faults = Fault::ALL.into_iter().enumerate();
+    let rows = faults.flat_map(|(index, fault)| {
+        let entries = entries.iter().filter(move |entry| suffers(entry.contest.peer, fault));
+        entries.map(move |entry| Row::new(&entry.contest, (fault, rounds), &entry.courses[index], pauses))
+    });
+    Ok(rows.collect())
+}
+
+impl Entry {
+    fn new(contest: Contest) -> Self {
+        let courses = Fault::ALL.iter().map(|_| Course::default()).collect();
+        Self { contest, mark: 0, since_ns: now_ns(), courses }
+    }
+
+    /// Waits until the pair is in order: from then on it is left alone. Whether it came to that.
+    fn rest(&mut self) -> Result<bool> {
+        let mark = self.contest.settle()?;
+        self.mark = mark.unwrap_or_else(|| self.contest.pair.capture.mark());
+        self.since_ns = now_ns();
+        Ok(mark.is_some())
+    }
+
+    fn round(&mut self, (index, fault): (usize, Fault), pauses: &Pauses) -> Result<()> {
+        let alone = Duration::from_nanos(now_ns() - self.since_ns);
+        let outcome = self.contest.suffer(fault)?;
+        let Contest { peer, pace, pair, .. } = &self.contest;
+        let mut unfounded = peer.takeovers(*pace, &pair.capture.frames(self.mark));
+        let course = &mut self.courses[index];
+        match outcome {
+            Outcome::Detected(round) => {
+                unfounded.retain(|seen| seen.first_ns != round.takeover.first_ns);
+                course.found.push(round);
+            }
+            Outcome::Undetected => course.undetected += 1,
+            Outcome::Unsettled => course.unsettled += 1,
+        }
+        let judged = |seen| FalseFailover::new(seen, self.since_ns, &self.contest, pauses);
+        course.unfounded.extend(unfounded.into_iter().map(judged));
+        course.time += alone;
+        // If it does not come to order, it says so the next time.
+        self.rest().map(drop)
+    }
+}
+
+/// Whether there is such a fault for it: BFD has no way to hand over.
+fn suffers(peer: Peer, fault: Fault) -> bool {
+    peer.has_address() || fault != Fault::Planned
+}
+
+/// A pair of ours at its fastest, to which nothing happens.
+fn calm(time: Duration, pauses: &Pauses) -> Result<Soak> {
+    let contest = Contest::start("soak", Peer::HaAgent, FASTEST)?;
+    let mark = contest.settle()?.context("the pair does not come to order")?;
+    let (began, began_ns, cpu) = (Instant::now(), now_ns(), contest.standby.cpu_time()?);
+    lab::pass(time)?;
+    let seconds = began.elapsed().as_secs_f64();
+    let cpu = contest.standby.cpu_time()?.saturating_sub(cpu);
+    let frames = contest.pair.capture.frames(mark);
+    let judged = |seen| FalseFailover::new(seen, began_ns, &contest, pauses);
+    let found: Vec<_> = contest.peer.takeovers(contest.pace, &frames).into_iter().map(judged).collect();
+    Ok(Soak {
+        peer: contest.peer,
+        interval_ms: contest.pace.interval.as_secs_f64() * 1e3,
+        dead_ms: contest.dead_time().as_secs_f64() * 1e3,
+        seconds,
+        false_failovers: found.len(),
+        false_in_pauses: found.iter().filter(|failover| failover.in_pause).count(),
+        found,
+        cpu_fraction: cpu.as_secs_f64() / seconds,
+        pauses: Paused::between(pauses, began_ns, now_ns()),
+    })
+}
+
+/// What only ours can.
+const FASTEST: Pace = Pace { interval: Duration::from_millis(1), skew: 3 };
+/// A longer pause is written down: the least interval.
+const TOLERATED: Duration = Duration::from_millis(1);
