@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use ha_agent::net::address::Addresses;
 use ha_agent::net::announce::Announcer;
+use ha_agent::net::link::Monitor;
 use ha_agent::net::macvlan::{METRIC, Macvlan, MacvlanError, Parents, virtual_mac};
+use ha_agent::net::netlink::Netlink;
 use ha_agent::sys::packet_socket::PacketSocket;
 use ha_agent::sys::sysctl::{self, Family};
 use inside::Inside;
@@ -71,7 +73,7 @@ fn the_virtual_address_answers_from_the_virtual_hardware_address() -> Result<()>
 
     // Down, it answers nothing, even if an address was left on it; and its interface does not either.
     let macvlan = Arc::clone(&on_b.macvlan);
-    on_b.inside.run(async move { macvlan.lower().await })??;
+    b.netns.run(move || anyhow::Ok(macvlan.lower(&mut Netlink::open()?)?))??;
     ensure!(b.netns.ip_json("address show")?.to_string().contains(&VIRTUAL[0].to_string()), "no test");
     client.netns.ip("neigh flush all")?;
     for address in VIRTUAL {
@@ -159,7 +161,7 @@ fn the_interface_gets_its_settings_back_with_the_last_one() -> Result<()> {
         )
     };
     ensure!(settings()? == (0, 0));
-    let netlink = inside.monitor()?.netlink();
+    let netlink = monitor(&inside)?.netlink();
     let create = |parents: &Parents, vhid| {
         let (netlink, parents, parent) = (netlink.clone(), parents.clone(), eth0.clone());
         inside.run(async move { Macvlan::create(netlink, parents, &parent, vhid, false).await })
@@ -173,7 +175,7 @@ fn the_interface_gets_its_settings_back_with_the_last_one() -> Result<()> {
     // The agent dies; the next one finds everything as it was left, replaces it, and knows how it was before.
     let left = second.index();
     let name = second.name().to_owned();
-    inside.run(async move { second.raise().await })??;
+    a.netns.run(move || anyhow::Ok(second.raise(&mut Netlink::open()?)?))??;
     a.netns.ip(&format!("address add 10.77.0.100/24 dev {name}"))?;
     let parents = Parents::default();
     let again = create(&parents, 2)??;
@@ -196,7 +198,7 @@ fn the_interface_gets_its_settings_back_with_the_last_one() -> Result<()> {
     let fourth = Arc::new(create(&parents, 4)??);
     a.netns.ip("link del eth0")?;
     let lowered = Arc::clone(&fourth);
-    inside.run(async move { lowered.lower().await })??;
+    a.netns.run(move || anyhow::Ok(lowered.lower(&mut Netlink::open()?)?))??;
     inside.run(Arc::into_inner(fourth).context("shared")?.remove())??;
     Ok(())
 }
@@ -211,7 +213,7 @@ fn what_is_not_ours_is_left_alone() -> Result<()> {
     let eth0 = inside.interface("eth0")?;
     let name = format!("ha-5.{:x}", eth0.index);
     a.netns.ip(&format!("link add {name} type veth peer name other"))?;
-    let (netlink, parent) = (inside.monitor()?.netlink(), eth0.clone());
+    let (netlink, parent) = (monitor(&inside)?.netlink(), eth0.clone());
     let made =
         inside.run(async move { Macvlan::create(netlink, Parents::default(), &parent, 5, true).await })?;
     let error = made.err().context("it was made")?;
@@ -221,12 +223,12 @@ fn what_is_not_ours_is_left_alone() -> Result<()> {
     // Another program has this hardware address on the same interface, and is up.
     a.netns.ip("link add vrrp link eth0 address 00:00:5e:00:01:06 type macvlan mode bridge")?;
     a.netns.ip("link set vrrp up")?;
-    let (netlink, parent) = (inside.monitor()?.netlink(), eth0.clone());
-    let raised = inside.run(async move {
+    let (netlink, parent) = (monitor(&inside)?.netlink(), eth0.clone());
+    let raised: Result<()> = inside.run(async move {
         let macvlan = Macvlan::create(netlink, Parents::default(), &parent, 6, true).await?;
-        let raised = macvlan.raise().await;
+        let raised = macvlan.raise(&mut Netlink::open()?);
         macvlan.remove().await?;
-        raised
+        Ok(raised?)
     })?;
     let error = raised.err().context("two have the same hardware address")?;
     ensure!(error.to_string().contains("another agent or VRRP daemon"), "{error}");
@@ -246,21 +248,21 @@ struct Holder<'a> {
 impl<'a> Holder<'a> {
     fn new(node: &'a Node) -> Result<Self> {
         let inside = Inside::new(&node.netns)?;
-        let (netlink, parent) = (inside.monitor()?.netlink(), inside.interface("eth0")?);
-        let requests = netlink.clone();
-        let made = async move { Macvlan::create(requests, Parents::default(), &parent, VHID, true).await };
+        let (netlink, parent) = (monitor(&inside)?.netlink(), inside.interface("eth0")?);
+        let made = async move { Macvlan::create(netlink, Parents::default(), &parent, VHID, true).await };
         let macvlan = Arc::new(inside.run(made)??);
         let nets = vec![format!("{}/24", VIRTUAL[0]).parse()?, format!("{}/64", VIRTUAL[1]).parse()?];
-        let addresses = Addresses::new(netlink, macvlan.index(), nets).with_metric(METRIC);
+        let addresses = Addresses::new(macvlan.index(), nets).with_metric(METRIC);
         Ok(Self { node, inside, macvlan, addresses })
     }
 
     /// What becoming master does.
     fn take(&self) -> Result<()> {
         let (macvlan, addresses) = (Arc::clone(&self.macvlan), self.addresses.clone());
-        let taken = self.inside.run(async move {
-            macvlan.raise().await?;
-            let taken = addresses.take().await;
+        let taken = self.node.netns.run(move || {
+            let netlink = &mut Netlink::open()?;
+            macvlan.raise(netlink)?;
+            let taken = addresses.take(netlink);
             let socket = PacketSocket::open(macvlan.index())?;
             Announcer::new(socket, macvlan.index(), macvlan.hardware(), VIRTUAL.into_iter()).announce()?;
             taken.error.map_or(Ok(taken.added), |error| Err(anyhow::Error::from(error)))
@@ -272,9 +274,10 @@ impl<'a> Holder<'a> {
     /// What becoming backup does.
     fn drop_it(&self) -> Result<()> {
         let (macvlan, addresses) = (Arc::clone(&self.macvlan), self.addresses.clone());
-        self.inside.run(async move {
-            addresses.drop().await?;
-            macvlan.lower().await?;
+        self.node.netns.run(move || {
+            let netlink = &mut Netlink::open()?;
+            addresses.drop(netlink)?;
+            macvlan.lower(netlink)?;
             anyhow::Ok(())
         })?
     }
@@ -290,6 +293,11 @@ impl<'a> Holder<'a> {
         ensure!(!links.contains("00:00:5e"), "{links}");
         Ok(())
     }
+}
+
+/// Has a connection for requests.
+fn monitor(inside: &Inside<'_>) -> Result<Monitor> {
+    Ok(inside.run(async { Monitor::open() })??)
 }
 
 fn network(label: &str) -> Result<(Lan, Node, Node, Node)> {

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use ha_agent::core::{Advertisement, Priority, Sources};
-use ha_agent::net::address::Addresses;
+use ha_agent::net::address::{Addresses, Taken};
 use ha_agent::net::advertise::{Advertiser, Frames, Path, SendError};
 use ha_agent::net::announce::Announcer;
 use ha_agent::net::link::{Interfaces, Kind, Monitor};
 use ha_agent::net::membership::Membership;
+use ha_agent::net::netlink::Netlink;
 use ha_agent::net::place::{PlaceError, Stage, place};
 use ha_agent::sys::ethtool::strips_vlan_tags;
 use ha_agent::sys::packet_socket::PacketSocket;
@@ -41,19 +42,18 @@ fn taken_addresses_are_usable_at_once_whoever_else_has_them() -> Result<()> {
         b.netns.ip(&format!("addr add {address}/64 dev eth0 nodad"))?;
     }
     let inside = Inside::new(&a.netns)?;
-    let monitor = inside.monitor()?;
     let index = inside.interface("eth0")?.index;
     let nets = [format!("{V4}/24"), format!("{V6}/64"), format!("{LINK_LOCAL}/64")];
     let all: Vec<_> = nets.iter().map(|net| net.parse()).collect::<Result<_, _>>()?;
-    let addresses = Addresses::new(monitor.netlink(), index, all);
-    let taken = addresses.clone();
-    let take = move || {
-        let addresses = taken.clone();
-        async move { addresses.take().await }
+    let addresses = Addresses::new(index, all);
+    let take = || take(&a.netns, &addresses);
+    let drop = || {
+        let addresses = addresses.clone();
+        a.netns.run(move || anyhow::Ok(addresses.drop(&mut Netlink::open()?)?))?
     };
     ensure!(!addresses.all_in(&inside.interface("eth0")?.ips().collect::<Vec<_>>()));
-    ensure!(inside.run(take())?.added == 3);
-    ensure!(inside.run(take())?.added == 0, "the second time they were there");
+    ensure!(take()?.added == 3);
+    ensure!(take()?.added == 0, "the second time they were there");
 
     let present: Vec<IpAddr> = inside.interface("eth0")?.ips().collect();
     ensure!(addresses.all_in(&present), "{present:?}");
@@ -68,10 +68,8 @@ fn taken_addresses_are_usable_at_once_whoever_else_has_them() -> Result<()> {
     let tentative = a.netns.ip_json("-6 address show dev eth0 tentative")?;
     ensure!(!tentative.to_string().contains(V6), "{tentative}");
 
-    let dropped = addresses.clone();
-    inside.run(async move { dropped.drop().await })??;
-    let dropped = addresses.clone();
-    inside.run(async move { dropped.drop().await })?.context("the second time, nothing was there")?;
+    drop()?;
+    drop().context("the second time, nothing was there")?;
     let present: Vec<IpAddr> = inside.interface("eth0")?.ips().collect();
     ensure!(
         !present.iter().any(|ip| nets.iter().any(|net| net.starts_with(&format!("{ip}/")))),
@@ -98,10 +96,8 @@ fn an_address_that_lost_duplicate_detection_is_put_on_anew() -> Result<()> {
         ensure!(Instant::now() < deadline, "duplicate detection does not fail");
     }
     ensure!(!has(&inside.interfaces()?), "it is no address that could be used");
-    let monitor = inside.monitor()?;
-    let addresses =
-        Addresses::new(monitor.netlink(), inside.interface("eth0")?.index, vec![format!("{V6}/64").parse()?]);
-    ensure!(inside.run(async move { addresses.take().await })?.added == 1);
+    let addresses = Addresses::new(inside.interface("eth0")?.index, vec![format!("{V6}/64").parse()?]);
+    ensure!(take(&a.netns, &addresses)?.added == 1);
     ensure!(has(&inside.interfaces()?));
     Ok(())
 }
@@ -116,10 +112,15 @@ fn ipv6_that_is_switched_off_is_told_with_a_remedy() -> Result<()> {
     let index = inside.interface("eth0")?.index;
     let off = "/proc/sys/net/ipv6/conf/eth0/disable_ipv6";
     a.netns.run(move || std::fs::write(off, "1"))??;
-    let addresses = Addresses::new(inside.monitor()?.netlink(), index, vec![format!("{V6}/64").parse()?]);
-    let error = inside.run(async move { addresses.take().await })?.error.context("it was taken")?;
+    let addresses = Addresses::new(index, vec![format!("{V6}/64").parse()?]);
+    let error = take(&a.netns, &addresses)?.error.context("it was taken")?;
     ensure!(error.to_string().contains("net.ipv6.conf.eth0.disable_ipv6 to 0"), "{error}");
     Ok(())
+}
+
+fn take(netns: &Netns, addresses: &Addresses) -> Result<Taken> {
+    let addresses = addresses.clone();
+    netns.run(move || Ok(addresses.take(&mut Netlink::open()?)))?
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::rules::Rules;
 use crate::config::{Config, MacChoice, VhostConfig};
 use crate::core::{Family, Link, LinkDown};
 use crate::dataplane::{Dataplane, Mode};
-use crate::exec::{Order, Target};
+use crate::exec::{Order, Orders, Target};
 use crate::net::address::Addresses;
 use crate::net::advertise::Path;
 use crate::net::announce::Announcer;
@@ -55,7 +55,7 @@ pub(super) struct Member {
     /// From the configuration.
     pub(super) config: VhostConfig,
     /// Where its orders go.
-    pub(super) orders: mpsc::UnboundedSender<Order>,
+    pub(super) orders: Orders,
     /// Its own interface, if it has the virtual hardware address.
     pub(super) macvlan: Option<Arc<Macvlan>>,
     /// The interface's hardware address when executor and detector were given what they act through.
@@ -142,8 +142,7 @@ impl Follower {
     /// the executors have ended.
     pub(super) fn release(self) -> Vec<Arc<Macvlan>> {
         for member in &self.vhosts {
-            // It is gone only if it failed.
-            let _ = member.orders.send(Order::Drop);
+            member.orders.give(Order::Drop);
         }
         self.vhosts.into_iter().filter_map(|member| member.macvlan).collect()
     }
@@ -341,14 +340,13 @@ impl Follower {
         let socket = |cause| FollowError::Socket { interface: name.to_owned(), cause };
         let Some(member) = self.vhosts.get_mut(vhost) else { return Ok(()) };
         let config = &member.config;
-        let mut addresses = Addresses::new(self.netlink.clone(), interface.index, config.addresses.clone());
+        let mut addresses = Addresses::new(interface.index, config.addresses.clone());
         let mut hardware = interface.hardware;
         if hosts::has_macvlan(config) {
             let (netlink, parents) = (self.netlink.clone(), self.parents.clone());
             let v6 = hosts::has_v6(config);
-            let own = Macvlan::create(netlink.clone(), parents, interface, config.vhid, v6).await?;
-            addresses =
-                Addresses::new(netlink, own.index(), config.addresses.clone()).with_metric(macvlan::METRIC);
+            let own = Macvlan::create(netlink, parents, interface, config.vhid, v6).await?;
+            addresses = Addresses::new(own.index(), config.addresses.clone()).with_metric(macvlan::METRIC);
             hardware = own.hardware();
             member.macvlan = Some(Arc::new(own));
         }
@@ -371,7 +369,7 @@ impl Follower {
             MacChoice::Interface => interface.hardware,
         };
         // The target first: orders that follow from the input act on it.
-        let _ = member.orders.send(Order::Use(target));
+        member.orders.give(Order::Use(target));
         let _ = self.detector.send(Input::Equip { vhost, path: path.map_err(socket)?, hardware });
         member.equipped = Some(interface.hardware);
         Ok(())
@@ -403,12 +401,14 @@ impl Follower {
 
     /// Tells the executors which addresses are there.
     fn keep(&self, name: &str, interface: &Interface, interfaces: &Interfaces) {
+        // One list for all: with many virtual hosts it is long.
+        let there: Arc<[IpAddr]> = interface.ips().collect();
         for member in self.vhosts.iter().filter(|member| member.config.interface == name) {
-            let own = member.macvlan.as_ref().map(|own| interfaces.by_index(own.index()));
-            let present = own.unwrap_or(Some(interface)).map(|holder| holder.ips().collect());
-            let order = Order::Keep { present: present.unwrap_or_default(), up: is_up(interface) };
-            // It is gone only while the agent ends.
-            let _ = member.orders.send(order);
+            let present = match &member.macvlan {
+                Some(own) => interfaces.by_index(own.index()).into_iter().flat_map(Interface::ips).collect(),
+                None => Arc::clone(&there),
+            };
+            member.orders.give(Order::Keep { present, up: is_up(interface) });
         }
     }
 

@@ -1,13 +1,14 @@
 //! The agent's life: everything started in order, watched while it runs, ended in order.
 //!
 //! ```text
-//!   kernel ──ring──▶ detector (fast thread: core, sender) ──orders──▶ executors ──▶ journal
-//!                        ▲  ▲ └──notes──▶ watchman: log              │
+//!   kernel ──ring──▶ detector (fast thread: core, sender) ──orders──▶ executor ──reports──▶ clerk: journal, log
+//!                        ▲  ▲ └──notes──▶ watchman: log              │  (own thread)
 //!   netlink ──▶ follower ┘  └──────────────── released ──────────────┘
 //!                 ▲    └──▶ rules, in the kernel's maps
 //!   control socket, SIGHUP ──▶ reload; status: asks the detector, reads journal and counters
 //! ```
 
+mod clerk;
 pub mod detector;
 mod follow_error;
 pub mod hosts;
@@ -26,17 +27,18 @@ use std::time::Duration;
 
 use ha_common::abi::MAX_HOSTS;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 
 use crate::cli::exit::Exit;
 use crate::config::{self, Config, Mode};
 use crate::control::server::{Server, ServerError};
 use crate::dataplane::{Dataplane, LoadError, Loaded};
-use crate::exec::Executor;
+use crate::exec::{self, Report};
 use crate::journal::Journal;
 use crate::net::link::{Interfaces, Monitor};
 use crate::net::macvlan::Macvlan;
 use crate::sys::{capabilities, clock};
+use clerk::Clerk;
 use detector::{Channels, Input, Snapshot, VhostSetup};
 pub use follow_error::FollowError;
 use interfaces::{Follower, Member, Modes};
@@ -150,13 +152,15 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
     let (notes, note_queue) = mpsc::unbounded_channel();
     let rules = Rules::new(tables, &config)?;
     let (keeper, stored) = Keeper::open(&files.state, &config, memory, inputs.clone())?;
-    let Prepared { mut executors, setups, members, faults } = prepare(&config, &stored, &journal, &inputs)?;
+    let (reports, report_queue) = mpsc::unbounded_channel();
+    let Prepared { setups, members, clerk, faults } = prepare(&config, &stored, &journal, &inputs, reports)?;
+    let mut executor = tokio::spawn(clerk.run(report_queue));
     let mut follower =
         Follower::new(dataplane, rules, monitor.netlink(), members, Arc::clone(&modes), inputs.clone());
     // At start, unlike later, an interface that can't be used is a mistake of the operator's.
     if let Err(error) = begin(&monitor, &mut follower).await {
         drop(setups);
-        end(follower, executors).await;
+        end(follower, executor).await;
         return Err(error);
     }
     // After everything that was needed for the start only: what is locked stays.
@@ -167,7 +171,7 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
     let mut detector = match started {
         Ok(detector) => detector,
         Err(cause) => {
-            end(follower, executors).await;
+            end(follower, executor).await;
             return Err(AgentError::Os { what: "the detector's thread", cause });
         }
     };
@@ -203,7 +207,7 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
         () = watchman.run(note_queue) => Err(AgentError::Ended("the detector")),
         _ = &mut keeping => Err(AgentError::Ended("the memory")),
         _ = &mut detector => Err(AgentError::Ended("the detector")),
-        _ = executors.join_next() => Err(AgentError::Ended("an executor")),
+        _ = &mut executor => Err(AgentError::Ended("the executor")),
     };
     let last = if detector.is_terminated() { None } else { leave(&inputs, detector).await };
     // It is gone only if it failed.
@@ -212,7 +216,7 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
         tracing::error!("what was heard could not be written in time; look at {}", files.state.display());
     }
     // However the detector ended. The senders of orders go with it and with the follower.
-    end(follower, executors).await;
+    end(follower, executor).await;
     result
 }
 
@@ -225,12 +229,11 @@ async fn begin(monitor: &Monitor, follower: &mut Follower) -> Result<(), AgentEr
     }
 }
 
-/// Gives everything back. The follower has the last senders of orders: the executors finish what they have, and
-/// then nobody uses the virtual hosts' own interfaces any more.
-async fn end(follower: Follower, mut executors: JoinSet<()>) {
+/// Gives everything back. The follower has the last senders of orders: the executor finishes what it has, and with it
+/// the clerk, and then nobody uses the virtual hosts' own interfaces any more.
+async fn end(follower: Follower, executor: JoinHandle<()>) {
     let macvlans = follower.release();
-    let ended = async { while executors.join_next().await.is_some() {} };
-    if tokio::time::timeout(PATIENCE, ended).await.is_err() {
+    if !executor.is_finished() && tokio::time::timeout(PATIENCE, executor).await.is_err() {
         tracing::error!("the kernel did not finish removing addresses; look with `ip address`");
     }
     remove(macvlans).await;
@@ -246,32 +249,28 @@ async fn read(monitor: &Monitor) -> Result<Interfaces, AgentError> {
 
 /// What there is one of for each virtual host.
 struct Prepared {
-    executors: JoinSet<()>,
     setups: Vec<VhostSetup>,
     members: Vec<Member>,
+    clerk: Clerk,
     faults: Vec<watch::Receiver<Option<String>>>,
 }
 
-/// Starts the executors. `stored` are the last times that an earlier life gave.
+/// Starts the executor. `stored` are the last times that an earlier life gave.
 fn prepare(
     config: &Config,
     stored: &[Option<u64>],
     journal: &Arc<Journal>,
     detector: &mpsc::UnboundedSender<Input>,
+    reports: mpsc::UnboundedSender<Report>,
 ) -> Result<Prepared, AgentError> {
-    let mut prepared =
-        Prepared { executors: JoinSet::new(), setups: Vec::new(), members: Vec::new(), faults: Vec::new() };
-    for (vhost, vhost_config) in config.vhosts.iter().enumerate() {
-        let (orders, order_queue) = mpsc::unbounded_channel();
+    let orders = exec::start(config.vhosts.len(), detector, reports)
+        .map_err(|cause| AgentError::Os { what: "the executor's thread", cause })?;
+    let clerk = Clerk { names: Vec::new(), journal: Arc::clone(journal), faults: Vec::new() };
+    let mut prepared = Prepared { setups: Vec::new(), members: Vec::new(), clerk, faults: Vec::new() };
+    for (vhost, (vhost_config, orders)) in config.vhosts.iter().zip(orders).enumerate() {
         let (fault, shown_fault) = watch::channel(None);
-        let executor = Executor {
-            vhost,
-            name: vhost_config.name.clone(),
-            detector: detector.clone(),
-            journal: Arc::clone(journal),
-            fault,
-        };
-        prepared.executors.spawn(executor.run(order_queue));
+        prepared.clerk.names.push(vhost_config.name.clone());
+        prepared.clerk.faults.push(fault);
         prepared.setups.push(VhostSetup {
             settings: hosts::settings(vhost_config),
             interface: vhost_config.interface.clone(),

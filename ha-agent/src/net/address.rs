@@ -1,18 +1,20 @@
 //! Virtual addresses on and off an interface, by netlink.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use futures_util::TryStreamExt;
 use ipnet::IpNet;
+use rtnetlink::AddressMessageBuilder;
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
-use rtnetlink::{AddressMessageBuilder, Handle};
 
+use super::netlink::Netlink;
 use crate::sys::interface_name;
 
 /// Puts addresses on one interface and takes them off.
 #[derive(Clone, Debug)]
 pub struct Addresses {
-    netlink: Handle,
     ifindex: u32,
     all: Vec<IpNet>,
     metric: Option<u32>,
@@ -26,7 +28,7 @@ pub struct AddressError {
     /// Its name; `all` if it is gone by now.
     interface: String,
     verb: &'static str,
-    cause: Box<rtnetlink::Error>,
+    cause: io::Error,
 }
 
 /// What became of addresses that were to be put on.
@@ -44,8 +46,8 @@ pub struct Taken {
 impl Addresses {
     /// Addresses of the interface with this index.
     #[must_use]
-    pub fn new(netlink: Handle, ifindex: u32, addresses: Vec<IpNet>) -> Self {
-        Self { netlink, ifindex, all: addresses, metric: None }
+    pub fn new(ifindex: u32, addresses: Vec<IpNet>) -> Self {
+        Self { ifindex, all: addresses, metric: None }
     }
 
     /// The same, for an interface that is no way to their subnets as long as there is another: the routes that
@@ -57,10 +59,10 @@ impl Addresses {
 
     /// Puts all of them on, usable at once: nobody is asked whether an IPv6 address is in use, for we know that
     /// it was. One that is there already is fine; when one fails, the others are tried all the same.
-    pub async fn take(&self) -> Taken {
+    pub fn take(&self, netlink: &mut Netlink) -> Taken {
         let mut taken = Taken::default();
         for &address in &self.all {
-            match self.add(address).await {
+            match self.add(netlink, address) {
                 Ok(added) => {
                     taken.up.push(address.addr());
                     taken.added += usize::from(added);
@@ -90,61 +92,71 @@ impl Addresses {
     /// # Errors
     ///
     /// The first that failed; the others are tried all the same.
-    pub async fn drop(&self) -> Result<(), AddressError> {
+    pub fn drop(&self, netlink: &mut Netlink) -> Result<(), AddressError> {
         let mut result = Ok(());
         for &address in &self.all {
-            let done = self.remove(address).await;
+            let done = self.remove(netlink, address);
             result = result.and(done.map_err(|cause| self.error(address, "could not be removed", cause)));
         }
         result
     }
 
-    fn error(&self, address: IpNet, verb: &'static str, cause: rtnetlink::Error) -> AddressError {
+    fn error(&self, address: IpNet, verb: &'static str, cause: io::Error) -> AddressError {
         let interface = interface_name::of(self.ifindex).unwrap_or_else(|_| "all".to_owned());
-        AddressError { address, interface, verb, cause: Box::new(cause) }
+        AddressError { address, interface, verb, cause }
     }
 
     /// Returns whether it was not there.
-    async fn add(&self, address: IpNet) -> Result<bool, rtnetlink::Error> {
-        match self.request(address).await {
+    fn add(&self, netlink: &mut Netlink, address: IpNet) -> io::Result<bool> {
+        match self.request(netlink, address) {
             Ok(()) => Ok(true),
             Err(error) if is(&error, libc::EEXIST) => {
-                if self.is_usable(address.addr()).await? {
+                if self.is_usable(netlink, address.addr())? {
                     return Ok(false);
                 }
                 // Somebody else put it on, and duplicate detection runs or failed: that way nobody uses it.
-                self.remove(address).await?;
-                self.request(address).await.map(|()| true)
+                self.remove(netlink, address)?;
+                self.request(netlink, address).map(|()| true)
             }
             Err(error) => Err(error),
         }
     }
 
-    async fn request(&self, address: IpNet) -> Result<(), rtnetlink::Error> {
-        let mut request = self.netlink.address().add(self.ifindex, address.addr(), address.prefix_len());
-        let message = request.message_mut();
+    fn request(&self, netlink: &mut Netlink, address: IpNet) -> io::Result<()> {
+        let mut message = self.message(address);
         if address.addr().is_ipv6() {
             message.header.flags |= AddressHeaderFlags::Nodad;
         }
         message.attributes.extend(self.metric.map(AddressAttribute::RoutePriority));
-        request.execute().await
+        netlink.order(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
     }
 
-    async fn is_usable(&self, ip: IpAddr) -> Result<bool, rtnetlink::Error> {
+    fn is_usable(&self, netlink: &mut Netlink, ip: IpAddr) -> io::Result<bool> {
         if ip.is_ipv4() {
             return Ok(true);
         }
-        let request = self.netlink.address().get().set_link_index_filter(self.ifindex);
-        let found: Vec<AddressMessage> = request.set_address_filter(ip).execute().try_collect().await?;
+        let found = netlink.list(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
         let unusable = AddressFlags::Tentative | AddressFlags::Dadfailed;
-        let mut attributes = found.iter().flat_map(|message| &message.attributes);
-        Ok(!attributes.any(
-            |attribute| matches!(attribute, AddressAttribute::Flags(flags) if flags.intersects(unusable)),
-        ))
+        let is_unusable = |attribute: &AddressAttribute| matches!(attribute, AddressAttribute::Flags(flags) if flags.intersects(unusable));
+        Ok(!found.iter().any(|message| match message {
+            RouteNetlinkMessage::NewAddress(AddressMessage { header, attributes, .. }) => {
+                header.index == self.ifindex
+                    && attributes.contains(&AddressAttribute::Address(ip))
+                    && attributes.iter().any(is_unusable)
+            }
+            _ => false,
+        }))
     }
 
-    async fn remove(&self, address: IpNet) -> Result<(), rtnetlink::Error> {
-        let message = match address {
+    fn remove(&self, netlink: &mut Netlink, address: IpNet) -> io::Result<()> {
+        match netlink.order(RouteNetlinkMessage::DelAddress(self.message(address)), 0) {
+            Err(error) if is(&error, libc::EADDRNOTAVAIL) || is(&error, libc::ENODEV) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn message(&self, address: IpNet) -> AddressMessage {
+        match address {
             IpNet::V4(net) => AddressMessageBuilder::<Ipv4Addr>::new()
                 .index(self.ifindex)
                 .address(net.addr(), net.prefix_len())
@@ -153,10 +165,6 @@ impl Addresses {
                 .index(self.ifindex)
                 .address(net.addr(), net.prefix_len())
                 .build(),
-        };
-        match self.netlink.address().del(message).execute().await {
-            Err(error) if is(&error, libc::EADDRNOTAVAIL) || is(&error, libc::ENODEV) => Ok(()),
-            other => other,
         }
     }
 }
@@ -173,6 +181,6 @@ impl AddressError {
 }
 
 /// Whether the kernel answered with this error.
-fn is(error: &rtnetlink::Error, code: i32) -> bool {
-    matches!(error, rtnetlink::Error::NetlinkError(message) if message.raw_code() == -code)
+fn is(error: &io::Error, code: i32) -> bool {
+    error.raw_os_error() == Some(code)
 }

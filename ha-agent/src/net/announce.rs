@@ -44,9 +44,8 @@ impl Announcer {
     ///
     /// The first that a frame met; the others are sent all the same.
     pub fn announce_those(&self, these: &[IpAddr]) -> io::Result<()> {
-        // Asked each time: it may be switched on while we run. Where IPv6 is missing, nothing forwards it.
-        let router = sysctl::read(Family::V6, self.ifindex, "forwarding").is_ok_and(|value| value != 0);
         let hardware = self.hardware;
+        let mut router = None;
         let mut result = Ok(());
         for address in self.addresses.iter().filter(|address| these.contains(address)) {
             result = result.and(match address {
@@ -54,10 +53,16 @@ impl Announcer {
                     self.socket.send(&arp::Announcement { hardware, address: ip.octets() }.emit())
                 }
                 IpAddr::V6(ip) => {
+                    let router = *router.get_or_insert_with(|| self.is_router());
                     self.socket.send(&ndp::Announcement { hardware, address: ip.octets(), router }.emit())
                 }
             });
         }
         result
+    }
+
+    /// Asked each time: it may be switched on while we run. Where IPv6 is missing, nothing forwards it.
+    fn is_router(&self) -> bool {
+        sysctl::read(Family::V6, self.ifindex, "forwarding").is_ok_and(|value| value != 0)
     }
 }

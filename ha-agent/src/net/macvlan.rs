@@ -21,10 +21,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::TryStreamExt;
 use ha_common::wire::ethernet::Mac;
-use rtnetlink::packet_route::link::{LinkMessage, MacVlanMode};
-use rtnetlink::{Handle, LinkMacVlan, LinkMessageBuilder, LinkUnspec};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::MacVlanMode;
+use rtnetlink::{Handle, LinkMacVlan, LinkUnspec};
 
 use super::link::{Interface, Kind, interface_of};
+use super::netlink::Netlink;
 use crate::sys::sysctl::{self, Family};
 
 /// The virtual hardware address of a virtual host (CARP specification §1.1).
@@ -88,7 +90,7 @@ pub enum MacvlanError {
         /// What should have been done.
         verb: &'static str,
         /// Its error.
-        cause: rtnetlink::Error,
+        cause: io::Error,
     },
     /// A setting could not be read or changed.
     #[error("{setting} of interface {name} could not be set: {cause}; can /proc/sys be written here?")]
@@ -157,10 +159,12 @@ impl Macvlan {
     /// # Errors
     ///
     /// See [`MacvlanError`].
-    pub async fn raise(&self) -> Result<(), MacvlanError> {
+    pub fn raise(&self, netlink: &mut Netlink) -> Result<(), MacvlanError> {
         // Once more: whoever applies sysctl.conf to new interfaces may have been later than we.
         self.settle()?;
-        self.set("set up", LinkUnspec::new_with_index(self.index).up()).await
+        let message = LinkUnspec::new_with_index(self.index).up().build();
+        let raised = netlink.order(RouteNetlinkMessage::SetLink(message), 0);
+        raised.map_err(|cause| self.refused("set up", cause))
     }
 
     /// Sets it down: from now on nothing answers. One that is gone is fine.
@@ -168,10 +172,11 @@ impl Macvlan {
     /// # Errors
     ///
     /// See [`MacvlanError`].
-    pub async fn lower(&self) -> Result<(), MacvlanError> {
-        match self.set("set down", LinkUnspec::new_with_index(self.index).down()).await {
-            Err(MacvlanError::Netlink { cause, .. }) if is(&cause, libc::ENODEV) => Ok(()),
-            other => other,
+    pub fn lower(&self, netlink: &mut Netlink) -> Result<(), MacvlanError> {
+        let message = LinkUnspec::new_with_index(self.index).down().build();
+        match netlink.order(RouteNetlinkMessage::SetLink(message), 0) {
+            Err(cause) if is(&cause, libc::ENODEV) => Ok(()),
+            other => other.map_err(|cause| self.refused("set down", cause)),
         }
     }
 
@@ -200,11 +205,13 @@ impl Macvlan {
             .address(self.hardware.to_vec())
             .build();
         let made = self.netlink.link().add(message).execute().await;
-        made.map_err(|cause| self.netlink("made", cause))?;
-        let gone = || self.netlink("found", rtnetlink::Error::RequestFailed);
+        made.map_err(|error| self.refused("made", cause(error)))?;
+        let gone = || self.refused("found", io::Error::from_raw_os_error(libc::ENODEV));
         self.index = self.find().await?.ok_or_else(gone)?.index;
         // Before anything is changed: if we die now, the next agent knows how it was.
-        self.set("described", LinkUnspec::new_with_index(self.index).alias(before.to_string())).await?;
+        let message = LinkUnspec::new_with_index(self.index).alias(before.to_string()).build();
+        let described = self.netlink.link().set(message).execute().await;
+        described.map_err(|error| self.refused("described", cause(error)))?;
         self.settle()
     }
 
@@ -242,30 +249,21 @@ impl Macvlan {
 
     async fn find(&self) -> Result<Option<Interface>, MacvlanError> {
         let mut found = self.netlink.link().get().match_name(self.name.clone()).execute();
-        match found.try_next().await {
+        match found.try_next().await.map_err(cause) {
             Ok(message) => Ok(message.as_ref().and_then(interface_of)),
             Err(cause) if is(&cause, libc::ENODEV) => Ok(None),
-            Err(cause) => Err(self.netlink("looked for", cause)),
+            Err(cause) => Err(self.refused("looked for", cause)),
         }
-    }
-
-    async fn set(
-        &self,
-        verb: &'static str,
-        message: LinkMessageBuilder<LinkUnspec>,
-    ) -> Result<(), MacvlanError> {
-        let message: LinkMessage = message.build();
-        self.netlink.link().set(message).execute().await.map_err(|cause| self.netlink(verb, cause))
     }
 
     async fn delete(&self, index: u32) -> Result<(), MacvlanError> {
-        match self.netlink.link().del(index).execute().await {
+        match self.netlink.link().del(index).execute().await.map_err(cause) {
             Err(cause) if is(&cause, libc::ENODEV) => Ok(()),
-            other => other.map_err(|cause| self.netlink("deleted", cause)),
+            other => other.map_err(|cause| self.refused("deleted", cause)),
         }
     }
 
-    fn netlink(&self, verb: &'static str, cause: rtnetlink::Error) -> MacvlanError {
+    fn refused(&self, verb: &'static str, cause: io::Error) -> MacvlanError {
         MacvlanError::Netlink { name: self.name.clone(), verb, cause }
     }
 
@@ -374,11 +372,18 @@ fn settle(family: Family, index: u32, setting: &str, value: i32) -> io::Result<(
     sysctl::write(family, index, setting, value)
 }
 
-fn is(error: &rtnetlink::Error, code: i32) -> bool {
-    matches!(error, rtnetlink::Error::NetlinkError(message) if message.raw_code() == -code)
+fn is(error: &io::Error, code: i32) -> bool {
+    error.raw_os_error() == Some(code)
 }
 
-fn remedy(error: &rtnetlink::Error) -> &'static str {
+fn cause(error: rtnetlink::Error) -> io::Error {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.to_io(),
+        other => io::Error::other(other),
+    }
+}
+
+fn remedy(error: &io::Error) -> &'static str {
     if is(error, libc::EOPNOTSUPP) {
         "; does the kernel have macvlan (`modprobe macvlan`)? Without it, use mac = \"interface\""
     } else if is(error, libc::EADDRINUSE) {

@@ -6,4 +6,5 @@ pub mod announce;
 pub mod link;
 pub mod macvlan;
 pub mod membership;
+pub mod netlink;
 pub mod place;

@@ -27,11 +27,6 @@ impl<'a> Inside<'a> {
         self.netns.run(move || runtime.block_on(work))
     }
 
-    /// A connection for requests.
-    pub(crate) fn monitor(&self) -> Result<Arc<Monitor>> {
-        Ok(Arc::new(self.run(async { Monitor::open() })??))
-    }
-
     /// The interfaces as they are now.
     pub(crate) fn interfaces(&self) -> Result<Interfaces> {
         self.run(async { Monitor::open()?.interfaces().await.map_err(anyhow::Error::from) })?

@@ -22,7 +22,7 @@ use crate::core::{
     State, Suspicions, Vhost,
 };
 use crate::dataplane::{Given, Patiences};
-use crate::exec::Order;
+use crate::exec::{Order, Orders};
 use crate::net::advertise::{Advertiser, Frames, Path};
 use crate::sys::clock;
 
@@ -53,7 +53,7 @@ pub(super) struct Host {
     late_timers: u64,
     looped: u64,
     kernel: Option<Rc<RefCell<Kernel>>>,
-    orders: mpsc::UnboundedSender<Order>,
+    orders: Orders,
     notes: mpsc::UnboundedSender<Note>,
 }
 
@@ -146,7 +146,7 @@ impl Host {
         let frames = Frames { hardware, sources: self.sources, vhid: self.vhid, mac: self.mac };
         if let Some(old) = self.advertiser.replace(Advertiser::new(path, frames)) {
             // To close its sockets takes the kernel longer than an advertisement may be late.
-            let _ = self.orders.send(Order::Discard(old));
+            self.orders.give(Order::Discard(old));
         }
     }
 
@@ -267,8 +267,7 @@ impl Host {
                     Order::Record { transition, advertised }
                 }
             };
-            // It is gone only while the agent ends.
-            let _ = self.orders.send(order);
+            self.orders.give(order);
         }
     }
 
@@ -375,7 +374,7 @@ mod tests {
 
     #[test]
     fn an_advertisement_that_did_not_leave_has_no_time() {
-        let (orders, _queue) = mpsc::unbounded_channel();
+        let (mut orders, _queue) = crate::exec::queue(1);
         let (notes, _notes) = mpsc::unbounded_channel();
         let priority = Priority { advbase: 1, advskew: 0 };
         let message = Message { vhid: 10, ipv4: &[], ipv6: &[], link_local: true, lladdr: None };
@@ -393,7 +392,7 @@ mod tests {
             mac: Mac::new(&key(b"secret"), &message),
             random: 0,
             stored_ms: None,
-            orders,
+            orders: orders.remove(0),
         };
         let mut host = Host::new(0, setup, Mode::Compat, None, notes);
         // From an earlier life as master; now there is nothing to send through.

@@ -43,7 +43,7 @@ use crate::config::Mode;
 use crate::core::demotion;
 use crate::core::{self, Advertisement, Demotions, Event, Instant, Link, State, Suspicion};
 use crate::dataplane::{Events, Given, Patiences};
-use crate::exec::Order;
+use crate::exec::Orders;
 use crate::net::advertise::Path;
 use crate::sys::clock;
 use crate::sys::readable::readable;
@@ -195,7 +195,7 @@ pub struct VhostSetup {
     /// Strict mode: the time of the last advertisement of an earlier life, in ms since 2025.
     pub stored_ms: Option<u64>,
     /// Where its orders go.
-    pub orders: mpsc::UnboundedSender<Order>,
+    pub orders: Orders,
 }
 
 /// What the detector is connected with.
