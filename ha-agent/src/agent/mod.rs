@@ -263,7 +263,9 @@ fn prepare(
     detector: &mpsc::UnboundedSender<Input>,
     reports: mpsc::UnboundedSender<Report>,
 ) -> Result<Prepared, AgentError> {
-    let orders = exec::start(config.vhosts.len(), detector, reports)
+    // Below the fast thread: an advertisement is due at its time, an address as soon as possible.
+    let priority = config.realtime.priority.map(|priority| (priority - 1).max(1));
+    let orders = exec::start(config.vhosts.len(), priority, detector, reports)
         .map_err(|cause| AgentError::Os { what: "the executor's thread", cause })?;
     let clerk = Clerk { names: Vec::new(), journal: Arc::clone(journal), faults: Vec::new() };
     let mut prepared = Prepared { setups: Vec::new(), members: Vec::new(), clerk, faults: Vec::new() };

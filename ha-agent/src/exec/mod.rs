@@ -24,6 +24,7 @@ use crate::net::advertise::Advertiser;
 use crate::net::announce::Announcer;
 use crate::net::macvlan::Macvlan;
 use crate::net::netlink::Netlink;
+use crate::sys::realtime;
 
 /// Something to be done for one virtual host.
 #[derive(Debug)]
@@ -104,14 +105,15 @@ impl Orders {
     }
 }
 
-/// Starts the thread for so many virtual hosts, and returns where their orders go. It ends, and closes `reports`, when
-/// the last of these is dropped and everything is carried out.
+/// Starts the thread for so many virtual hosts, with a real-time priority of 1 to 99 if it gets one, and returns where
+/// their orders go. It ends, and closes `reports`, when the last of these is dropped and everything is carried out.
 ///
 /// # Errors
 ///
 /// If the thread can't be started, or has no way to the kernel.
 pub fn start(
     vhosts: usize,
+    priority: Option<u8>,
     detector: &mpsc::UnboundedSender<Input>,
     reports: mpsc::UnboundedSender<Report>,
 ) -> io::Result<Vec<Orders>> {
@@ -120,6 +122,9 @@ pub fn start(
     let host = |vhost| Host::new(vhost, detector.clone(), reports.clone());
     let hosts = (0..vhosts).map(host).collect();
     thread::Builder::new().name("ha-executor".to_owned()).spawn(move || {
+        realtime::touch_stack();
+        // What is refused here is refused to the fast thread, too, which says so.
+        let _ = priority.map(realtime::set_priority);
         run(hosts, netlink, &orders);
         // Not before everything is dropped that orders acted on.
         drop(reports);
