@@ -4,13 +4,16 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::election::Priority;
 use super::family::{Family, Sources};
-use super::time::Instant;
+use super::time::{Instant, nanos};
 use super::timers::Timer;
 
 /// The state of a virtual host (CARP specification §5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     /// Not running: no link, or left.
     Init,
@@ -37,7 +40,8 @@ impl fmt::Display for State {
 }
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// The interface changed.
     Link(Link),
@@ -61,7 +65,8 @@ pub enum Event {
 }
 
 /// The state of the interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Link {
     /// Frames come and go. When the link is up already, this only updates the sources.
     Up {
@@ -73,7 +78,8 @@ pub enum Link {
 }
 
 /// Why a link is down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LinkDown {
     /// No carrier.
     Carrier,
@@ -98,7 +104,7 @@ impl fmt::Display for LinkDown {
 }
 
 /// An advertisement of another node, authenticated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Advert {
     /// When it arrived, by the kernel.
     pub stamp: Instant,
@@ -113,7 +119,7 @@ pub struct Advert {
 }
 
 /// What the kernel's timer of a family saw: every authentic frame that arrived before `fired` was told before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
     /// The family.
     pub family: Family,
@@ -126,7 +132,7 @@ pub struct Silence {
 }
 
 /// The kernel's timer of a family fired so late that frames may have been waiting unseen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stall {
     /// The family.
     pub family: Family,
@@ -137,7 +143,7 @@ pub struct Stall {
 }
 
 /// What we advertise, as it goes on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Advertisement {
     /// `advbase` and `advskew`.
     pub priority: Priority,
@@ -154,7 +160,8 @@ impl Advertisement {
 }
 
 /// What is to be done, in the order given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Send one advertisement in each family of the virtual host.
     Advertise(Advertisement),
@@ -170,6 +177,7 @@ pub enum Command {
     /// does not advertise: see [`State::Stalled`].
     Stalled {
         /// For how long our advertisement was overdue.
+        #[serde(with = "nanos")]
         lasted: Duration,
     },
     /// Tell the operator, the journal and the status about a change of state.
@@ -177,7 +185,7 @@ pub enum Command {
 }
 
 /// A change of state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
     /// When we moved; what made us move may lie earlier, and is in the cause.
     pub at: Instant,
@@ -191,7 +199,8 @@ pub struct Transition {
 }
 
 /// Why the state changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The link is up: INIT to BACKUP.
     Started,

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 /// `advbase` and `advskew` as on the wire, in s and 1/256 s: the lower number wins.
 ///
 /// Deliberately not `Ord`: "greater" would mean "worse". Ask [`beats`](Self::beats).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Priority {
     /// Seconds, 0 to 255.
     pub advbase: u8,

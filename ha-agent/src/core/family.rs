@@ -3,8 +3,11 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 /// A family of addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Family {
     /// IPv4.
     V4,
@@ -37,7 +40,7 @@ impl fmt::Display for Family {
 }
 
 /// The families that a virtual host has addresses of. It advertises and listens in each of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Families {
     /// Whether it has IPv4.
     pub v4: bool,
@@ -72,7 +75,8 @@ impl Families {
 }
 
 /// When a master counts as alive that has both families.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FamilyRule {
     /// While its frames come in either of them.
     Either,
@@ -82,7 +86,7 @@ pub enum FamilyRule {
 }
 
 /// The addresses that our advertisements leave from; unspecified in a family that has none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Sources {
     /// In IPv4.
     pub v4: Ipv4Addr,

@@ -6,16 +6,21 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::election::Priority;
+use super::time::nanos;
 
 /// The pace of a virtual host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Pace {
     /// As `advbase` and `advskew` say: the pace of the other implementations.
     Classic,
     /// Faster than they say, between our own nodes.
     Fast {
         /// Between two advertisements. Shorter than [`Pace::SHORTEST_INTERVAL`] counts as that.
+        #[serde(with = "nanos")]
         interval: Duration,
         /// How many advertisements in a row may be missed. Zero counts as 1; below 2, one lost frame is a
         /// failover.

@@ -3,10 +3,13 @@
 use std::ops::Add;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A moment on `CLOCK_MONOTONIC`, in ns.
 ///
 /// The kernel stamps received frames on the same clock, so the two can be compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Instant(u64);
 
 impl Instant {
@@ -36,6 +39,43 @@ impl Add<Duration> for Instant {
     fn add(self, wait: Duration) -> Self {
         let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(nanos))
+    }
+}
+
+/// How durations are written down: as whole ns, at most 584 years.
+pub(super) mod nanos {
+    use super::Duration;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(in crate::core) fn serialize<S: Serializer>(wait: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX).serialize(to)
+    }
+
+    pub(in crate::core) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_nanos)
+    }
+}
+
+/// The same, where there may be none.
+pub(super) mod maybe_nanos {
+    use super::{Duration, nanos};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Nanos(#[serde(with = "nanos")] Duration);
+
+    #[expect(clippy::ref_option, reason = "serde gives it so")]
+    pub(in crate::core) fn serialize<S: Serializer>(
+        wait: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        wait.map(Nanos).serialize(to)
+    }
+
+    pub(in crate::core) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::deserialize(from)?.map(|Nanos(wait)| wait))
     }
 }
 

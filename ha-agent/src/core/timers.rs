@@ -1,9 +1,12 @@
 //! The deadlines of a virtual host: a small table, no heap and no tasks.
 
+use serde::{Deserialize, Serialize};
+
 use super::time::Instant;
 
 /// What a deadline is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Timer {
     /// MASTER: the next advertisement is due. After a stall: we have listened for long enough.
     Advertise,

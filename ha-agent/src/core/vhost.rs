@@ -6,12 +6,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::command::{Advert, Cause, Command, Event, Link, LinkDown, Silence, Stall, State, Transition};
 use super::election::{Contender, Priority, Verdict};
 use super::family::{Families, Family, Sources};
 use super::pace::Pace;
 use super::patience::{Ear, Guard, Patience};
-use super::time::Instant;
+use super::time::{Instant, maybe_nanos};
 use super::timers::{Timer, TimerTable};
 
 mod backup;
@@ -29,7 +31,7 @@ mod table;
 mod tests;
 
 /// How a virtual host is to behave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// What we advertise while the host is not demoted.
     pub priority: Priority,
@@ -41,6 +43,7 @@ pub struct Settings {
     pub families: Families,
     /// How often a master announces its addresses again; `None` only as often as there is a reason. Shorter
     /// than 1 s counts as that.
+    #[serde(with = "maybe_nanos")]
     pub announce_every: Option<Duration>,
 }
 
