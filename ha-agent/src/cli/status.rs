@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::exit::Exit;
 use super::{ControlArg, fail, say};
 use crate::control::client;
-use crate::control::status::{DetectorStatus, PeerStatus, RealtimeStatus, Status, VhostStatus};
+use crate::control::status::{DetectorStatus, HistogramStatus, PeerStatus, Status, VhostStatus};
 use ha_common::reason::Reason;
 
 /// Arguments of `status`.
@@ -55,16 +55,35 @@ fn text(status: &Status) -> String {
 }
 
 fn describe_detector(text: &mut String, detector: &DetectorStatus) -> std::fmt::Result {
-    let RealtimeStatus { priority, memory_locked, cpu_dma_latency_us, refused, .. } = &detector.realtime;
+    let DetectorStatus { realtime, lateness, jitter, cpu_us_per_advertisement, .. } = detector;
     let priority =
-        priority.map_or("no real-time priority".to_owned(), |it| format!("real-time priority {it}"));
-    let memory = if *memory_locked { "memory locked" } else { "memory not locked" };
+        realtime.priority.map_or("no real-time priority".to_owned(), |it| format!("real-time priority {it}"));
+    let memory = if realtime.memory_locked { "memory locked" } else { "memory not locked" };
     write!(text, "detector  {priority}, {memory}")?;
-    if let Some(latency) = cpu_dma_latency_us {
+    if let Some(latency) = realtime.cpu_dma_latency_us {
         write!(text, ", processors awake within {latency} µs")?;
     }
+    if let Some(each) = cpu_us_per_advertisement {
+        write!(text, ", {each:.1} µs of processor time an advertisement")?;
+    }
     writeln!(text)?;
-    refused.iter().try_for_each(|refusal| writeln!(text, "  REFUSED   {refusal}"))
+    for refusal in &realtime.refused {
+        writeln!(text, "  refused   {refusal}")?;
+    }
+    write!(text, "  ran late  ")?;
+    describe_histogram(text, &lateness.histogram)?;
+    writeln!(text, "; {} times by more than {} ms", lateness.late, lateness.interval_ms)?;
+    if jitter.histogram.count > 0 {
+        write!(text, "  sent late ")?;
+        describe_histogram(text, &jitter.histogram)?;
+        writeln!(text, "; {} times when the next one was due", jitter.missed)?;
+    }
+    Ok(())
+}
+
+fn describe_histogram(text: &mut String, histogram: &HistogramStatus) -> std::fmt::Result {
+    let HistogramStatus { count, p50_ms, p99_ms, max_ms, .. } = histogram;
+    write!(text, "{p50_ms:.2} ms (50 %), {p99_ms:.2} ms (99 %), {max_ms:.2} ms at most, of {count}")
 }
 
 fn describe(text: &mut String, vhost: &VhostStatus) -> std::fmt::Result {

@@ -1,22 +1,24 @@
 //! The status: one snapshot for the command line, and for whatever else shows it.
 
+mod detector;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::Path;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::agent::detector::{Peer, Snapshot, VhostSnapshot};
+use crate::agent::detector::{Peer, VhostSnapshot};
 use crate::agent::hosts;
-use crate::agent::realtime::{Granted, Scheduling};
 use crate::config::{Auth, VhostConfig};
 use crate::core::{Cause, Demotions, Instant, Priority, State, Suspicion};
 use crate::journal::Entry;
-use crate::sys::realtime;
 use ha_common::reason::{Counters, Reason};
+
+pub use self::detector::{
+    Bucket, DetectorStatus, HistogramStatus, JitterStatus, LatenessStatus, RealtimeStatus,
+};
 
 /// What one node knows of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,30 +39,6 @@ pub struct Status {
     pub vhosts: Vec<VhostStatus>,
     /// Frames on protocol 112 that are for none of our virtual hosts, by reason.
     pub other_frames: BTreeMap<String, u64>,
-}
-
-/// How the thread that watches and advertises is doing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DetectorStatus {
-    /// What keeps it on time.
-    pub realtime: RealtimeStatus,
-}
-
-/// What the system grants, so that the detector is on time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RealtimeStatus {
-    /// Its priority in `SCHED_FIFO`, 1 to 99; `null` if it is scheduled like any other thread.
-    pub priority: Option<u8>,
-    /// Whether all memory stays where it is.
-    pub memory_locked: bool,
-    /// How long an idle processor may take to wake up, in µs; `null` if the system decides.
-    pub cpu_dma_latency_us: Option<u64>,
-    /// What was refused, with cause and remedy.
-    pub refused: Vec<String>,
-    /// How much of each period the kernel leaves to real-time threads, in µs; -1: all; `null` if it does not say.
-    pub rt_runtime_us: Option<i64>,
-    /// The period, in µs.
-    pub rt_period_us: Option<u64>,
 }
 
 /// Why a node would rather not be master.
@@ -366,25 +344,6 @@ impl SuspicionStatus {
             last: clocks.wall(suspicion.last),
             sentence: suspicion.to_string(),
         }
-    }
-}
-
-impl DetectorStatus {
-    /// What process and thread know of it.
-    #[must_use]
-    pub fn new(granted: &Granted, snapshot: &Snapshot) -> Self {
-        let Scheduling { priority, refusal } = &snapshot.scheduling;
-        let throttling = realtime::throttling(Path::new("/proc"));
-        let us = |latency: Duration| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        let realtime = RealtimeStatus {
-            priority: *priority,
-            memory_locked: granted.memory_locked,
-            cpu_dma_latency_us: granted.dma_latency.map(us),
-            refused: granted.refusals.iter().chain(refusal).cloned().collect(),
-            rt_runtime_us: throttling.map(|throttling| throttling.runtime_us),
-            rt_period_us: throttling.map(|throttling| throttling.period_us),
-        };
-        Self { realtime }
     }
 }
 

@@ -47,6 +47,14 @@ pub struct Settings {
     pub announce_every: Option<Duration>,
 }
 
+impl Settings {
+    /// Between two advertisements of a master.
+    #[must_use]
+    pub fn advertisement_interval(&self) -> Duration {
+        self.pace.advertisement_interval(self.priority)
+    }
+}
+
 /// One virtual host: an interface, a VLAN and a vhid.
 #[derive(Clone, Debug)]
 pub struct Vhost {

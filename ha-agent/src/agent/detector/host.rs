@@ -14,12 +14,13 @@ use ha_common::wire::{carp, ethernet};
 use tokio::sync::mpsc;
 
 use super::counter::Counter;
+use super::timing::Departure;
 use super::{Note, Peer, VhostSetup, VhostSnapshot};
 use crate::agent::hosts;
 use crate::config::Mode;
 use crate::core::{
     self, Advertisement, Command, Event, Family, Heard, Instant, Link, Priority, Silence, Sources, Stall,
-    State, Suspicions, Vhost,
+    State, Suspicions, Timer, Vhost,
 };
 use crate::dataplane::{Given, Patiences};
 use crate::exec::{Order, Orders};
@@ -235,6 +236,14 @@ impl Host {
         self.tell_patience();
     }
 
+    /// Its next deadline has come. Returns the advertisement that left for it, if one did.
+    pub(super) fn deadline(&mut self, now: Instant) -> Option<Departure> {
+        let (due, timer) = self.machine.poll_timeout()?;
+        self.handle(now, Event::Deadline(timer));
+        let left = self.advertised.filter(|left| timer == Timer::Advertise && *left >= now)?;
+        Some(Departure { due, left, interval: self.machine.settings().advertisement_interval() })
+    }
+
     pub(super) fn dropped(&mut self, now: Instant, well: bool) {
         self.drops = self.drops.saturating_sub(1);
         if well && self.drops == 0 {
@@ -280,10 +289,9 @@ impl Host {
     fn tell_patience(&self) {
         let Some(kernel) = &self.kernel else { return };
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let core::Settings { pace, priority, .. } = self.machine.settings();
         let patience = Patience {
             dead_ns: nanos(self.machine.master_down_time()),
-            interval_ns: nanos(pace.advertisement_interval(priority)),
+            interval_ns: nanos(self.machine.settings().advertisement_interval()),
         };
         for family in Family::ALL {
             let told = kernel.borrow_mut().patiences.set(hosts::slot(self.index, family), patience);

@@ -19,6 +19,7 @@ mod agenda;
 mod counter;
 mod host;
 mod sending;
+pub mod timing;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -38,6 +39,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::agenda::Agenda;
 use self::host::{Host, Kernel};
 use self::sending::Sending;
+use self::timing::Timing;
 use crate::agent::realtime::Scheduling;
 use crate::config::Mode;
 use crate::core::demotion;
@@ -135,6 +137,10 @@ pub struct Snapshot {
     pub demotions: Demotions,
     /// How its thread is scheduled.
     pub scheduling: Scheduling,
+    /// How late it was.
+    pub timing: Timing,
+    /// The processor time that it has used.
+    pub processor: Duration,
     /// One a virtual host.
     pub vhosts: Vec<VhostSnapshot>,
 }
@@ -244,6 +250,15 @@ pub fn start(
     Ok(end)
 }
 
+/// What was read from the ring at once.
+struct Read {
+    /// Whether the ring is empty.
+    all: bool,
+    /// The moment of the first record.
+    oldest: Option<Instant>,
+    records: u64,
+}
+
 struct Detector {
     hosts: Vec<Host>,
     by_key: HashMap<WatchKey, usize>,
@@ -251,6 +266,7 @@ struct Detector {
     demotions: Demotions,
     sending: Sending,
     scheduling: Scheduling,
+    timing: Timing,
     notes: mpsc::UnboundedSender<Note>,
 }
 
@@ -264,6 +280,8 @@ impl Detector {
     ) -> Self {
         let kernel = Rc::new(RefCell::new(kernel));
         let host = |(index, setup)| Host::new(index, setup, mode, Some(Rc::clone(&kernel)), notes.clone());
+        let intervals = vhosts.iter().map(|setup| setup.settings.advertisement_interval());
+        let timing = Timing::new(intervals.min().unwrap_or(Duration::MAX));
         Self {
             hosts: vhosts.into_iter().enumerate().map(host).collect(),
             by_key: HashMap::new(),
@@ -271,6 +289,7 @@ impl Detector {
             demotions: Demotions::default(),
             sending: Sending::default(),
             scheduling,
+            timing,
             notes,
         }
     }
@@ -300,7 +319,10 @@ impl Detector {
             }
             // Taken before the ring is drained: what is judged against it has been read.
             let now = clock::now();
-            emptied = self.drain(&mut events.get_mut().0, now);
+            let asked = self.next_deadline();
+            let read = self.drain(&mut events.get_mut().0, now);
+            self.timing.ran(asked.into_iter().chain(read.oldest).min(), now, read.records);
+            emptied = read.all;
             if let Some(input) = input {
                 self.input(now, input);
             }
@@ -312,26 +334,32 @@ impl Detector {
     }
 
     /// Reads records until the ring is empty, or one is newer than `now`: so that deadlines are judged however
-    /// fast records come. Returns whether the ring is empty.
-    fn drain(&mut self, events: &mut Events, now: Instant) -> bool {
+    /// fast records come.
+    fn drain(&mut self, events: &mut Events, now: Instant) -> Read {
+        let mut read = Read { all: true, oldest: None, records: 0 };
         while let Some(record) = events.next() {
             match record {
                 Ok(record) => {
                     self.record(now, &record);
-                    if Instant::from_nanos(record.at_ns()) > now {
-                        return false;
+                    let at = Instant::from_nanos(record.at_ns());
+                    read.oldest.get_or_insert(at);
+                    read.records += 1;
+                    if at > now {
+                        read.all = false;
+                        break;
                     }
                 }
                 Err(error) => tracing::error!("the kernel program pushed {error}"),
             }
         }
-        true
+        read
     }
 
     fn record(&mut self, now: Instant, record: &Record) {
         let (Record::Advert(Advert { watch, .. })
         | Record::Silence(Timeout { watch, .. })
         | Record::Stall(Timeout { watch, .. })) = record;
+        self.timing.received += u64::from(matches!(record, Record::Advert(_)));
         // A record of an interface that went away in the meantime belongs to nobody.
         let Some(&vhost) = self.by_key.get(watch) else { return };
         self.host(now, vhost, |host| match record {
@@ -361,7 +389,8 @@ impl Detector {
     fn snapshot(&self, now: Instant) -> Snapshot {
         let vhosts = self.hosts.iter().map(Host::snapshot).collect();
         let (demotions, scheduling) = (self.demotions.clone(), self.scheduling.clone());
-        Snapshot { at: now, demotions, scheduling, vhosts }
+        let (timing, processor) = (self.timing.clone(), clock::thread_time());
+        Snapshot { at: now, demotions, scheduling, timing, processor, vhosts }
     }
 
     /// Lets a virtual host do something, and notes what became of it.
@@ -421,11 +450,11 @@ impl Detector {
     /// Lets every deadline happen that has come by `now`.
     fn judge(&mut self, now: Instant) {
         while let Some(vhost) = self.agenda.due(now) {
-            self.host(now, vhost, |host| {
-                if let Some((_, timer)) = host.machine.poll_timeout() {
-                    host.handle(now, Event::Deadline(timer));
-                }
-            });
+            let mut departure = None;
+            self.host(now, vhost, |host| departure = host.deadline(now));
+            if let Some(departure) = departure {
+                self.timing.sent(departure);
+            }
         }
     }
 

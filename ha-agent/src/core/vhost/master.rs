@@ -200,7 +200,7 @@ impl Vhost {
     }
 
     fn advertisement_interval(&self) -> Duration {
-        self.settings.pace.advertisement_interval(self.settings.priority)
+        self.settings.advertisement_interval()
     }
 }
 
