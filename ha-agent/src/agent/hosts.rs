@@ -125,7 +125,8 @@ pub(super) fn each_family(config: &VhostConfig) -> impl Iterator<Item = Family> 
 }
 
 /// What the core is to know of it.
-pub(super) fn settings(config: &VhostConfig) -> Settings {
+#[must_use]
+pub fn settings(config: &VhostConfig) -> Settings {
     Settings {
         priority: Priority { advbase: config.advbase, advskew: config.advskew },
         pace: pace(config.pace),

@@ -1,7 +1,11 @@
 //! `ha-agent check`
 
+mod machine;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
 
 use super::exit::Exit;
 use super::{ConfigArg, fail, say};
@@ -33,14 +37,14 @@ pub(super) fn run(args: &Args) -> Exit {
     for vhost in &config.vhosts {
         say(describe(vhost));
     }
-    let machine = match interfaces() {
-        Ok(machine) => machine,
+    let interfaces = match interfaces() {
+        Ok(interfaces) => interfaces,
         Err(error) => return fail(&error, error.exit()),
     };
     let mut worst = Exit::Ok;
     let names: BTreeSet<_> = config.vhosts.iter().map(|vhost| &vhost.interface).collect();
     for name in names {
-        match check_interface(&config, &machine, name) {
+        match check_interface(&config, &interfaces, name) {
             Ok(sentences) => {
                 for sentence in sentences {
                     say(format_args!("interface {name}: {sentence}"));
@@ -48,6 +52,12 @@ pub(super) fn run(args: &Args) -> Exit {
             }
             Err(error) => worst = fail(&error, error.exit()),
         }
+    }
+    for sentence in machine::rights(&config.realtime) {
+        say(format_args!("real time: {sentence}"));
+    }
+    for sentence in machine::set_up(Path::new("/sys"), Path::new("/proc"), &config.realtime, slack(&config)) {
+        say(format_args!("machine: {sentence}"));
     }
     if let Some(missing) = capabilities::missing() {
         return fail(&format!("no right to run: {missing} missing; run as root"), Exit::NoPermission);
@@ -94,16 +104,16 @@ fn describe(vhost: &VhostConfig) -> String {
 }
 
 /// What is to be said of an interface, one sentence a line.
-fn check_interface(config: &Config, machine: &Interfaces, name: &str) -> Result<Vec<String>, FollowError> {
-    let interface = machine.get(name).ok_or_else(|| FollowError::NoInterface(name.to_owned()))?;
+fn check_interface(config: &Config, interfaces: &Interfaces, name: &str) -> Result<Vec<String>, FollowError> {
+    let interface = interfaces.get(name).ok_or_else(|| FollowError::NoInterface(name.to_owned()))?;
     if interface.hardware == [0; 6] {
         return Err(FollowError::NoEthernet(name.to_owned()));
     }
-    let place = place::place(machine, name)?;
+    let place = place::place(interfaces, name)?;
     let strips = |interface: &str| ethtool::strips_vlan_tags(interface).unwrap_or(false);
     let stripped = place.stripped(strips);
     let spot = place.instead.as_ref().filter(|_| stripped.is_some()).unwrap_or(&place.at);
-    let occupant = machine.by_index(spot.index).and_then(|interface| interface.program);
+    let occupant = interfaces.by_index(spot.index).and_then(|interface| interface.program);
     if let Some(owner) = occupant.map(Owner::of) {
         if owner.is_agent() {
             return Ok(vec![format!("served by a running agent: {owner}")]);
@@ -111,13 +121,15 @@ fn check_interface(config: &Config, machine: &Interfaces, name: &str) -> Result<
         return Err(AttachError::Foreign { interface: spot.interface.clone(), owner: Some(owner) }.into());
     }
     let mut sentences =
-        vec![describe_link(config, machine, interface), describe_place(&place, stripped.is_some())];
+        vec![describe_link(config, interfaces, interface), describe_place(&place, stripped.is_some())];
+    let card = card(interfaces, interface);
+    sentences.push(machine::describe_coalescing(&card.name, ethtool::coalescing(&card.name), slack(config)));
     sentences.extend(stripped.map(|stripped| stripped.to_string()));
-    sentences.extend(mixed_up(config, machine, interface, strips));
+    sentences.extend(mixed_up(config, interfaces, interface, strips));
     Ok(sentences)
 }
 
-fn describe_link(config: &Config, machine: &Interfaces, interface: &Interface) -> String {
+fn describe_link(config: &Config, interfaces: &Interfaces, interface: &Interface) -> String {
     let link = match (interface.up, interface.running) {
         (false, _) => "set down",
         (true, false) => "up, without carrier",
@@ -125,7 +137,7 @@ fn describe_link(config: &Config, machine: &Interfaces, interface: &Interface) -
     };
     let virtual_addresses: BTreeSet<_> =
         config.vhosts.iter().flat_map(|vhost| &vhost.addresses).map(ipnet::IpNet::addr).collect();
-    let on_it = config.vhosts.iter().filter(|vhost| is_on(machine, vhost, interface));
+    let on_it = config.vhosts.iter().filter(|vhost| is_on(interfaces, vhost, interface));
     let (mut v4, mut v6, mut sources) = (false, false, Sources::UNSPECIFIED);
     for vhost in on_it {
         let families = hosts::families(vhost);
@@ -156,7 +168,7 @@ fn describe_place(place: &Place, stripped: bool) -> String {
 /// be taken for its own.
 fn mixed_up(
     config: &Config,
-    machine: &Interfaces,
+    interfaces: &Interfaces,
     interface: &Interface,
     strips: impl Fn(&str) -> bool,
 ) -> Option<String> {
@@ -166,10 +178,10 @@ fn mixed_up(
         Kind::Vlan { .. } | Kind::Macvlan { .. } => false,
     };
     let lies_on_it = |name: &str| {
-        let kind = machine.get(name).map(|interface| interface.kind);
+        let kind = interfaces.get(name).map(|interface| interface.kind);
         matches!(kind, Some(Kind::Vlan { parent, .. }) if parent == Some(interface.index))
     };
-    let own = || config.vhosts.iter().filter(|vhost| is_on(machine, vhost, interface));
+    let own = || config.vhosts.iter().filter(|vhost| is_on(interfaces, vhost, interface));
     let others = config.vhosts.iter().filter(|vhost| lies_on_it(&vhost.interface));
     let twin = others.into_iter().find(|other| own().any(|vhost| vhost.vhid == other.vhid))?;
     hides.then(|| {
@@ -181,9 +193,25 @@ fn mixed_up(
     })
 }
 
+/// The interface under VLANs and macvlans: they hold nothing back themselves.
+fn card<'a>(interfaces: &'a Interfaces, interface: &'a Interface) -> &'a Interface {
+    let parent = match interface.kind {
+        Kind::Vlan { parent, .. } | Kind::Macvlan { parent } => parent,
+        Kind::Plain | Kind::Bond | Kind::Team | Kind::Bridge => None,
+    };
+    // Each was made before what lies on it, so this ends.
+    parent.and_then(|parent| interfaces.by_index(parent)).map_or(interface, |parent| card(interfaces, parent))
+}
+
+/// What the detector may lose to the machine without anybody's noticing: a twentieth of its shortest interval.
+fn slack(config: &Config) -> Duration {
+    let interval = |vhost| hosts::settings(vhost).advertisement_interval();
+    config.vhosts.iter().map(interval).min().unwrap_or(Duration::MAX) / 20
+}
+
 /// By whichever of its names.
-fn is_on(machine: &Interfaces, vhost: &VhostConfig, interface: &Interface) -> bool {
-    machine.get(&vhost.interface).is_some_and(|found| found.index == interface.index)
+fn is_on(interfaces: &Interfaces, vhost: &VhostConfig, interface: &Interface) -> bool {
+    interfaces.get(&vhost.interface).is_some_and(|found| found.index == interface.index)
 }
 
 fn interfaces() -> Result<Interfaces, AgentError> {

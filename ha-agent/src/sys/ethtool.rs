@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
@@ -13,9 +14,36 @@ use socket2::{Domain, Socket, Type};
 ///
 /// `ENODEV` if there is no such interface.
 pub fn strips_vlan_tags(interface: &str) -> io::Result<bool> {
+    match ask(interface, Value { command: GET_FLAGS, data: 0 }) {
+        Ok(value) => Ok(value.data & RX_VLAN != 0),
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// How long a card holds received frames back before it interrupts anybody (`ethtool -c`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coalescing {
+    /// At most so long.
+    pub rx: Duration,
+    /// Or as long as the driver finds right for the traffic of the moment.
+    pub adaptive: bool,
+}
+
+/// How long the interface holds received frames back.
+///
+/// # Errors
+///
+/// `EOPNOTSUPP` if it does not tell, `ENODEV` if there is no such interface.
+pub fn coalescing(interface: &str) -> io::Result<Coalescing> {
+    let told = ask(interface, Coalesce { command: GET_COALESCE, ..Coalesce::default() })?;
+    Ok(Coalescing { rx: Duration::from_micros(told.rx_us.into()), adaptive: told.adaptive_rx != 0 })
+}
+
+/// Lets the driver fill in a request.
+fn ask<T: Question>(interface: &str, mut question: T) -> io::Result<T> {
     let name = CString::new(interface)?;
-    let mut value = Value { command: GET_FLAGS, data: 0 };
-    let mut request = Request { name: [0; libc::IFNAMSIZ], value: &raw mut value, rest: [0; REST] };
+    let mut request = Request { name: [0; libc::IFNAMSIZ], value: &raw mut question, rest: [0; REST] };
     let bytes = name.as_bytes_with_nul();
     let room = request.name.get_mut(..bytes.len());
     let room = room.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?;
@@ -24,16 +52,16 @@ pub fn strips_vlan_tags(interface: &str) -> io::Result<bool> {
     }
     let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
     // SAFETY: the request has the layout of `struct ifreq`, its name ends with a zero, and it points to a value
-    // with the layout of `struct ethtool_value`; both outlive the call, which writes to nothing else.
+    // with the layout that its command stands for; both outlive the call, which writes to nothing else.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
-    if result == 0 {
-        return Ok(value.data & RX_VLAN != 0);
-    }
-    match io::Error::last_os_error() {
-        error if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
-        error => Err(error),
-    }
+    if result == 0 { Ok(question) } else { Err(io::Error::last_os_error()) }
 }
+
+/// Types with the layout of the structure that goes with their command, which is their first field.
+trait Question {}
+
+impl Question for Value {}
+impl Question for Coalesce {}
 
 /// `struct ethtool_value`
 #[repr(C)]
@@ -42,19 +70,32 @@ struct Value {
     data: u32,
 }
 
+/// `struct ethtool_coalesce`
+#[derive(Default)]
+#[repr(C)]
+struct Coalesce {
+    command: u32,
+    rx_us: u32,
+    _to_statistics: [u32; 8],
+    adaptive_rx: u32,
+    _to_sampling: [u32; 12],
+}
+const _: () = assert!(size_of::<Coalesce>() == 23 * size_of::<u32>());
+
 /// `struct ifreq`, with the pointer that is meant here.
 #[repr(C)]
-struct Request {
+struct Request<T> {
     name: [libc::c_char; libc::IFNAMSIZ],
-    value: *mut Value,
+    value: *mut T,
     rest: [u8; REST],
 }
 
 /// What the union of `struct ifreq` has besides a pointer.
 const REST: usize = size_of::<libc::ifreq>() - libc::IFNAMSIZ - size_of::<*mut Value>();
-const _: () = assert!(size_of::<Request>() == size_of::<libc::ifreq>());
+const _: () = assert!(size_of::<Request<Value>>() == size_of::<libc::ifreq>());
 
 // linux/ethtool.h
+const GET_COALESCE: u32 = 0x0e;
 const GET_FLAGS: u32 = 0x25;
 const RX_VLAN: u32 = 1 << 8;
 
@@ -65,10 +106,12 @@ mod tests {
     #[test]
     fn knows_the_loopback_interface_and_no_other() {
         assert!(!strips_vlan_tags("lo").unwrap());
-        let error = strips_vlan_tags("no-such-if").unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
-        let error = strips_vlan_tags("a-name-longer-than-15").unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+        let error = coalescing("lo").unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP), "it interrupts nobody");
+        for name in ["no-such-if", "a-name-longer-than-15"] {
+            let errors = [strips_vlan_tags(name).unwrap_err(), coalescing(name).unwrap_err()];
+            assert!(errors.iter().all(|error| error.raw_os_error() == Some(libc::ENODEV)), "{errors:?}");
+        }
         assert!(strips_vlan_tags("a\0b").is_err());
     }
 }
