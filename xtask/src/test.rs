@@ -69,7 +69,7 @@ fn has(component: &str, program: &str) -> bool {
 
 /// All but the BPF program, which is no program of this system.
 const ALL: [&str; 4] = ["--workspace", "--exclude", "ha-ebpf", "--locked"];
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 11] = [
     "iproute2",
     "bpftool",
     "ucarp",
@@ -80,4 +80,5 @@ const PACKAGES: [&str; 10] = [
     "util-linux",
     "nftables",
     "perl-base",
+    "python3-prometheus-client",
 ];

@@ -3,6 +3,7 @@
 pub mod bpf;
 pub mod check;
 pub mod exit;
+pub mod metrics;
 pub mod order;
 pub mod run;
 pub mod status;
@@ -31,6 +32,9 @@ enum Command {
     Run(run::Args),
     /// Show what a running agent knows.
     Status(status::Args),
+    /// Print what a running agent counts, for a monitoring system: for one that reads files, and not this format,
+    /// with `--format prometheus`.
+    Metrics(metrics::Args),
     /// Let a running agent read its configuration again: passphrases, mode, peers. Nothing else may differ.
     Reload(order::Args),
     /// Demote this node until `resume`: the other nodes go first.
@@ -68,6 +72,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => run::run(&args),
             Command::Status(args) => status::run(&args),
+            Command::Metrics(args) => metrics::run(&args),
             Command::Reload(args) => order::run(&args, Question::Reload),
             Command::Hold(args) => order::run(&args, Question::Hold),
             Command::Resume(args) => order::run(&args, Question::Resume),

@@ -1,6 +1,7 @@
 //! The unix socket through which the agent is asked: one line of JSON in, one line of JSON out.
 
 pub mod client;
+pub mod metrics;
 pub mod server;
 pub mod status;
 

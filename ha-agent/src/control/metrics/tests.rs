@@ -1,0 +1,146 @@
+//! What the readers of metrics make of them.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::{Format, text};
+use crate::control::status::Status;
+
+#[test]
+fn everything_that_counts_is_there() {
+    let text = text(&status(), Format::Openmetrics);
+    for line in [
+        r#"ha_agent_info{node="a",version="1.2.3"} 1.0"#,
+        "ha_agent_demotion_level 240.0",
+        r#"ha_agent_demotion_cause{cause="link_down",interface="eth1"} 1.0"#,
+        "ha_agent_realtime_priority 50.0",
+        "ha_agent_memory_locked 1.0",
+        "ha_agent_detector_cpu_seconds_total 1.5",
+        r#"ha_agent_detector_lateness_seconds_bucket{le="2e-05"} 7.0"#,
+        r#"ha_agent_detector_lateness_seconds_bucket{le="1.0"} 10.0"#,
+        r#"ha_agent_detector_lateness_seconds_bucket{le="+Inf"} 11.0"#,
+        "ha_agent_detector_lateness_seconds_count 11.0",
+        "ha_agent_detector_lateness_seconds_sum 2.5",
+        "ha_agent_detector_late_total 4.0",
+        "ha_agent_detector_late_records_total 5.0",
+        r#"ha_agent_advertisement_jitter_seconds_bucket{le="+Inf"} 11.0"#,
+        "ha_agent_missed_advertisements_total 6.0",
+        r#"ha_agent_state{vhost="da\"t\\a",interface="eth0",state="MASTER"} 1.0"#,
+        r#"ha_agent_state{vhost="da\"t\\a",interface="eth0",state="BACKUP"} 0.0"#,
+        r#"ha_agent_state_since_timestamp_seconds{vhost="da\"t\\a",interface="eth0"} 1767225600.5"#,
+        r#"ha_agent_interval_seconds{vhost="da\"t\\a",interface="eth0"} 0.01"#,
+        r#"ha_agent_fault{vhost="da\"t\\a",interface="eth0"} 1.0"#,
+        r#"ha_agent_sent_advertisements_total{vhost="da\"t\\a",interface="eth0"} 1000.0"#,
+        r#"ha_agent_refused_frames_total{vhost="da\"t\\a",interface="eth0",reason="badauth"} 3.0"#,
+        r#"ha_agent_other_frames_total{reason="badvhid"} 9.0"#,
+        r#"ha_agent_suspicions_total{vhost="da\"t\\a",interface="eth0",suspicion="regressed",source="10.77.0.9"} 2.0"#,
+        r#"ha_agent_peer_clock_difference_seconds{vhost="da\"t\\a",interface="eth0",address="fe80::2"} -0.25"#,
+        "# EOF",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+    }
+}
+
+/// As `node_exporter` does.
+#[test]
+fn promtool_finds_nothing_to_complain_of() {
+    let Some(mut child) = start("promtool", &["check", "metrics"]) else { return };
+    feed(&mut child, &text(&status(), Format::Prometheus));
+    let output = child.wait_with_output().expect("its end");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn the_reference_parser_reads_open_metrics() {
+    let program = "import sys\n\
+                   try:\n from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse\n\
+                   except ImportError:\n print('skipped'); sys.exit()\n\
+                   print(*sorted(family.name + ' ' + family.type for family in parse(sys.stdin.read())), sep='\\n')";
+    let Some(mut child) = start("/usr/bin/python3", &["-c", program]) else { return };
+    feed(&mut child, &text(&status(), Format::Openmetrics));
+    let output = child.wait_with_output().expect("its end");
+    let said = String::from_utf8_lossy(&output.stdout);
+    if said.trim() == "skipped" {
+        return eprintln!("skipped, because python3-prometheus-client is not installed");
+    }
+    assert!(output.status.success(), "{output:?}");
+    for family in [
+        "ha_agent info",
+        "ha_agent_advertisement_jitter_seconds histogram",
+        "ha_agent_sent_advertisements counter",
+        "ha_agent_state gauge",
+    ] {
+        assert!(said.lines().any(|line| line == family), "no {family} in\n{said}");
+    }
+}
+
+/// Starts a program that reads metrics, if it is installed.
+fn start(program: &str, arguments: &[&str]) -> Option<std::process::Child> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    match command.spawn() {
+        Ok(child) => Some(child),
+        Err(error) => {
+            eprintln!("skipped, because {program} can't be started: {error}");
+            None
+        }
+    }
+}
+
+fn feed(child: &mut std::process::Child, text: &str) {
+    // It need not read to the end.
+    let _ = child.stdin.take().expect("its input").write_all(text.as_bytes());
+}
+
+fn status() -> Status {
+    let histogram = |other: Value| {
+        let mut histogram = json!({
+            "count": 11, "sum_ms": 2500.0, "p50_ms": 0.01, "p99_ms": 0.01, "p999_ms": 0.01, "max_ms": 1234.0,
+            "buckets": [
+                { "le_ms": 0.02, "count": 7 },
+                { "le_ms": 0.05, "count": 2 },
+                { "le_ms": 1000.0, "count": 1 },
+                { "le_ms": null, "count": 1 },
+            ],
+        });
+        let (Some(all), Value::Object(other)) = (histogram.as_object_mut(), other) else { panic!("objects") };
+        all.extend(other);
+        histogram
+    };
+    let peer = json!({
+        "address": "fe80::2", "advbase": 1, "advskew": 100, "demote": 0, "passphrase": 1,
+        "clock_difference_ms": -250, "last_heard": "2026-01-01T00:00:01Z", "age_ms": 3.5,
+    });
+    let status = json!({
+        "node": "a",
+        "version": "1.2.3",
+        "as_of": "2026-01-01T00:00:02Z",
+        "as_of_monotonic_ns": 7,
+        "demotion": { "level": 240, "causes": [{ "name": "link_down", "detail": "eth1" }] },
+        "detector": {
+            "realtime": {
+                "priority": 50, "memory_locked": true, "cpu_dma_latency_us": null, "refused": [],
+                "rt_runtime_us": 950_000, "rt_period_us": 1_000_000,
+            },
+            "lateness": histogram(json!({ "late": 4, "late_records": 5, "interval_ms": 10.0 })),
+            "jitter": histogram(json!({ "missed": 6 })),
+            "sent": 1000, "received": 20, "cpu_s": 1.5, "cpu_us_per_advertisement": 2.0,
+        },
+        "vhosts": [{
+            "name": "da\"t\\a", "interface": "eth0", "receive": "native", "vhid": 10, "addresses": ["10.77.0.100/24"],
+            "advbase": 1, "advskew": 0, "interval_ms": 10.0, "master_down_ms": 30.0, "preempt": false,
+            "mode": "compat", "families": "either", "state": "MASTER", "since": "2026-01-01T00:00:00.5Z",
+            "since_s": 1.5, "last_change": null, "history": [], "peer": null, "peers": [peer],
+            "suspicions": [{
+                "name": "regressed", "source": "10.77.0.9", "count": 2, "last": "2026-01-01T00:00:01Z",
+                "sentence": "It did.",
+            }],
+            "stalls": 1, "watch": null, "late_timers": 0, "sent": 1000, "send_errors": 2, "accepted": 20,
+            "refused": { "badauth": 3 }, "fault": "an address is missing",
+        }],
+        "other_frames": { "badvhid": 9 },
+    });
+    serde_json::from_value(status).expect("a status")
+}
