@@ -8,14 +8,20 @@ use std::process::ExitCode;
 pub enum Exit {
     /// 0: done as asked, or left in order after a signal.
     Ok = 0,
+    /// 1: what is decided now is not what was recorded.
+    Differs = 1,
     /// 2: the command line is wrong (the command-line parser's own code).
     Usage = 2,
+    /// 65: a file that was named is not what it should be.
+    Data = 65,
     /// 69: something that we need is not there: an interface, BPF in the kernel, a running agent.
     Unavailable = 69,
     /// 70: an error in this program.
     Software = 70,
     /// 71: the operating system failed: out of memory or descriptors, an I/O error.
     Os = 71,
+    /// 73: a file can't be made.
+    CantCreate = 73,
     /// 77: the user or its capabilities do not suffice.
     NoPermission = 77,
     /// 78: the configuration or the passphrase file is missing or wrong.

@@ -60,7 +60,7 @@ mod file;
 mod mistake;
 mod parse;
 mod passphrase;
-mod quote;
+pub(crate) mod quote;
 mod realtime;
 mod reload;
 mod schema;

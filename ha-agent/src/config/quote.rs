@@ -25,7 +25,7 @@ impl fmt::Display for Excerpt {
 
 /// Text without line breaks and without characters that a terminal would act upon.
 #[derive(PartialEq)]
-pub(super) struct OneLine<'a>(pub(super) &'a str);
+pub(crate) struct OneLine<'a>(pub(crate) &'a str);
 
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

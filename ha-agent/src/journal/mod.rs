@@ -1,4 +1,8 @@
-//! The history of transitions, with the time of each phase.
+//! The history of transitions, with the time of each phase; and the recording of everything that led to them.
+
+pub mod recorder;
+pub mod replay;
+pub mod trace;
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
