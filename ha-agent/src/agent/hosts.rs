@@ -8,6 +8,7 @@ use ha_common::wire::{carp, ipv6};
 
 use crate::config::{self, Auth, MacChoice, Mode, PaceConfig, Passphrase, Refused, VhostConfig};
 use crate::core::{Families, Family, FamilyRule, Pace, Priority, Settings};
+use crate::journal::trace::Recorded;
 
 /// The number of a virtual host in the kernel's maps, by its index in the configuration.
 pub(super) fn number(vhost: usize) -> u32 {
@@ -133,6 +134,16 @@ pub fn settings(config: &VhostConfig) -> Settings {
         preempt: config.preempt,
         families: families(config),
         announce_every: config.announce_every,
+    }
+}
+
+/// What a recording is to know of it.
+pub(super) fn recorded(config: &VhostConfig) -> Recorded {
+    Recorded {
+        name: config.name.clone(),
+        interface: config.interface.clone(),
+        vhid: config.vhid,
+        settings: settings(config),
     }
 }
 

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ha_common::abi::MAX_HOSTS;
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -35,6 +36,8 @@ use crate::control::server::{Server, ServerError};
 use crate::dataplane::{Dataplane, LoadError, Loaded};
 use crate::exec::{self, Report};
 use crate::journal::Journal;
+use crate::journal::recorder::{RecordError, Recorder, Recording};
+use crate::journal::trace::{self, Header};
 use crate::net::link::{Interfaces, Monitor};
 use crate::net::macvlan::Macvlan;
 use crate::sys::{capabilities, clock};
@@ -63,6 +66,9 @@ pub enum AgentError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ServerError),
+    /// The recording.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The kernel program.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -99,6 +105,7 @@ impl AgentError {
             Self::NoPermission(_) => Exit::NoPermission,
             Self::TooMany(_) => Exit::Config,
             Self::Control(error) => error.exit(),
+            Self::Record(error) => error.exit(),
             Self::Load(error) => error.exit(),
             Self::Interface(error) => error.exit(),
             Self::Memory(error) => error.exit(),
@@ -118,6 +125,8 @@ pub struct Files {
     pub socket: PathBuf,
     /// Where is kept what survives a restart; used in strict mode only.
     pub state: PathBuf,
+    /// Where is recorded what the machines are told and decide; `None` for nowhere. It must not exist.
+    pub record: Option<PathBuf>,
 }
 
 /// What was asked, and where the answer goes: what was done, or why nothing was.
@@ -139,6 +148,7 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
     let mut signals = Signals::new().map_err(|cause| AgentError::Os { what: "signals", cause })?;
     let monitor = Monitor::open().map_err(|cause| AgentError::Os { what: "a netlink socket", cause })?;
     let server = Server::bind(&files.socket)?;
+    let recording = files.record.as_deref().map(Recording::create).transpose()?;
     let Loaded { mut dataplane, tables, events, counters, memory, given, patiences } = Dataplane::load()?;
     match dataplane.log() {
         Ok(log) => drop(tokio::spawn(log)),
@@ -165,14 +175,15 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
     }
     // After everything that was needed for the start only: what is locked stays.
     let granted = Granted::ask(&config.realtime);
-    let (mode, priority) = (config.auth.mode, config.realtime.priority);
-    let channels = Channels { events, given, patiences, inputs: input_queue, notes };
-    let started = detector::start(setups, mode, priority, channels);
-    let mut detector = match started {
-        Ok(detector) => detector,
+    let started = record(recording, &config).and_then(|(recorder, written)| {
+        let channels = Channels { events, given, patiences, inputs: input_queue, notes, recorder };
+        Ok((detector::start(setups, config.auth.mode, config.realtime.priority, channels)?, written))
+    });
+    let (mut detector, written) = match started {
+        Ok(started) => started,
         Err(cause) => {
             end(follower, executor).await;
-            return Err(AgentError::Os { what: "the detector's thread", cause });
+            return Err(AgentError::Os { what: "a thread", cause });
         }
     };
 
@@ -215,9 +226,33 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
     if !keeping.is_finished() && tokio::time::timeout(PATIENCE, keeping).await.is_err() {
         tracing::error!("what was heard could not be written in time; look at {}", files.state.display());
     }
+    // The detector has ended, and with it what is recorded.
+    if let Some(written) = written
+        && tokio::time::timeout(PATIENCE, written).await.is_err()
+    {
+        tracing::error!("the recording could not be written to its end in time; is the disk slow?");
+    }
     // However the detector ended. The senders of orders go with it and with the follower.
     end(follower, executor).await;
     result
+}
+
+/// Begins the recording, if there is to be one. The receiver receives when it is written to its end.
+fn record(
+    recording: Option<Recording>,
+    config: &Config,
+) -> io::Result<(Option<Recorder>, Option<oneshot::Receiver<()>>)> {
+    let Some(recording) = recording else { return Ok((None, None)) };
+    let (recorder, written) = recording.begin(Header {
+        format: trace::FORMAT.to_owned(),
+        version: trace::VERSION,
+        agent: env!("CARGO_PKG_VERSION").to_owned(),
+        node: config.node.clone(),
+        began: Timestamp::now(),
+        began_ns: clock::now(),
+        vhosts: config.vhosts.iter().map(hosts::recorded).collect(),
+    })?;
+    Ok((Some(recorder), Some(written)))
 }
 
 /// Follows the interfaces for the first time.

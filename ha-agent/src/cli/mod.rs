@@ -5,6 +5,7 @@ pub mod check;
 pub mod exit;
 pub mod metrics;
 pub mod order;
+pub mod replay;
 pub mod run;
 pub mod status;
 
@@ -41,6 +42,8 @@ enum Command {
     Hold(order::Args),
     /// End a `hold`.
     Resume(order::Args),
+    /// Decide anew what an agent decided that ran with `--record`, show it, and demand that it is the same.
+    Replay(replay::Args),
     /// Check a configuration and this machine, without changing anything.
     Check(check::Args),
     /// The kernel program on its own.
@@ -76,6 +79,7 @@ impl Cli {
             Command::Reload(args) => order::run(&args, Question::Reload),
             Command::Hold(args) => order::run(&args, Question::Hold),
             Command::Resume(args) => order::run(&args, Question::Resume),
+            Command::Replay(args) => replay::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Bpf(args) => bpf::run(&args),
         }
@@ -109,7 +113,7 @@ fn log_to_stderr() {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 2 wrong command line; 69 something needed is not there (interface, BPF, a running agent); \
-70 an error in this program; 71 the system failed; 77 no permission; 78 wrong configuration.
+Exit codes: 0 done; 1 a replay decides otherwise; 2 wrong command line; 65 no recording that can be replayed; 69 something needed is not there (interface, BPF, a running agent); \
+70 an error in this program; 71 the system failed; 73 a file can't be made; 77 no permission; 78 wrong configuration.
 
 HA_AGENT_LOG sets what is logged: error, warn, info (the default), debug, trace.";

@@ -16,6 +16,9 @@ pub struct Args {
     /// Where strict mode keeps what it has heard.
     #[arg(long, default_value = "/var/lib/ha-agent", value_name = "DIR")]
     state: PathBuf,
+    /// Record what the machines are told and what they decide into a new file, for `replay`.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -36,6 +39,7 @@ pub(super) fn run(args: &Args) -> Exit {
         config: args.config.config.clone(),
         socket: args.control.control.clone(),
         state: args.state.clone(),
+        record: args.record.clone(),
     };
     match runtime.block_on(agent::run(config, files)) {
         Ok(()) => Exit::Ok,

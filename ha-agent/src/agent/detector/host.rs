@@ -24,6 +24,8 @@ use crate::core::{
 };
 use crate::dataplane::{Given, Patiences};
 use crate::exec::{Order, Orders};
+use crate::journal::recorder::Recorder;
+use crate::journal::trace::Step;
 use crate::net::advertise::{Advertiser, Frames, Path};
 use crate::sys::clock;
 
@@ -54,6 +56,7 @@ pub(super) struct Host {
     late_timers: u64,
     looped: u64,
     kernel: Option<Rc<RefCell<Kernel>>>,
+    recorder: Option<Rc<Recorder>>,
     orders: Orders,
     notes: mpsc::UnboundedSender<Note>,
 }
@@ -71,6 +74,7 @@ impl Host {
         setup: VhostSetup,
         mode: Mode,
         kernel: Option<Rc<RefCell<Kernel>>>,
+        recorder: Option<Rc<Recorder>>,
         notes: mpsc::UnboundedSender<Note>,
     ) -> Self {
         let VhostSetup { settings, interface, vhid, mac, random, stored_ms, orders } = setup;
@@ -96,6 +100,7 @@ impl Host {
             late_timers: 0,
             looped: 0,
             kernel,
+            recorder,
             orders,
             notes,
         };
@@ -254,7 +259,11 @@ impl Host {
     /// Gives the core an event, and carries out or passes on what it answers.
     pub(super) fn handle(&mut self, now: Instant, event: Event) {
         self.machine.handle(now, event);
+        let mut commands = Vec::new();
         while let Some(command) = self.machine.next_command() {
+            if self.recorder.is_some() {
+                commands.push(command);
+            }
             let order = match command {
                 Command::Advertise(advertisement) => {
                     self.advertise(advertisement);
@@ -277,6 +286,9 @@ impl Host {
                 }
             };
             self.orders.give(order);
+        }
+        if let Some(recorder) = &self.recorder {
+            recorder.record(Step { vhost: self.index, now, event, commands });
         }
     }
 
@@ -402,7 +414,7 @@ mod tests {
             stored_ms: None,
             orders: orders.remove(0),
         };
-        let mut host = Host::new(0, setup, Mode::Compat, None, notes);
+        let mut host = Host::new(0, setup, Mode::Compat, None, None, notes);
         // From an earlier life as master; now there is nothing to send through.
         host.advertised = Some(Instant::from_nanos(7));
         host.advertise(Advertisement { priority, demote: 0 });

@@ -46,6 +46,7 @@ use crate::core::demotion;
 use crate::core::{self, Advertisement, Demotions, Event, Instant, Link, State, Suspicion};
 use crate::dataplane::{Events, Given, Patiences};
 use crate::exec::Orders;
+use crate::journal::recorder::Recorder;
 use crate::net::advertise::Path;
 use crate::sys::clock;
 use crate::sys::readable::readable;
@@ -217,6 +218,8 @@ pub struct Channels {
     pub inputs: mpsc::UnboundedReceiver<Input>,
     /// What it tells them.
     pub notes: mpsc::UnboundedSender<Note>,
+    /// Where is written down what the machines are told and decide, if anywhere.
+    pub recorder: Option<Recorder>,
 }
 
 /// Starts the thread, with a real-time priority of 1 to 99 if it gets one. It ends when every virtual host has left:
@@ -233,10 +236,11 @@ pub fn start(
 ) -> io::Result<oneshot::Receiver<Snapshot>> {
     let (ended, end) = oneshot::channel();
     thread::Builder::new().name("ha-detector".to_owned()).spawn(move || {
-        let Channels { events, given, patiences, inputs, notes } = channels;
+        let Channels { events, given, patiences, inputs, notes, recorder } = channels;
         touch_stack();
         let scheduling = Scheduling::ask(priority);
-        let detector = Detector::new(vhosts, mode, scheduling, Kernel { given, patiences }, notes);
+        let kernel = Kernel { given, patiences };
+        let detector = Detector::new(vhosts, mode, scheduling, kernel, recorder, notes);
         let result = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
@@ -276,10 +280,13 @@ impl Detector {
         mode: Mode,
         scheduling: Scheduling,
         kernel: Kernel,
+        recorder: Option<Recorder>,
         notes: mpsc::UnboundedSender<Note>,
     ) -> Self {
-        let kernel = Rc::new(RefCell::new(kernel));
-        let host = |(index, setup)| Host::new(index, setup, mode, Some(Rc::clone(&kernel)), notes.clone());
+        let (kernel, recorder) = (Rc::new(RefCell::new(kernel)), recorder.map(Rc::new));
+        let host = |(index, setup)| {
+            Host::new(index, setup, mode, Some(Rc::clone(&kernel)), recorder.clone(), notes.clone())
+        };
         let intervals = vhosts.iter().map(|setup| setup.settings.advertisement_interval());
         let timing = Timing::new(intervals.min().unwrap_or(Duration::MAX));
         Self {
