@@ -90,7 +90,9 @@ pub fn lock_memory() -> Result<(), Refusal> {
     if locked != 0 {
         return Err(Refusal::Memory(io::Error::last_os_error()));
     }
-    read_in_code().map_err(Refusal::Memory)
+    // What can't be read in now is when it is needed.
+    let _ = read_in_code();
+    Ok(())
 }
 
 /// Lets no processor sleep so deeply that it would take longer to wake up, in whole microseconds, for as long as the
