@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::io::Read;
 use std::net::Ipv4Addr;
 use std::process::Command;
 use std::thread;
@@ -56,6 +57,26 @@ fn it_has_neither_where_that_is_not_asked_for() -> Result<()> {
     ensure!(realtime["priority"].is_null() && realtime["memory_locked"] == false, "{realtime:#}");
     ensure!(realtime["refused"] == Value::Array(Vec::new()), "{realtime:#}");
     ensure!(refusals(&agent.process).is_empty(), "{:?}", refusals(&agent.process));
+    Ok(())
+}
+
+#[test]
+fn it_keeps_processors_awake_while_it_runs() -> Result<()> {
+    let Some((_lan, node)) = lab("awake")? else { return Ok(()) };
+    let before = match dma_latency() {
+        Ok(before) => before,
+        Err(error) => {
+            eprintln!("skipped, because this machine has no {DMA_LATENCY}: {error}");
+            return Ok(());
+        }
+    };
+    let toml = AgentConfig::default().toml("a") + "[realtime]\ncpu_dma_latency = \"20us\"\n";
+    let agent = Agent::launch(&node, &toml, "secret")?;
+    agent.wait_for_state(0, "MASTER")?;
+    ensure!(realtime(&agent)?["cpu_dma_latency_us"] == 20, "{:#}", realtime(&agent)?);
+    ensure!(dma_latency()? <= 20, "{} µs", dma_latency()?);
+    agent.leave()?;
+    ensure!(dma_latency()? == before, "{} µs instead of {before}", dma_latency()?);
     Ok(())
 }
 
@@ -218,6 +239,13 @@ fn memory(pid: Pid, key: &str) -> Result<u64> {
     Ok(value.trim().trim_end_matches(" kB").parse()?)
 }
 
+/// What the kernel keeps to at the moment, in µs.
+fn dma_latency() -> Result<i32> {
+    let mut bytes = [0; 4];
+    fs::File::open(DMA_LATENCY)?.read_exact(&mut bytes)?;
+    Ok(i32::from_ne_bytes(bytes))
+}
+
 fn realtime(agent: &Agent) -> Result<Value> {
     let status = agent.status()?;
     status.pointer("/detector/realtime").cloned().with_context(|| format!("{status:#}"))
@@ -257,6 +285,7 @@ fn wait_until(mut happened: impl FnMut() -> Result<bool>) -> Result<()> {
     Ok(())
 }
 
+const DMA_LATENCY: &str = "/dev/cpu_dma_latency";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For how many advertisements a standby sleeps.
 const SLEPT: u16 = 30;
