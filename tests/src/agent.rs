@@ -24,6 +24,7 @@ pub struct Agent {
     /// The process.
     pub process: Process,
     environment: Vec<(String, String)>,
+    record: Option<PathBuf>,
     directory: TempDir,
 }
 
@@ -69,8 +70,9 @@ impl Agent {
         config.write_keys(directory.path())?;
         fs::write(directory.path().join(CONFIG), toml)?;
         fs::create_dir(directory.path().join(STATE))?;
-        let process = node.netns.spawn(&run_in(directory.path(), environment)?)?;
-        Ok(Self { process, environment: environment.to_vec(), directory })
+        let record = config.record.clone();
+        let process = node.netns.spawn(&run_in(directory.path(), environment, record.as_deref())?)?;
+        Ok(Self { process, environment: environment.to_vec(), record, directory })
     }
 
     /// Gives it another configuration and other passphrases, of which it knows nothing before it is told.
@@ -115,13 +117,19 @@ impl Agent {
         self.process.kill()
     }
 
+    /// From its next start on it records into another file, or not at all.
+    pub fn record_into(&mut self, file: Option<PathBuf>) {
+        self.record = file;
+    }
+
     /// Starts it again with the same files, once it has ended, and waits until it runs.
     ///
     /// # Errors
     ///
     /// If it does not, with what it printed.
     pub fn restart(&mut self, node: &Node) -> Result<()> {
-        self.process = node.netns.spawn(&run_in(self.directory.path(), &self.environment)?)?;
+        let command = run_in(self.directory.path(), &self.environment, self.record.as_deref())?;
+        self.process = node.netns.spawn(&command)?;
         self.process.wait_for_line(0, "running", PATIENCE).map(drop)
     }
 
@@ -222,11 +230,14 @@ impl Agent {
 }
 
 /// The command that runs an agent with the files of a directory.
-fn run_in(directory: &Path, environment: &[(String, String)]) -> Result<Command> {
+fn run_in(directory: &Path, environment: &[(String, String)], record: Option<&Path>) -> Result<Command> {
     let mut command = Command::new(crate::agent_binary()?);
     command.arg("run").arg("--config").arg(directory.join(CONFIG));
     command.arg("--control").arg(directory.join("control.sock"));
     command.arg("--state").arg(directory.join(STATE));
+    if let Some(file) = record {
+        command.arg("--record").arg(file);
+    }
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     Ok(command)
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs::{self, Permissions};
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -45,6 +45,8 @@ pub struct AgentConfig {
     pub families: Option<String>,
     /// How often a master announces its addresses.
     pub announce_every: Option<String>,
+    /// Not in the file: where the agent records.
+    pub record: Option<PathBuf>,
 }
 
 impl Default for AgentConfig {
@@ -67,6 +69,7 @@ impl Default for AgentConfig {
             advertise_from: None,
             families: None,
             announce_every: None,
+            record: None,
         }
     }
 }
