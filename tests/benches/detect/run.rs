@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use lab::Peer;
 use lab::bench::{FalseFailover, Machine, Paused};
 use lab::capture::now_ns;
@@ -61,8 +61,7 @@ fn rounds_of(peers: &[Peer], rounds: u32, pauses: &Pauses) -> Result<Vec<Row>> {
         entries.push(Entry::new(contest.with_context(|| peer.to_string())?));
     }
     for entry in &mut entries {
-        let settled = entry.rest()?;
-        ensure!(settled, "a pair of {} does not come to order", entry.contest.peer);
+        entry.rest()?;
     }
     for _ in 0..rounds {
         for (index, fault) in Fault::ALL.into_iter().enumerate() {
@@ -87,12 +86,11 @@ impl Entry {
         Self { contest, mark: 0, since_ns: now_ns(), courses }
     }
 
-    /// Waits until the pair is in order: from then on it is left alone. Whether it came to that.
-    fn rest(&mut self) -> Result<bool> {
-        let mark = self.contest.settle()?;
-        self.mark = mark.unwrap_or_else(|| self.contest.pair.capture.mark());
+    /// Waits until the pair is in order: from then on it is left alone.
+    fn rest(&mut self) -> Result<()> {
+        (self.mark, _) = self.contest.bring_to_order()?;
         self.since_ns = now_ns();
-        Ok(mark.is_some())
+        Ok(())
     }
 
     fn round(&mut self, (index, fault): (usize, Fault), pauses: &Pauses) -> Result<()> {
@@ -112,8 +110,7 @@ impl Entry {
         let judged = |seen| FalseFailover::new(seen, self.since_ns, &self.contest, pauses);
         course.unfounded.extend(unfounded.into_iter().map(judged));
         course.time += alone;
-        // If it does not come to order, it says so the next time.
-        self.rest().map(drop)
+        self.rest()
     }
 }
 

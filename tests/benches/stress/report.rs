@@ -57,6 +57,8 @@ pub(crate) struct Row {
     active_late: usize,
     /// Each of them.
     found: Vec<FalseFailover>,
+    /// Whether the pair had to be started anew before, because the standby did not leave the active one the role.
+    pub(crate) restarted: bool,
     /// How long they were counted.
     seconds: f64,
     /// How far the time between two advertisements of the active one was from the interval.
@@ -97,6 +99,7 @@ impl Row {
             false_in_pauses: unfounded.iter().filter(|failover| failover.in_pause).count(),
             active_late: unfounded.iter().filter(|failover| failover.active_late).count(),
             found: unfounded,
+            restarted: false,
             seconds,
             jitter_ms,
             cpu_fraction,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use lab::bench::{FalseFailover, Paused};
 use lab::capture::{Captured, now_ns};
 use lab::pauses::Pauses;
@@ -39,11 +39,13 @@ pub(crate) fn stress(peers: &[Peer], kinds: &[Kind], scale: Scale, found: &mut d
         contests.push(contest.with_context(|| peer.to_string())?);
     }
     for &kind in kinds {
-        for contest in &contests {
-            let settled = contest.settle()?.is_some();
-            ensure!(settled, "a pair of {} does not come to order before {kind}", contest.peer);
+        let mut restarted = Vec::new();
+        for contest in &mut contests {
+            restarted.push(contest.bring_to_order().with_context(|| format!("before {kind}"))?.1);
         }
-        for row in under(kind, &mut contests, scale, &pauses).with_context(|| kind.to_string())? {
+        let rows = under(kind, &mut contests, scale, &pauses).with_context(|| kind.to_string())?;
+        for (mut row, restarted) in rows.into_iter().zip(restarted) {
+            row.restarted = restarted;
             found(row);
         }
     }

@@ -113,6 +113,24 @@ impl Contest {
         unless_interrupted(settled)
     }
 
+    /// Waits as [`Contest::settle`] does, and starts both anew if it does not come to that. Returns the mark, and
+    /// whether they were started anew.
+    ///
+    /// # Errors
+    ///
+    /// If they do not come to order even so, or the lab is interrupted.
+    pub fn bring_to_order(&mut self) -> Result<(usize, bool)> {
+        if let Some(mark) = self.settle()? {
+            return Ok((mark, false));
+        }
+        self.standby.kill()?;
+        self.active.kill()?;
+        self.active = self.start_on(Role::Active)?;
+        self.standby = self.start_on(Role::Standby)?;
+        let mark = self.settle()?;
+        Ok((mark.with_context(|| format!("a pair of {} does not come to order", self.peer))?, true))
+    }
+
     /// Lets a fault happen to the active one, waits for the standby's answer, and heals the fault.
     ///
     /// # Errors
@@ -193,14 +211,23 @@ impl Contest {
         match fault {
             Fault::Link => self.pair.lan.mend(&self.pair.a),
             Fault::Kill | Fault::Planned => {
-                // What is left of one that was killed would be gone after a restart of its node.
-                if self.peer != Peer::Vrrpd && self.pair.a.has_address(VIRTUAL)? {
-                    self.pair.a.netns.ip(&format!("address delete {VIRTUAL}/24 dev eth0"))?;
-                }
-                self.active = self.peer.start(&self.pair.a, Role::Active, self.pace)?;
+                self.active = self.start_on(Role::Active)?;
                 Ok(())
             }
         }
+    }
+
+    /// Starts the one that has ended.
+    fn start_on(&self, role: Role) -> Result<Running> {
+        let node = match role {
+            Role::Active => &self.pair.a,
+            Role::Standby => &self.pair.b,
+        };
+        // What is left of one that was killed would be gone after a restart of its node.
+        if self.peer != Peer::Vrrpd && node.has_address(VIRTUAL)? {
+            node.netns.ip(&format!("address delete {VIRTUAL}/24 dev eth0"))?;
+        }
+        self.peer.start(node, role, self.pace)
     }
 
     /// Waits for the first advertisement of the standby since a mark, and looks for the last one before it, or the
