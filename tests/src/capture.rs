@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, bind, recvmsg,
@@ -42,6 +42,13 @@ pub struct Capture {
 struct Shared {
     frames: Watched<Vec<Captured>>,
     stop: AtomicBool,
+}
+
+/// Looks at everything that one namespace receives and keeps nothing: for more frames than a [`Capture`] could hold.
+#[derive(Debug)]
+pub struct Tap<T> {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<(T, u32)>,
 }
 
 /// An advertisement on the wire.
@@ -154,7 +161,7 @@ impl Capture {
             let mut clocks = Clocks::default();
             while !writer.stop.load(Ordering::Relaxed) {
                 clocks.compare();
-                if let Some(captured) = receive(&socket, &clocks) {
+                if let Some((captured, _)) = receive(&socket, &clocks) {
                     writer.frames.update(|frames| frames.push(captured));
                 }
             }
@@ -201,6 +208,46 @@ impl Capture {
     }
 }
 
+impl<T: Send + 'static> Tap<T> {
+    /// Begins to look. The frames come in no strict order: each processor stamps its own.
+    ///
+    /// # Errors
+    ///
+    /// Without root.
+    pub fn start(
+        netns: &Netns,
+        mut found: T,
+        mut look: impl FnMut(&mut T, &Captured) + Send + 'static,
+    ) -> Result<Self> {
+        let socket = netns.run(|| open(None))??;
+        setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::Builder::new().name("tap".to_owned()).spawn(move || {
+            let (mut clocks, mut lost) = (Clocks::default(), 0);
+            while !stopped.load(Ordering::Relaxed) {
+                clocks.compare();
+                if let Some((captured, dropped)) = receive(&socket, &clocks) {
+                    look(&mut found, &captured);
+                    lost = dropped;
+                }
+            }
+            (found, lost)
+        })?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Ends, and returns what was found, and how many frames there was no time to look at.
+    ///
+    /// # Errors
+    ///
+    /// If the look panicked.
+    pub fn end(self) -> Result<(T, u32)> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow!("the tap panicked"))
+    }
+}
+
 impl Drop for Capture {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
@@ -217,7 +264,11 @@ pub fn now_ns() -> u64 {
 }
 
 /// A socket that sends whole frames on one interface of this thread's namespace.
-pub(crate) fn sending_socket(interface: &str) -> Result<OwnedFd> {
+///
+/// # Errors
+///
+/// Without root, or without the interface.
+pub fn sending_socket(interface: &str) -> Result<OwnedFd> {
     bound(socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?, interface)
 }
 
@@ -242,19 +293,24 @@ fn open(interface: Option<&str>) -> Result<OwnedFd> {
     Ok(socket)
 }
 
-fn receive(socket: &OwnedFd, clocks: &Clocks) -> Option<Captured> {
+/// A frame, and how many the socket had no room for so far, if it counts them.
+fn receive(socket: &OwnedFd, clocks: &Clocks) -> Option<(Captured, u32)> {
     let mut buffer = [0; 2048];
-    let mut control = nix::cmsg_space!(TimeSpec);
+    let mut control = nix::cmsg_space!(TimeSpec, u32);
     let mut slices = [IoSliceMut::new(&mut buffer)];
     let message =
         recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty()).ok()?;
-    let stamp = message.cmsgs().ok()?.find_map(|control| match control {
-        ControlMessageOwned::ScmTimestampns(time) => Some(nanos(&time)),
-        _ => None,
-    })?;
+    let (mut stamp, mut lost) = (None, 0);
+    for control in message.cmsgs().ok()? {
+        match control {
+            ControlMessageOwned::ScmTimestampns(time) => stamp = Some(nanos(&time)),
+            ControlMessageOwned::RxqOvfl(dropped) => lost = dropped,
+            _ => {}
+        }
+    }
     let length = message.bytes;
-    let at_ns = clocks.monotonic(stamp)?;
-    Some(Captured { at_ns, frame: buffer.get(..length)?.to_vec() })
+    let at_ns = clocks.monotonic(stamp?)?;
+    Some((Captured { at_ns, frame: buffer.get(..length)?.to_vec() }, lost))
 }
 
 /// How far the time of day, which the stamps have, is ahead of the monotonic clock. It changes: the time of

@@ -159,6 +159,29 @@ pub fn cpu_time(pid: Pid) -> Result<Duration> {
     Ok(Duration::from_secs(ticks) / per_second)
 }
 
+/// Memory of a process that is in use, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Now.
+    pub resident: u64,
+    /// At most, so far.
+    pub peak: u64,
+}
+
+/// How much memory a process has in use.
+///
+/// # Errors
+///
+/// If there is no such process.
+pub fn memory(pid: Pid) -> Result<Memory> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let find = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"));
+        line.and_then(|kib| kib.parse::<u64>().ok()).map(|kib| kib << 10).context("/proc/PID/status")
+    };
+    Ok(Memory { resident: find("VmRSS:")?, peak: find("VmHWM:")? })
+}
+
 fn collect(stream: impl Read + Send + 'static, state: Arc<Watched<State>>) {
     thread::spawn(move || {
         let mut reader = BufReader::new(stream);

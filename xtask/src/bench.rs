@@ -6,7 +6,9 @@ mod detect;
 mod filter;
 mod flood;
 mod lab;
+mod scale;
 mod stress;
+mod takeover;
 
 use anyhow::Result;
 
@@ -25,8 +27,12 @@ enum Bench {
     Filter(filter::Args),
     /// How a standby that is flooded notices the loss of the active one, next to keepalived and ucarp (as root)
     Flood(flood::Args),
+    /// What many virtual hosts cost: processor, memory, and deadlines that are missed (as root)
+    Scale(scale::Args),
     /// What a busy machine makes of a pair whose active one is alive, next to keepalived and FRR (as root)
     Stress(stress::Args),
+    /// From silence to the first gratuitous ARP and the client's first answer, next to keepalived (as root)
+    Takeover(takeover::Args),
 }
 
 /// Builds what is measured, and measures.
@@ -39,6 +45,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Bench::Detect(args) => detect::run(args),
         Bench::Filter(args) => filter::run(args),
         Bench::Flood(args) => flood::run(args),
+        Bench::Scale(args) => scale::run(args),
         Bench::Stress(args) => stress::run(args),
+        Bench::Takeover(args) => takeover::run(args),
     }
 }
