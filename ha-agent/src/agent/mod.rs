@@ -226,14 +226,14 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
     if !keeping.is_finished() && tokio::time::timeout(PATIENCE, keeping).await.is_err() {
         tracing::error!("what was heard could not be written in time; look at {}", files.state.display());
     }
-    // The detector has ended, and with it what is recorded.
+    // However the detector ended. The senders of orders go with it and with the follower.
+    end(follower, executor).await;
+    // Last: nothing else waits for a disk that does not answer.
     if let Some(written) = written
         && tokio::time::timeout(PATIENCE, written).await.is_err()
     {
         tracing::error!("the recording could not be written to its end in time; is the disk slow?");
     }
-    // However the detector ended. The senders of orders go with it and with the follower.
-    end(follower, executor).await;
     result
 }
 
