@@ -23,6 +23,11 @@ fn config() {
 }
 
 #[test]
+fn replay() {
+    inputs("replay").for_each(|input| fuzz::replay(&input));
+}
+
+#[test]
 fn kernel() {
     let Some(mut kernel) = Kernel::load(&site()) else { return };
     inputs("kernel").for_each(|input| fuzz::kernel(&mut kernel, &input));

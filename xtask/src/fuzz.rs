@@ -41,6 +41,8 @@ enum Target {
     CarpHeader,
     /// Configurations
     Config,
+    /// Recordings
+    Replay,
     /// Frames through the loaded BPF program and the judge in user space, which must agree (as root)
     Kernel,
 }
@@ -186,7 +188,7 @@ impl Fuzzer {
     }
 }
 
-const ALL: [Target; 4] = [Target::Decode, Target::CarpHeader, Target::Config, Target::Kernel];
+const ALL: [Target; 5] = [Target::Decode, Target::CarpHeader, Target::Config, Target::Replay, Target::Kernel];
 const SECONDS_IN_TESTS: u32 = 10;
 /// How the names of inputs begin that once showed a mistake.
 const FINDING: &str = "finding-";

@@ -7,6 +7,7 @@ mod carp_header;
 mod config;
 mod decode;
 mod kernel;
+mod replay;
 
 use std::cell::{OnceCell, RefCell};
 
@@ -14,6 +15,7 @@ pub use carp_header::carp_header;
 pub use config::config;
 pub use decode::decode;
 pub use kernel::{kernel, play};
+pub use replay::replay;
 
 use crate::{Kernel, site};
 
