@@ -4,7 +4,7 @@ use std::io::IoSliceMut;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use nix::time::{ClockId, clock_gettime};
 use crate::client;
 use crate::frame::{self, Advertisement, Hardware, Neighbour};
 use crate::netns::Netns;
+use crate::pauses::go_before_others;
 use crate::watched::Watched;
 
 /// A frame, and when it arrived.
@@ -47,7 +48,8 @@ struct Shared {
 /// Looks at everything that one namespace receives and keeps nothing: for more frames than a [`Capture`] could hold.
 #[derive(Debug)]
 pub struct Tap<T> {
-    stop: Arc<AtomicBool>,
+    /// In ns of `CLOCK_MONOTONIC`.
+    until: Arc<AtomicU64>,
     thread: JoinHandle<(T, u32)>,
 }
 
@@ -209,7 +211,7 @@ impl Capture {
 }
 
 impl<T: Send + 'static> Tap<T> {
-    /// Begins to look. The frames come in no strict order: each processor stamps its own.
+    /// Begins to look, if it may with the least real-time priority: it must keep up with those that send.
     ///
     /// # Errors
     ///
@@ -221,29 +223,36 @@ impl<T: Send + 'static> Tap<T> {
     ) -> Result<Self> {
         let socket = netns.run(|| open(None))??;
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let until = Arc::new(AtomicU64::new(u64::MAX));
+        let end = Arc::clone(&until);
         let thread = thread::Builder::new().name("tap".to_owned()).spawn(move || {
+            // If it may not, those that it had no time for are counted.
+            let _ = go_before_others(1);
             let (mut clocks, mut lost) = (Clocks::default(), 0);
-            while !stopped.load(Ordering::Relaxed) {
+            loop {
                 clocks.compare();
-                if let Some((captured, dropped)) = receive(&socket, &clocks) {
-                    look(&mut found, &captured);
-                    lost = dropped;
+                let received = receive(&socket, &clocks);
+                let end_ns = end.load(Ordering::Relaxed);
+                match received {
+                    Some((captured, dropped)) if captured.at_ns < end_ns => {
+                        look(&mut found, &captured);
+                        lost = dropped;
+                    }
+                    None if end_ns == u64::MAX => {}
+                    Some(_) | None => return (found, lost),
                 }
             }
-            (found, lost)
         })?;
-        Ok(Self { stop, thread })
+        Ok(Self { until, thread })
     }
 
-    /// Ends, and returns what was found, and how many frames there was no time to look at.
+    /// Looks at what has come until now, and ends. Returns what was found, and how many frames there was no room for.
     ///
     /// # Errors
     ///
     /// If the look panicked.
     pub fn end(self) -> Result<(T, u32)> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.until.store(now_ns(), Ordering::Relaxed);
         self.thread.join().map_err(|_| anyhow!("the tap panicked"))
     }
 }

@@ -85,7 +85,7 @@ impl Pauses {
             pauses.threads.push(thread.spawn(move || {
                 // If it may not choose, it still sees something.
                 let _ = sched_setaffinity(Pid::from_raw(0), &own);
-                let first = real_time && go_first().is_ok();
+                let first = real_time && go_before_others(99).is_ok();
                 // Nobody waits any more: nothing to be told.
                 let _ = tell.send(first);
                 watch(processor, &stop, &found, tolerated);
@@ -178,9 +178,9 @@ fn watch(processor: usize, stop: &AtomicBool, found: &Mutex<Vec<Pause>>, tolerat
     }
 }
 
-/// Gives this thread the highest real-time priority.
-fn go_first() -> Result<()> {
-    netns::run("chrt", &format!("--fifo --pid 99 {}", gettid())).map(drop)
+/// Gives this thread a real-time priority, 1 to 99.
+pub(crate) fn go_before_others(priority: u8) -> Result<()> {
+    netns::run("chrt", &format!("--fifo --pid {priority} {}", gettid())).map(drop)
 }
 
 /// When all of so many processors paused at once: beginnings and ends, in ns of `CLOCK_MONOTONIC`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lab::bench::{Machine, Paused, as_text, with_part};
+use lab::bench::{FalseFailover, Machine, Paused, as_text, with_part};
 use lab::pauses::Pauses;
 use lab::peer::{Contest, milliseconds};
 use lab::{Peer, Spread};
@@ -57,6 +57,8 @@ pub(crate) struct Row {
     false_failovers: usize,
     /// Of these, in a pause of the whole machine.
     false_in_pauses: usize,
+    /// Each of them.
+    found: Vec<FalseFailover>,
     seconds: f64,
     /// Rounds in which a processor paused meanwhile.
     disturbed: usize,
@@ -114,6 +116,7 @@ impl Row {
             journal_ms: Phases::of(found.iter().filter_map(|taken| taken.journal)),
             false_failovers: course.unfounded.len(),
             false_in_pauses: course.unfounded.iter().filter(|failover| failover.in_pause).count(),
+            found: course.unfounded.clone(),
             seconds: course.time.as_secs_f64(),
             disturbed: disturbed.len(),
         }
