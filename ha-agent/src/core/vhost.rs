@@ -269,6 +269,16 @@ impl Vhost {
         self.settings.pace.master_down_time(self.advertised())
     }
 
+    /// When the kernel's timer will tell that the master is silent, unless it is heard before; in BACKUP, where the
+    /// kernel watches.
+    #[must_use]
+    pub fn expected_silence(&self) -> Option<Instant> {
+        let watched = |ear: &Ear| self.patience.guard(*ear) == Guard::Kernel;
+        let ears = [Ear::First, Ear::Second].into_iter().filter(watched);
+        let silence = ears.map(|ear| self.patience.since(ear) + self.master_down_time()).min();
+        silence.filter(|_| self.state == State::Backup)
+    }
+
     /// Whether the kernel's timers decide that the master is silent, in BACKUP; with both families apart, in both.
     #[must_use]
     pub fn is_watched(&self) -> Option<bool> {

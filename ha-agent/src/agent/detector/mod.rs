@@ -20,6 +20,7 @@ mod counter;
 mod host;
 mod sending;
 pub mod timing;
+mod vigil;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -40,6 +41,7 @@ use self::agenda::Agenda;
 use self::host::{Host, Kernel};
 use self::sending::Sending;
 use self::timing::Timing;
+use self::vigil::Vigil;
 use crate::agent::realtime::Scheduling;
 use crate::config::Mode;
 use crate::core::demotion;
@@ -271,6 +273,7 @@ struct Detector {
     sending: Sending,
     scheduling: Scheduling,
     timing: Timing,
+    vigil: Vigil,
     notes: mpsc::UnboundedSender<Note>,
 }
 
@@ -297,6 +300,7 @@ impl Detector {
             sending: Sending::default(),
             scheduling,
             timing,
+            vigil: Vigil::default(),
             notes,
         }
     }
@@ -325,10 +329,18 @@ impl Detector {
                 input = inputs.try_recv().ok();
             }
             // Taken before the ring is drained: what is judged against it has been read.
-            let now = clock::now();
+            let mut now = clock::now();
             let asked = self.next_deadline();
-            let read = self.drain(&mut events.get_mut().0, now);
+            let mut read = self.drain(&mut events.get_mut().0, now);
             self.timing.ran(asked.into_iter().chain(read.oldest).min(), now, read.records);
+            let silences = self.hosts.iter().filter_map(|host| host.machine.expected_silence());
+            if let Some(until) = self.vigil.watch_until(now, silences) {
+                while read.records == 0 && now < until {
+                    std::hint::spin_loop();
+                    now = clock::now();
+                    read = self.drain(&mut events.get_mut().0, now);
+                }
+            }
             emptied = read.all;
             if let Some(input) = input {
                 self.input(now, input);
@@ -405,6 +417,7 @@ impl Detector {
         let Some(host) = self.hosts.get_mut(vhost) else { return };
         act(host);
         self.agenda.set(vhost, host.next_deadline());
+        self.vigil.expect(host.machine.expected_silence());
         let (interface, outcomes) = host.take_outcomes();
         for left in outcomes {
             self.sending.record(now, interface, left);
@@ -474,6 +487,7 @@ impl Detector {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        self.agenda.next().into_iter().chain(self.sending.next_deadline()).min()
+        let others = [self.sending.next_deadline(), self.vigil.next_deadline()];
+        self.agenda.next().into_iter().chain(others.into_iter().flatten()).min()
     }
 }
