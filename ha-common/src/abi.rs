@@ -11,7 +11,7 @@ use crate::reason::Reason;
 mod countdown;
 mod record;
 
-pub use countdown::{Countdown, MOST_STALLS, Patience, bpf_timer};
+pub use countdown::{Countdown, MOST_STALLS, Patience, UNREAD_NS, bpf_timer, said};
 pub use record::{Advert, Kind, Record, RecordError, RecordHeader, Timeout};
 
 /// Version of every layout here and in the records.

@@ -9,19 +9,35 @@ use aya_ebpf::{
     helpers::{bpf_ktime_get_ns, bpf_timer_init, bpf_timer_set_callback, bpf_timer_start},
 };
 use core::ffi::{c_int, c_void};
-use ha_common::abi::{Countdown, Kind, MOST_STALLS, Patience, Timeout, WatchKey};
+use ha_common::{
+    abi::{Countdown, Kind, MOST_STALLS, Patience, Timeout, WatchKey, said},
+    wire::carp,
+};
 
-use crate::maps::{HA_COUNTDOWN, HA_EVENTS, HA_PATIENCE};
+use crate::{
+    emit::WAKE,
+    maps::{HA_COUNTDOWN, HA_EVENTS, HA_PATIENCE},
+};
 
-/// Counts down from a frame of now on. Returns whether that is so: not where the agent watches by itself, or the
-/// kernel has no timer to give.
+/// What became of a frame's countdown.
+pub(crate) struct Heard {
+    /// Whether it counts down from the frame of now on: not where the agent watches by itself, or the kernel has no
+    /// timer to give.
+    pub(crate) watched: bool,
+    /// Whether the frame says the same as the one before it, and the silence between them was not too long.
+    pub(crate) known: bool,
+}
+
+/// Counts down from a frame of now on.
 #[inline(always)]
-pub(crate) fn set_back(slot: u32, watch: &WatchKey, stamp_ns: u64) -> bool {
-    let Some(Patience { dead_ns, .. }) = HA_PATIENCE.get(slot).copied() else { return false };
+pub(crate) fn set_back(slot: u32, watch: &WatchKey, stamp_ns: u64, carp: carp::Header<'_>) -> Heard {
+    const NOT: Heard = Heard { watched: false, known: false };
+    let Some(Patience { dead_ns, .. }) = HA_PATIENCE.get(slot).copied() else { return NOT };
     if dead_ns == 0 {
-        return false;
+        return NOT;
     }
-    let Some(countdown) = HA_COUNTDOWN.get_ptr_mut(slot) else { return false };
+    let Some(countdown) = HA_COUNTDOWN.get_ptr_mut(slot) else { return NOT };
+    let said = said(carp);
     let deadline_ns = stamp_ns.wrapping_add(dead_ns);
     // SAFETY: the pointer is to a map's value, which stays while the program runs. Two processors that receive at
     // once may mix two frames of the same moment.
@@ -31,15 +47,18 @@ pub(crate) fn set_back(slot: u32, watch: &WatchKey, stamp_ns: u64) -> bool {
         (*countdown).stalls = 0;
         (*countdown).deadline_ns = deadline_ns;
         (*countdown).due_ns = deadline_ns;
+        let known = (*countdown).said == said;
+        (*countdown).said = said;
         if (*countdown).ready == 0 {
             // Already there, if another processor was faster.
             bpf_timer_init(timer(countdown), (&raw const HA_COUNTDOWN).cast_mut().cast(), CLOCK_MONOTONIC);
             if bpf_timer_set_callback(timer(countdown), fired as *mut c_void) != 0 {
-                return false;
+                return NOT;
             }
             (*countdown).ready = 1;
         }
-        start(countdown, deadline_ns, stamp_ns)
+        let watched = start(countdown, deadline_ns, stamp_ns);
+        Heard { watched, known: watched && known }
     }
 }
 
@@ -57,6 +76,7 @@ unsafe extern "C" fn fired(_map: *mut c_void, slot: *const u32, countdown: *mut 
         let late = now_ns - due_ns > patience.tolerance_ns();
         let kind = if late && (*countdown).stalls < MOST_STALLS { Kind::Stall } else { Kind::Silence };
         let told = tell(kind, now_ns, countdown);
+        (*countdown).said = 0;
         match kind {
             Kind::Stall => {
                 // Whether it is told or not: that the machine slept decides nothing.
@@ -87,7 +107,7 @@ unsafe fn tell(kind: Kind, now_ns: u64, countdown: *const Countdown) -> bool {
     let Countdown { watch, last_ns, deadline_ns, .. } = unsafe { &*countdown };
     let Some(mut entry) = HA_EVENTS.reserve_untyped::<Timeout>(0) else { return false };
     entry.write(Timeout::new(kind, now_ns, *watch, *last_ns, *deadline_ns));
-    entry.submit(0);
+    entry.submit(WAKE);
     true
 }
 

@@ -1,10 +1,16 @@
 //! Pushing records into the ring.
+//!
+//! The agent is woken for a record that may make it act. One that says what the agent knows waits for the next of these,
+//! or until it has been in the ring for [`UNREAD_NS`].
 
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::warn;
 use ha_common::{abi::Advert, judge::Desk, reason::Reason, wire::carp};
 
-use crate::maps::{self, HA_EVENTS};
+use crate::{
+    countdown::Heard,
+    maps::{self, HA_EVENTS},
+};
 
 /// Pushes an advertisement, or counts its loss where the ring is full.
 #[inline(always)]
@@ -14,13 +20,13 @@ pub(crate) fn advert(
     stamp_ns: u64,
     signer: u32,
     carp: &[u8; carp::LEN],
-    watched: bool,
+    heard: &Heard,
 ) {
     let slot = desk.watch.slot;
     match HA_EVENTS.reserve(0) {
         Some(mut entry) => {
-            entry.write(Advert::new(stamp_ns, desk.key, desk.source, signer, *carp, watched));
-            entry.submit(0);
+            entry.write(Advert::new(stamp_ns, desk.key, desk.source, signer, *carp, heard.watched));
+            entry.submit(if heard.known && !maps::is_wake_due(stamp_ns) { DO_NOT_WAKE } else { WAKE });
             maps::count_accepted(slot);
         }
         None => {
@@ -32,3 +38,8 @@ pub(crate) fn advert(
         }
     }
 }
+
+/// `BPF_RB_FORCE_WAKEUP` (`linux/bpf.h`): else the kernel wakes nobody as long as anything is unread.
+pub(crate) const WAKE: u64 = 2;
+/// `BPF_RB_NO_WAKEUP` (`linux/bpf.h`).
+const DO_NOT_WAKE: u64 = 1;

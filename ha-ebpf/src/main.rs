@@ -34,6 +34,7 @@ use ha_common::{
     abi::{COMMON_SLOT, Watch},
     decode::{Candidate, Frame, decode},
     judge::{Judgement, judge},
+    wire::carp,
 };
 
 use crate::maps::Maps;
@@ -75,8 +76,8 @@ fn carp(ctx: &XdpContext, candidate: &Candidate<'_>) -> u32 {
             if desk.watch.has(Watch::PASS_REFUSED) { XDP_PASS } else { XDP_DROP }
         }
         Judgement::Accepted { stamp_ns, signer, carp } => {
-            let watched = countdown::set_back(desk.watch.slot, &desk.key, stamp_ns);
-            emit::advert(ctx, desk, stamp_ns, signer, carp, watched);
+            let heard = countdown::set_back(desk.watch.slot, &desk.key, stamp_ns, carp::Header(carp));
+            emit::advert(ctx, desk, stamp_ns, signer, carp, &heard);
             XDP_PASS
         }
     }

@@ -3,14 +3,14 @@
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
-    helpers::{bpf_ktime_get_ns, bpf_spin_lock, bpf_spin_unlock},
+    helpers::{bpf_ktime_get_ns, bpf_ringbuf_query, bpf_spin_lock, bpf_spin_unlock},
     macros::btf_map,
 };
 use ha_common::{
     abi::{
         Address, Advert, COUNTER_SLOTS, Countdown, Counters, GivenKey, HeardKey, KEY_SETS, Keys, ListKey,
-        MAX_GIVEN, MAX_HEARD, MAX_LISTED, MAX_WATCHES, Patience, RING_BYTES, Remembered, Sightings, Watch,
-        WatchKey,
+        MAX_GIVEN, MAX_HEARD, MAX_LISTED, MAX_WATCHES, Patience, RING_BYTES, Remembered, Sightings,
+        UNREAD_NS, Watch, WatchKey,
     },
     auth::{DIGEST_LEN, Scratch},
     fresh::Heard,
@@ -53,6 +53,10 @@ pub(crate) static HA_PATIENCE: Array<Patience, COUNTER_SLOTS> = Array::new();
 /// The watch for silence, by [`Watch::slot`]. The program's own: whoever writes a value stops its timer.
 #[btf_map]
 pub(crate) static HA_COUNTDOWN: Array<Countdown, COUNTER_SLOTS> = Array::new();
+
+/// When the agent was last woken for frames that it knew, in ns of `CLOCK_MONOTONIC`. The program's own.
+#[btf_map]
+static HA_WOKEN: Array<u64, 1> = Array::new();
 
 /// What was counted, by [`Watch::slot`] and processor. Read by the agent.
 #[btf_map]
@@ -149,6 +153,23 @@ pub(crate) fn desk<'a>() -> Option<&'a mut Desk> {
     Some(unsafe { &mut *desk })
 }
 
+/// Whether the agent is to be woken for a frame that it knows: now and then, and before the ring is full. Asked only if
+/// that is done then.
+#[inline(always)]
+pub(crate) fn is_wake_due(now_ns: u64) -> bool {
+    let Some(woken) = HA_WOKEN.get_ptr_mut(0) else { return true };
+    // SAFETY: the pointer is to a map's value, which stays while the program runs. Two processors that ask at once may
+    // both wake it.
+    unsafe {
+        let due = now_ns.wrapping_sub(*woken) >= UNREAD_NS
+            || bpf_ringbuf_query((&raw const HA_EVENTS).cast_mut().cast(), UNREAD) > RING_BYTES as u64 / 4;
+        if due {
+            *woken = now_ns;
+        }
+        due
+    }
+}
+
 /// Counts a frame that was not taken, and returns how many there were on this processor.
 #[inline(always)]
 pub(crate) fn count_refused(slot: u32, reason: Reason) -> u64 {
@@ -191,5 +212,7 @@ fn update(slot: u32, change: impl FnOnce(&mut Counters) -> u64) -> u64 {
     change(counters)
 }
 
+/// `BPF_RB_AVAIL_DATA` (`linux/bpf.h`): bytes that the agent has not read.
+const UNREAD: u64 = 0;
 /// The least time between two sightings for one reason, in ns.
 const SIGHT_NS: u64 = 10_000_000;

@@ -4,7 +4,7 @@ use std::io::IoSliceMut;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeSpec, TimeVal};
 use nix::time::{ClockId, clock_gettime};
+use socket2::SockRef;
 
 use crate::client;
 use crate::frame::{self, Advertisement, Hardware, Neighbour};
@@ -48,8 +49,7 @@ struct Shared {
 /// Looks at everything that one namespace receives and keeps nothing: for more frames than a [`Capture`] could hold.
 #[derive(Debug)]
 pub struct Tap<T> {
-    /// In ns of `CLOCK_MONOTONIC`.
-    until: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
     thread: JoinHandle<(T, u32)>,
 }
 
@@ -211,7 +211,8 @@ impl Capture {
 }
 
 impl<T: Send + 'static> Tap<T> {
-    /// Begins to look, if it may with the least real-time priority: it must keep up with those that send.
+    /// Begins to look, if it may with the least real-time priority: it must keep up with those that send. It does not
+    /// wait for frames but looks now and then: to wake it costs their sender more than to send one.
     ///
     /// # Errors
     ///
@@ -223,27 +224,30 @@ impl<T: Send + 'static> Tap<T> {
     ) -> Result<Self> {
         let socket = netns.run(|| open(None))??;
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
-        let until = Arc::new(AtomicU64::new(u64::MAX));
-        let end = Arc::clone(&until);
+        SockRef::from(&socket).set_nonblocking(true)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new().name("tap".to_owned()).spawn(move || {
             // If it may not, those that it had no time for are counted.
             let _ = go_before_others(1);
             let (mut clocks, mut lost) = (Clocks::default(), 0);
             loop {
+                let end = stopped.load(Ordering::Relaxed).then(now_ns);
                 clocks.compare();
-                let received = receive(&socket, &clocks);
-                let end_ns = end.load(Ordering::Relaxed);
-                match received {
-                    Some((captured, dropped)) if captured.at_ns < end_ns => {
-                        look(&mut found, &captured);
-                        lost = dropped;
+                while let Some((captured, dropped)) = receive(&socket, &clocks) {
+                    if end.is_some_and(|end| captured.at_ns > end) {
+                        break;
                     }
-                    None if end_ns == u64::MAX => {}
-                    Some(_) | None => return (found, lost),
+                    look(&mut found, &captured);
+                    lost = dropped;
                 }
+                if end.is_some() {
+                    return (found, lost);
+                }
+                thread::sleep(BETWEEN_LOOKS);
             }
         })?;
-        Ok(Self { until, thread })
+        Ok(Self { stop, thread })
     }
 
     /// Looks at what has come until now, and ends. Returns what was found, and how many frames there was no room for.
@@ -252,7 +256,7 @@ impl<T: Send + 'static> Tap<T> {
     ///
     /// If the look panicked.
     pub fn end(self) -> Result<(T, u32)> {
-        self.until.store(now_ns(), Ordering::Relaxed);
+        self.stop.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| anyhow!("the tap panicked"))
     }
 }
@@ -350,5 +354,7 @@ fn nanos(time: &TimeSpec) -> u64 {
     seconds * 1_000_000_000 + u64::try_from(time.tv_nsec()).unwrap_or_default()
 }
 
+/// In this time not more frames come than a socket holds.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 /// Reading two clocks takes less than this unless something comes in between.
 const UNDISTURBED_NS: u64 = 5_000;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, SysconfVar, sysconf};
@@ -180,6 +180,23 @@ pub fn memory(pid: Pid) -> Result<Memory> {
         line.and_then(|kib| kib.parse::<u64>().ok()).map(|kib| kib << 10).context("/proc/PID/status")
     };
     Ok(Memory { resident: find("VmRSS:")?, peak: find("VmHWM:")? })
+}
+
+/// How often a thread of a process has waited for something and was woken.
+///
+/// # Errors
+///
+/// If there is no such thread.
+pub fn wakes(pid: Pid, thread: &str) -> Result<u64> {
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task = task?.path();
+        if fs::read_to_string(task.join("comm"))?.trim() == thread {
+            let status = fs::read_to_string(task.join("status"))?;
+            let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            return count.and_then(|count| count.trim().parse().ok()).context("/proc/PID/task/TID/status");
+        }
+    }
+    bail!("process {pid} has no thread {thread}")
 }
 
 fn collect(stream: impl Read + Send + 'static, state: Arc<Watched<State>>) {

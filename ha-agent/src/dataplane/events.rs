@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use aya::maps::{MapData, RingBuf};
 use ha_common::abi::{Record, RecordError};
 
-/// The ring that the program pushes into. Readable (epoll) when it holds something.
+/// The ring that the program pushes into. The program wakes whoever waits for it when it holds something that may make
+/// him act, and else now and then.
 pub struct Events(RingBuf<MapData>);
 
 impl Events {

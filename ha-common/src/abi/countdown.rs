@@ -1,6 +1,7 @@
 //! The watch for silence: what the agent sets and what the kernel program counts down.
 
 use super::WatchKey;
+use crate::wire::carp;
 
 /// How long a master may be silent, of one [`Watch::slot`](super::Watch::slot). Written by the agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,8 +40,15 @@ pub struct Countdown {
     pub stalls: u32,
     /// Whether the timer has its callback.
     pub ready: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// What the last frame [said](said) of its sender; 0 after a silence.
+    pub said: u32,
+}
+
+/// What an advertisement says of its sender that could make others act: priority and demotion. Never 0.
+#[inline(always)]
+#[must_use]
+pub fn said(carp: carp::Header<'_>) -> u32 {
+    u32::from_be_bytes([1, carp.demote(), carp.advbase(), carp.advskew()])
 }
 
 /// The kernel finds a timer in a map's value by the name of its type.
@@ -50,6 +58,10 @@ pub struct bpf_timer {
     /// The kernel's.
     pub opaque: [u64; 2],
 }
+
+/// How long a frame that says nothing new may wait in the ring before the agent is woken for it, in ns. It costs more
+/// to wake it than to receive a frame.
+pub const UNREAD_NS: u64 = 10_000_000;
 
 /// How often in a row the timer may fire too late to be believed; then it is believed all the same.
 pub const MOST_STALLS: u32 = 3;

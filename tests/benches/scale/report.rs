@@ -41,6 +41,8 @@ pub(crate) struct Row {
     pub(crate) rss_mib: f64,
     /// The most that it ever had.
     pub(crate) peak_rss_mib: f64,
+    /// How often the fast thread of the agent was woken that was woken more often.
+    pub(crate) wakes_per_s: f64,
     pub(crate) agents: Vec<AgentRow>,
     /// How often, in the sight of the witness, an advertisement came more than two intervals after the one before.
     pub(crate) missed_deadlines: usize,
@@ -63,6 +65,7 @@ pub(crate) struct Row {
 pub(crate) struct AgentRow {
     pub(crate) node: String,
     pub(crate) cpu_fraction: f64,
+    pub(crate) wakes_per_s: f64,
     pub(crate) rss_mib: f64,
     pub(crate) peak_rss_mib: f64,
 }
@@ -74,11 +77,12 @@ impl Report {
         let run = Run { machine: Machine::here()?, version: env!("CARGO_PKG_VERSION"), seconds };
         println!("{}; {seconds} s each", run.machine);
         println!(
-            "{:>6}{:>11}{:>9}{:>9}{:>10}{:>10}{:>18}{:>12}{:>8}{:>8}",
+            "{:>6}{:>11}{:>9}{:>9}{:>9}{:>10}{:>10}{:>18}{:>12}{:>8}{:>8}",
             "hosts",
             "frames/s",
             "cpu",
             "floor",
+            "wakes/s",
             "RSS MiB",
             "peak",
             "missed (pauses)",
@@ -92,11 +96,12 @@ impl Report {
     /// Adds a row, and prints it.
     pub(crate) fn add(&mut self, row: Row) {
         println!(
-            "{:>6}{:>11.0}{:>8.1}%{:>8.1}%{:>10.1}{:>10.1}{:>18}{:>12.2}{:>8}{:>8}",
+            "{:>6}{:>11.0}{:>8.1}%{:>8.1}%{:>9.0}{:>10.1}{:>10.1}{:>18}{:>12.2}{:>8}{:>8}",
             row.hosts,
             row.frames_per_s,
             row.cpu_fraction * 100.0,
             row.floor_cpu_fraction * 100.0,
+            row.wakes_per_s,
             row.rss_mib,
             row.peak_rss_mib,
             format!(

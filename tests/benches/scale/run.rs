@@ -9,7 +9,7 @@ use lab::bench::Paused;
 use lab::capture::{Tap, now_ns};
 use lab::pauses::Pauses;
 use lab::peer::milliseconds;
-use lab::process::{Memory, cpu_time, memory};
+use lab::process::{Memory, cpu_time, memory, wakes};
 use lab::{Agent, Lan, Node};
 
 use super::floor;
@@ -25,12 +25,13 @@ pub(crate) fn measure(hosts: u8, time: Duration) -> Result<Row> {
     let lan = Lan::new("scale")?;
     let node = |name, host| lan.node(name, Ipv4Addr::new(10, 77, 0, host));
     let (a, b, witness) = (node("a", 1)?, node("b", 2)?, node("witness", 3)?);
-    let agents = [start(&a, hosts, 0)?, start(&b, hosts, 1)?];
+    let half = |better| move |vhid| if vhid % 2 == better { 0 } else { SKEW };
+    let agents = [start(&a, hosts, half(0))?, start(&b, hosts, half(1))?];
     settle(&agents, hosts)?;
 
     let pauses = Pauses::of_machine(TOLERATED)?;
     let tap = Tap::start(&witness.netns, Sight::default(), |sight, frame| sight.look(frame, LATE_NS))?;
-    let used = || agents.iter().map(|agent| cpu_time(agent.process.pid())).collect::<Result<Vec<_>>>();
+    let used = || agents.iter().map(Used::of).collect::<Result<Vec<_>>>();
     let (began, began_ns, before) = (Instant::now(), now_ns(), used()?);
     lab::pass(time)?;
     let (seconds, ended_ns, after) = (began.elapsed().as_secs_f64(), now_ns(), used()?);
@@ -41,12 +42,15 @@ pub(crate) fn measure(hosts: u8, time: Duration) -> Result<Row> {
     if sight.voices() < expected {
         bail!("only {} of {expected} were heard", sight.voices());
     }
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let per_second = |count: u64| count as f64 / seconds;
     let mut rows = Vec::new();
     for (index, (agent, node)) in agents.iter().zip([&a, &b]).enumerate() {
         let Memory { resident, peak } = memory(agent.process.pid())?;
         rows.push(AgentRow {
             node: node.name.clone(),
-            cpu_fraction: after[index].saturating_sub(before[index]).as_secs_f64() / seconds,
+            cpu_fraction: after[index].time.saturating_sub(before[index].time).as_secs_f64() / seconds,
+            wakes_per_s: per_second(after[index].wakes - before[index].wakes),
             rss_mib: mebibytes(resident),
             peak_rss_mib: mebibytes(peak),
         });
@@ -56,8 +60,7 @@ pub(crate) fn measure(hosts: u8, time: Duration) -> Result<Row> {
         found.iter().any(|pause| pause.late >= INTERVAL)
     };
     let of_all = |silence: &&Silence| pauses.of_all(silence.from_ns, silence.to_ns) >= INTERVAL;
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 frames")]
-    let frames_per_s = sight.frames as f64 / seconds;
+    let frames_per_s = per_second(sight.frames);
     Ok(Row {
         peer: "ha-agent",
         load: "idle",
@@ -69,6 +72,7 @@ pub(crate) fn measure(hosts: u8, time: Duration) -> Result<Row> {
         floor_cpu_fraction: frames_per_s / 2.0 * floor.as_secs_f64(),
         rss_mib: rows.iter().map(|row| row.rss_mib).fold(0.0, f64::max),
         peak_rss_mib: rows.iter().map(|row| row.peak_rss_mib).fold(0.0, f64::max),
+        wakes_per_s: rows.iter().map(|row| row.wakes_per_s).fold(0.0, f64::max),
         agents: rows,
         missed_deadlines: sight.silences.len(),
         missed_in_processor_pauses: sight.silences.iter().filter(in_pause).count(),
@@ -81,11 +85,25 @@ pub(crate) fn measure(hosts: u8, time: Duration) -> Result<Row> {
     })
 }
 
-/// Starts an agent on a node that has the better priority for every second virtual host.
-fn start(node: &Node, hosts: u8, better: u8) -> Result<Agent> {
+/// What an agent has used so far.
+struct Used {
+    time: Duration,
+    /// How often its fast thread was woken.
+    wakes: u64,
+}
+
+impl Used {
+    fn of(agent: &Agent) -> Result<Self> {
+        let pid = agent.process.pid();
+        Ok(Self { time: cpu_time(pid)?, wakes: wakes(pid, "ha-detector")? })
+    }
+}
+
+/// Starts an agent on a node, with a priority for each virtual host.
+pub(crate) fn start(node: &Node, hosts: u8, advskew: impl Fn(u8) -> u8) -> Result<Agent> {
     let mut toml = format!("node = \"{}\"\n[auth]\npassphrase_file = \"carp.key\"\n", node.name);
     for vhid in 1..=hosts {
-        let advskew = if vhid % 2 == better { 0 } else { SKEW };
+        let advskew = advskew(vhid);
         // Writing into a string does not fail.
         let _ = write!(
             toml,

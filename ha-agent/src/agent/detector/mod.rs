@@ -1,7 +1,9 @@
 //! The fast thread: reads what the kernel saw, lets the core decide, sends advertisements. Nothing else.
 //!
 //! It waits for the ring, for the timer and for inputs; whichever woke it, it drains the ring before any
-//! deadline is judged, so that no advertisement that had arrived by then can be overlooked.
+//! deadline is judged, so that no advertisement that had arrived by then can be overlooked. The kernel program does not
+//! wake it for an advertisement that says what the one before it said: such a one is read with the next, or after some
+//! milliseconds.
 //!
 //! | what | decided by |
 //! |---|---|
