@@ -262,7 +262,7 @@ pub fn start(
 struct Read {
     /// Whether the ring is empty.
     all: bool,
-    /// The moment of the first record.
+    /// The moment of the first record that the thread is always woken for.
     oldest: Option<Instant>,
     records: u64,
 }
@@ -363,7 +363,9 @@ impl Detector {
                 Ok(record) => {
                     self.record(now, &record);
                     let at = Instant::from_nanos(record.at_ns());
-                    read.oldest.get_or_insert(at);
+                    if !matches!(record, Record::Advert(_)) {
+                        read.oldest.get_or_insert(at);
+                    }
                     read.records += 1;
                     if at > now {
                         read.all = false;
