@@ -166,18 +166,19 @@ fn the_groups_are_joined_and_left() -> Result<()> {
     }
     let (_lan, a, _b) = pair("groups")?;
     let index = Inside::new(&a.netns)?.interface("eth0")?.index;
-    let groups = ["224.0.0.18", "ff02::12"];
+    let groups = ["224.0.0.18", "ff02::12", "ff02::1:ff00:100"];
+    let virtual_addresses = [V4.parse()?, V6.parse()?];
     let joined = || {
         let shown = a.netns.ip_json("maddress show dev eth0")?.to_string();
         anyhow::Ok(groups.map(|group| shown.contains(&format!("\"{group}\""))))
     };
     for (v4, v6) in [(true, false), (false, true), (true, true), (false, false)] {
-        let membership = a.netns.run(move || Membership::join(index, v4, v6))??;
-        ensure!(joined()? == [v4, v6], "{:?} instead of {:?}", joined()?, [v4, v6]);
+        let membership = a.netns.run(move || Membership::join(index, v4, v6, &virtual_addresses))??;
+        ensure!(joined()? == [v4, v6, v6], "{:?} instead of {:?}", joined()?, [v4, v6, v6]);
         drop(membership);
-        ensure!(joined()? == [false; 2]);
+        ensure!(joined()? == [false; 3]);
     }
-    let error = a.netns.run(|| Membership::join(9999, true, false))?.err().context("joined nowhere")?;
+    let error = a.netns.run(|| Membership::join(9999, true, false, &[]))?.err().context("joined nowhere")?;
     ensure!(error.to_string().contains("224.0.0.18"), "{error}");
     Ok(())
 }

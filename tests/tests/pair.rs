@@ -115,7 +115,7 @@ fn a_better_node_that_returns_takes_the_role_back_only_with_preempt() -> Result<
             let mark = b.mark();
             a.kill()?;
             b.wait_for_state(mark, "MASTER")?;
-            let mark = b.mark();
+            let (mark, returning) = (b.mark(), pair.capture.mark());
             a.restart(&pair.a)?;
             if preempt {
                 a.wait_for_state(0, "MASTER")?;
@@ -126,6 +126,9 @@ fn a_better_node_that_returns_takes_the_role_back_only_with_preempt() -> Result<
                 expect(pair, &a, "MASTER", &b, "BACKUP")
             } else {
                 a.wait_for_state(0, "BACKUP")?;
+                // It had left its address behind, and says that it is gone; worse than the master by the least.
+                let word = pair.advertisement(returning, |seen| seen.source == A)?;
+                ensure!((word.advbase, word.advskew) == (1, 101), "that does not lose: {word:?}");
                 pair.only_master(B, 50)?;
                 expect(pair, &a, "BACKUP", &b, "MASTER")
             }
@@ -186,8 +189,14 @@ fn an_address_that_a_killed_master_left_is_taken_off_when_it_starts_again() -> R
         a.kill()?;
         ensure!(pair.a.has_address(VIRTUAL)?, "a killed agent can't have taken its address off");
         b.wait_for_state(mark, "MASTER")?;
+        let mark = pair.capture.mark();
         a.restart(&pair.a)?;
         a.wait_for_state(0, "BACKUP")?;
+        // And who believed it learns where the address is.
+        let of_b = hardware(&pair.capture.frames(0), B)?;
+        pair.capture.wait_for(mark, Duration::from_secs(1), |frame| {
+            (frame.announces() == Some(VIRTUAL) && frame.hardware() == Some(of_b)).then_some(())
+        })?;
         expect(pair, &a, "BACKUP", &b, "MASTER")
     })
 }

@@ -201,7 +201,11 @@ impl Follower {
             let mut on = self.vhosts.iter().filter(|member| member.config.interface == name);
             on.any(|member| hosts::each_family(&member.config).any(|family| family == wanted))
         };
-        let membership = Membership::join(interface.index, joins(Family::V4), joins(Family::V6))
+        // What lives on a macvlan is asked for there.
+        let here = self.vhosts.iter().map(|member| &member.config);
+        let here = here.filter(|config| config.interface == name && !hosts::has_macvlan(config));
+        let asked: Vec<_> = here.flat_map(|config| &config.addresses).map(ipnet::IpNet::addr).collect();
+        let membership = Membership::join(interface.index, joins(Family::V4), joins(Family::V6), &asked)
             .map_err(|cause| FollowError::Membership { interface: name.to_owned(), cause })?;
         let (spot, stripped) = choose(place);
         self.attach(name, &spot, stripped, interfaces)?;

@@ -59,7 +59,10 @@ pub enum Event {
     /// The deadline of this timer has come.
     Deadline(Timer),
     /// Every [`Command::DropAddresses`] given so far has been carried out.
-    Released,
+    Released {
+        /// Whether any of the addresses had been there: neighbours may still believe so.
+        held: bool,
+    },
     /// Give up the role in order, and for good.
     Leave,
 }

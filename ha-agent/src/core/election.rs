@@ -50,6 +50,19 @@ impl Priority {
         self.wire() < other.wire()
     }
 
+    /// The best of those that are worse; `None` if there is none.
+    #[must_use]
+    pub fn next_worse(self) -> Option<Self> {
+        match self {
+            Self { advbase, advskew: advskew @ ..WORST_ADVSKEW } => {
+                Some(Self { advbase, advskew: advskew + 1 })
+            }
+            Self { advbase, advskew: WORST_ADVSKEW.. } => {
+                Some(Self { advbase: advbase.checked_add(1)?, advskew: 0 })
+            }
+        }
+    }
+
     /// Whether a backup of this priority would time out between two advertisements of `master` (rule B3, CARP
     /// specification §5.3): waiting for such a master is hopeless.
     ///
@@ -124,6 +137,9 @@ pub enum Verdict {
     /// It is more demoted, whatever its priority.
     MoreDemoted,
 }
+
+/// 255 only in a bow-out.
+const WORST_ADVSKEW: u8 = 254;
 
 /// The least `advskew` that a demoted host advertises.
 const DEMOTED_ADVSKEW: u8 = 240;

@@ -12,6 +12,7 @@
 //! [`fresh`], the clock in our frames of strict mode; [`suspicion`], what looks like an attack where nothing can
 //! be refused.
 
+mod announcements;
 pub mod command;
 pub mod demotion;
 pub mod election;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::announcements::Announcements;
 use super::command::{Advert, Cause, Command, Event, Link, LinkDown, Silence, Stall, State, Transition};
 use super::election::{Contender, Priority, Verdict};
 use super::family::{Families, Family, Sources};
@@ -15,6 +16,7 @@ use super::pace::Pace;
 use super::patience::{Ear, Guard, Patience};
 use super::time::{Instant, maybe_nanos};
 use super::timers::{Timer, TimerTable};
+use backup::Parting;
 
 mod backup;
 mod master;
@@ -67,8 +69,10 @@ pub struct Vhost {
     demote: u8,
     /// In BACKUP: whom we have heard.
     patience: Patience,
-    /// In MASTER: when the announcements began; those that follow count from here.
-    announced_since: Instant,
+    /// In BACKUP: what is still to be said to the master.
+    parting: Option<Parting>,
+    /// In MASTER: what was announced.
+    announcements: Announcements,
     leave_asked: bool,
     commands: VecDeque<Command>,
 }
@@ -84,7 +88,8 @@ impl Vhost {
             sources: Sources::UNSPECIFIED,
             demote: 0,
             patience: Patience::new(Instant::from_nanos(0)),
-            announced_since: Instant::from_nanos(0),
+            parting: None,
+            announcements: Announcements::begin(Instant::from_nanos(0), Duration::ZERO, Duration::ZERO),
             leave_asked: false,
             commands: VecDeque::new(),
         }
@@ -112,7 +117,7 @@ impl Vhost {
     ///         ┌──────────────────────────────────────────────────────┐
     ///         │                                                      ▼
     ///   ┌───────────┐          Link::Down, Leave              ┌────────────┐ ◀─┐ advert
-    ///   │   INIT    │ ◀────────────────────────────────────── │   BACKUP   │   │ (listen on)
+    ///   │   INIT    │ ◀────────────────────────────────────── │   BACKUP   │   │ (listen on), Released (last word)
     ///   └───────────┘                                         └────────────┘ ──┘
     ///     ▲       ▲           MasterDown or Turn expires,       │    ▲     ▲
     ///     │       │                       demoted master,       │    │     │ any advert but a bow-out:
@@ -135,6 +140,10 @@ impl Vhost {
     ///                   Advertise, other demotion;   └────────┘
     ///                             any other advert
     /// ```
+    ///
+    /// *The last word.* Neighbours may believe whoever has the addresses, until they are gone. So one that has yielded,
+    /// or has found them left behind when it started, tells the master once they are: by an advertisement that loses
+    /// to it, upon which the master announces anew. It is the only one that a BACKUP sends.
     ///
     /// *Overdue* is an advertisement that is late by the time after which the peers count us as down. It is
     /// noticed at any event, before that event is judged. STALLED keeps the addresses, for nobody else may have
@@ -166,7 +175,7 @@ impl Vhost {
                     | Timer::Announce
                     | Timer::Release,
                 )
-                | Event::Released,
+                | Event::Released { .. },
             ) => {}
 
             (State::Backup, Event::Link(Link::Up { sources })) => self.sources = sources,
@@ -182,11 +191,10 @@ impl Vhost {
             (State::Backup, Event::Unwatched(family)) => self.distrust(family),
             (State::Backup, Event::Demote(level)) => self.demote_backup(level),
             (State::Backup, Event::Leave) => self.leave_backup(now),
+            (State::Backup, Event::Released { held }) => self.let_go(held),
             (
                 State::Backup,
-                Event::Deadline(Timer::Advertise | Timer::Announce | Timer::Release)
-                | Event::Stall(_)
-                | Event::Released,
+                Event::Deadline(Timer::Advertise | Timer::Announce | Timer::Release) | Event::Stall(_),
             ) => {}
 
             (State::Master, Event::Link(Link::Up { sources })) => self.sources = sources,
@@ -202,7 +210,7 @@ impl Vhost {
                 | Event::Silence(_)
                 | Event::Stall(_)
                 | Event::Unwatched(_)
-                | Event::Released,
+                | Event::Released { .. },
             ) => {}
 
             (State::Stalled, Event::Link(Link::Up { sources })) => self.sources = sources,
@@ -219,7 +227,7 @@ impl Vhost {
                 | Event::Silence(_)
                 | Event::Stall(_)
                 | Event::Unwatched(_)
-                | Event::Released,
+                | Event::Released { .. },
             ) => {}
 
             (State::Leaving, Event::Link(Link::Up { sources })) => self.sources = sources,
@@ -228,7 +236,7 @@ impl Vhost {
             (State::Leaving, Event::Deadline(Timer::Advertise)) => self.advertise(now),
             (State::Leaving, Event::Deadline(Timer::Release)) => self.end_waiting(now),
             (State::Leaving, Event::Demote(level)) => self.demote_master(level),
-            (State::Leaving, Event::Released) => self.bow_out(now),
+            (State::Leaving, Event::Released { .. }) => self.bow_out(now),
             (
                 State::Leaving,
                 Event::Deadline(Timer::MasterDown | Timer::MasterDownV6 | Timer::Turn | Timer::Announce)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant as Moment};
 
 use tokio::sync::mpsc;
 
-use super::{Order, Report, Target};
+use super::{Order, Report, Target, Wanted};
 use crate::agent::detector::Input;
 use crate::core::{Instant, State, Transition};
 use crate::journal::Entry;
@@ -17,8 +17,11 @@ use crate::sys::clock;
 
 /// One virtual host.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not one state")]
 pub(super) struct Host {
     vhost: usize,
+    /// What is still to come.
+    ordered: Wanted,
     detector: mpsc::UnboundedSender<Input>,
     reports: mpsc::UnboundedSender<Report>,
     target: Option<Target>,
@@ -26,6 +29,10 @@ pub(super) struct Host {
     wanted: bool,
     /// Those that were put on.
     up: Vec<IpAddr>,
+    /// They were taken, and nobody has looked after the neighbours yet.
+    arrived: bool,
+    /// Some were there, of which the detector was not told yet.
+    held: bool,
     /// Since when all of them are there.
     address_up: Option<Instant>,
     announced: Option<Instant>,
@@ -52,16 +59,20 @@ enum StepError {
 impl Host {
     pub(super) fn new(
         vhost: usize,
+        ordered: Wanted,
         detector: mpsc::UnboundedSender<Input>,
         reports: mpsc::UnboundedSender<Report>,
     ) -> Self {
         Self {
             vhost,
+            ordered,
             detector,
             reports,
             target: None,
             wanted: false,
             up: Vec::new(),
+            arrived: false,
+            held: false,
             address_up: None,
             announced: None,
             link_down: false,
@@ -74,6 +85,14 @@ impl Host {
     /// When to call [`finish`](Self::finish), if no order comes before.
     pub(super) fn again(&self) -> Option<Moment> {
         self.again
+    }
+
+    /// The interfaces on which addresses were taken since this was last asked.
+    pub(super) fn take_arrivals(&mut self) -> impl Iterator<Item = u32> + use<> {
+        let arrived = std::mem::take(&mut self.arrived);
+        let target = self.target.as_ref().filter(|_| arrived);
+        let on = target.map(|target| [target.addresses.ifindex(), target.announcer.ifindex()]);
+        on.into_iter().flatten()
     }
 
     pub(super) fn carry_out(&mut self, order: Order, netlink: &mut Netlink) {
@@ -92,7 +111,7 @@ impl Host {
             }
             Order::Take => {
                 (self.wanted, self.drop_owed) = (true, false);
-                (self.address_up, self.announced) = (None, None);
+                (self.address_up, self.announced, self.arrived) = (None, None, true);
                 self.take(netlink);
             }
             Order::Drop => {
@@ -162,8 +181,11 @@ impl Host {
         taken.added
     }
 
-    /// Announces what is there.
+    /// Announces what is there. Not if it is about to go: what is said late would only mislead the neighbours.
     fn announce(&mut self) {
+        if !self.ordered.get() {
+            return;
+        }
         let Some(target) = self.target.as_ref().filter(|_| !self.up.is_empty()) else { return };
         let announced = target.announcer.announce_those(&self.up);
         let well = announced.is_ok();
@@ -175,13 +197,15 @@ impl Host {
     }
 
     fn drop_addresses(&mut self, netlink: &mut Netlink) -> bool {
-        self.up.clear();
+        // Some go by themselves when their interface is set down.
+        self.held |= !std::mem::take(&mut self.up).is_empty();
         self.address_up = None;
         let Some(target) = &self.target else { return true };
         // First of all: what is down answers nothing.
         let lowered = target.macvlan.as_ref().map_or(Ok(()), |macvlan| macvlan.lower(netlink));
         let dropped = target.addresses.drop(netlink);
-        self.judge(lowered.map_err(StepError::from).and(dropped.map_err(StepError::from)))
+        self.held |= matches!(dropped, Ok(true));
+        self.judge(lowered.map_err(StepError::from).and(dropped.map(drop).map_err(StepError::from)))
     }
 
     fn drop_again(&mut self, netlink: &mut Netlink) {
@@ -219,9 +243,10 @@ impl Host {
         }));
     }
 
-    fn tell_dropped(&self, well: bool) {
+    fn tell_dropped(&mut self, well: bool) {
+        let held = std::mem::take(&mut self.held);
         // It is gone only while the agent ends.
-        let _ = self.detector.send(Input::Dropped { vhost: self.vhost, well });
+        let _ = self.detector.send(Input::Dropped { vhost: self.vhost, well, held });
     }
 
     fn tell(&self, report: Report) {

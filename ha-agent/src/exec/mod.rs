@@ -7,9 +7,11 @@
 mod host;
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::time::Instant as Moment;
 use std::{io, thread};
 
@@ -23,6 +25,7 @@ use crate::net::address::Addresses;
 use crate::net::advertise::Advertiser;
 use crate::net::announce::Announcer;
 use crate::net::macvlan::Macvlan;
+use crate::net::neighbour;
 use crate::net::netlink::Netlink;
 use crate::sys::realtime;
 
@@ -35,7 +38,7 @@ pub enum Order {
     Take,
     /// Take the addresses off, and report it to the detector.
     Drop,
-    /// Announce the addresses.
+    /// Announce the addresses, unless an order to drop them has been given since.
     Announce,
     /// See that what is on the interface is as ordered: put on again what somebody took off, and take off what is
     /// there though it should not be.
@@ -95,13 +98,37 @@ pub enum Report {
 pub struct Orders {
     vhost: usize,
     queue: Sender<(usize, Order)>,
+    wanted: Wanted,
 }
+
+/// Whether the last order given about the addresses, be it carried out or not, was to take them.
+#[derive(Clone, Debug, Default)]
+struct Wanted(Arc<AtomicBool>);
 
 impl Orders {
     /// Gives an order. Never waits.
     pub fn give(&self, order: Order) {
+        match order {
+            Order::Take => self.wanted.set(true),
+            Order::Drop => self.wanted.set(false),
+            Order::Use(_)
+            | Order::Announce
+            | Order::Keep { .. }
+            | Order::Discard(_)
+            | Order::Record { .. } => {}
+        }
         // The executor is gone only while the agent ends.
         let _ = self.queue.send((self.vhost, order));
+    }
+}
+
+impl Wanted {
+    fn set(&self, wanted: bool) {
+        self.0.store(wanted, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -119,8 +146,9 @@ pub fn start(
 ) -> io::Result<Vec<Orders>> {
     let netlink = Netlink::open()?;
     let (senders, orders) = queue(vhosts);
-    let host = |vhost| Host::new(vhost, detector.clone(), reports.clone());
-    let hosts = (0..vhosts).map(host).collect();
+    let host =
+        |orders: &Orders| Host::new(orders.vhost, orders.wanted.clone(), detector.clone(), reports.clone());
+    let hosts = senders.iter().map(host).collect();
     thread::Builder::new().name("ha-executor".to_owned()).spawn(move || {
         realtime::touch_stack();
         // What is refused here is refused to the fast thread, too, which says so.
@@ -135,15 +163,23 @@ pub fn start(
 /// Where the orders of so many virtual hosts go, and where they come from.
 pub(crate) fn queue(vhosts: usize) -> (Vec<Orders>, Receiver<(usize, Order)>) {
     let (queue, orders) = channel();
-    ((0..vhosts).map(|vhost| Orders { vhost, queue: queue.clone() }).collect(), orders)
+    let orders_of = |vhost| Orders { vhost, queue: queue.clone(), wanted: Wanted::default() };
+    ((0..vhosts).map(orders_of).collect(), orders)
 }
 
 fn run(mut hosts: Vec<Host>, mut netlink: Netlink, orders: &Receiver<(usize, Order)>) {
     loop {
-        let again = hosts.iter().filter_map(Host::again).min();
-        let received = match again {
-            Some(again) => orders.recv_timeout(again.saturating_duration_since(Moment::now())),
-            None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        let received = match orders.try_recv() {
+            Ok(order) => Ok(order),
+            Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) => {
+                greet_neighbours(&mut hosts, &mut netlink);
+                let again = hosts.iter().filter_map(Host::again).min();
+                match again {
+                    Some(again) => orders.recv_timeout(again.saturating_duration_since(Moment::now())),
+                    None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                }
+            }
         };
         match received {
             Ok((vhost, order)) => {
@@ -159,5 +195,15 @@ fn run(mut hosts: Vec<Host>, mut netlink: Netlink, orders: &Receiver<(usize, Ord
             }
             Err(RecvTimeoutError::Disconnected) => return,
         }
+    }
+}
+
+/// Where addresses have just come, clients are about to be answered. Once for all of an interface, when nothing else
+/// is left to be done.
+fn greet_neighbours(hosts: &mut [Host], netlink: &mut Netlink) {
+    let interfaces: BTreeSet<u32> = hosts.iter_mut().flat_map(Host::take_arrivals).collect();
+    for ifindex in interfaces {
+        // If it fails, some of them wait for a second, as they would have without.
+        let _ = neighbour::forget_unanswered(netlink, ifindex);
     }
 }

@@ -75,6 +75,12 @@ impl Addresses {
         taken
     }
 
+    /// The index of the interface.
+    #[must_use]
+    pub fn ifindex(&self) -> u32 {
+        self.ifindex
+    }
+
     /// Whether all of them are among those that the interface has.
     #[must_use]
     pub fn all_in(&self, present: &[IpAddr]) -> bool {
@@ -87,16 +93,18 @@ impl Addresses {
         self.all.iter().any(|address| present.contains(&address.addr()))
     }
 
-    /// Takes all of them off. One that is not there is fine, and so is an interface that is gone.
+    /// Takes all of them off. One that is not there is fine, and so is an interface that is gone. Returns whether
+    /// any was there.
     ///
     /// # Errors
     ///
     /// The first that failed; the others are tried all the same.
-    pub fn drop(&self, netlink: &mut Netlink) -> Result<(), AddressError> {
-        let mut result = Ok(());
+    pub fn drop(&self, netlink: &mut Netlink) -> Result<bool, AddressError> {
+        let mut result = Ok(false);
         for &address in &self.all {
-            let done = self.remove(netlink, address);
-            result = result.and(done.map_err(|cause| self.error(address, "could not be removed", cause)));
+            let removed = self.remove(netlink, address);
+            let removed = removed.map_err(|cause| self.error(address, "could not be removed", cause));
+            result = result.and_then(|before| removed.map(|removed| before || removed));
         }
         result
     }
@@ -148,10 +156,11 @@ impl Addresses {
         }))
     }
 
-    fn remove(&self, netlink: &mut Netlink, address: IpNet) -> io::Result<()> {
+    /// Returns whether it was there.
+    fn remove(&self, netlink: &mut Netlink, address: IpNet) -> io::Result<bool> {
         match netlink.order(RouteNetlinkMessage::DelAddress(self.message(address)), 0) {
-            Err(error) if is(&error, libc::EADDRNOTAVAIL) || is(&error, libc::ENODEV) => Ok(()),
-            other => other,
+            Err(error) if is(&error, libc::EADDRNOTAVAIL) || is(&error, libc::ENODEV) => Ok(false),
+            other => other.map(|()| true),
         }
     }
 

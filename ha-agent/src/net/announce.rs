@@ -29,6 +29,12 @@ impl Announcer {
         Self { socket, ifindex, hardware, addresses: addresses.collect() }
     }
 
+    /// The index of the interface.
+    #[must_use]
+    pub fn ifindex(&self) -> u32 {
+        self.ifindex
+    }
+
     /// Announces every address once.
     ///
     /// # Errors

@@ -1,13 +1,14 @@
-//! Being in the groups that advertisements go to.
+//! Being in the groups that advertisements go to, and questions for the virtual addresses.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use ha_common::wire::{carp, ipv6};
 use socket2::{InterfaceIndexOrAddress, SockRef};
 
 /// Keeps an interface in the groups for as long as it lives, so that the interface's filter and the switches let
-/// advertisements through. What arrives is read elsewhere.
+/// through what is sent there. It is read elsewhere.
 #[derive(Debug)]
 pub struct Membership {
     _v4: Option<UdpSocket>,
@@ -28,16 +29,30 @@ pub enum MembershipError {
 }
 
 impl Membership {
-    /// Joins the groups of the wanted families on the interface with this index.
+    /// Joins the groups of the wanted families on the interface with this index; and in IPv6 those in which neighbours
+    /// ask for these addresses, which the kernel joins only some time after they have been put on. Who has not got
+    /// them does not answer there.
     ///
     /// # Errors
     ///
     /// See [`MembershipError`].
-    pub fn join(ifindex: u32, v4: bool, v6: bool) -> Result<Self, MembershipError> {
+    pub fn join(ifindex: u32, v4: bool, v6: bool, addresses: &[IpAddr]) -> Result<Self, MembershipError> {
         let v4 = v4.then(|| join_v4(ifindex)).transpose().map_err(MembershipError::V4)?;
         let v6 = v6.then(|| join_v6(ifindex)).transpose().map_err(MembershipError::V6)?;
+        let asked: BTreeSet<_> = addresses.iter().filter_map(solicited_node).collect();
+        for (socket, group) in v6.iter().flat_map(|socket| asked.iter().map(move |group| (socket, group))) {
+            // Then it is up to the kernel.
+            let _ = socket.join_multicast_v6(group, ifindex);
+        }
         Ok(Self { _v4: v4, _v6: v6 })
     }
+}
+
+/// The solicited-node group of an address (RFC 4291 §2.7.1).
+fn solicited_node(address: &IpAddr) -> Option<Ipv6Addr> {
+    let IpAddr::V6(address) = address else { return None };
+    let [.., a, b, c] = address.octets();
+    Some(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, u16::from_be_bytes([0xff, a]), u16::from_be_bytes([b, c])))
 }
 
 fn join_v4(ifindex: u32) -> io::Result<UdpSocket> {

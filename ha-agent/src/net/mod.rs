@@ -6,5 +6,6 @@ pub mod announce;
 pub mod link;
 pub mod macvlan;
 pub mod membership;
+pub mod neighbour;
 pub mod netlink;
 pub mod place;

@@ -49,6 +49,8 @@ pub(super) struct Host {
     outcomes: Vec<bool>,
     /// Orders to drop the addresses that are not carried out yet.
     drops: usize,
+    /// Whether an order to drop, since the core was last told, found addresses.
+    held: bool,
     peers: BTreeMap<IpAddr, Peer>,
     sent: u64,
     send_errors: u64,
@@ -93,6 +95,7 @@ impl Host {
             advertised: None,
             outcomes: Vec::new(),
             drops: 0,
+            held: false,
             peers: BTreeMap::new(),
             sent: 0,
             send_errors: 0,
@@ -249,10 +252,12 @@ impl Host {
         Some(Departure { due, left, interval: self.machine.settings().advertisement_interval() })
     }
 
-    pub(super) fn dropped(&mut self, now: Instant, well: bool) {
+    pub(super) fn dropped(&mut self, now: Instant, well: bool, held: bool) {
         self.drops = self.drops.saturating_sub(1);
+        self.held |= held;
         if well && self.drops == 0 {
-            self.handle(now, Event::Released);
+            let held = std::mem::take(&mut self.held);
+            self.handle(now, Event::Released { held });
         }
     }
 

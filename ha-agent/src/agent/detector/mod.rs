@@ -89,6 +89,8 @@ pub enum Input {
         vhost: usize,
         /// Whether they are off now.
         well: bool,
+        /// Whether any had been there.
+        held: bool,
     },
     /// Sign a virtual host's advertisements with another key.
     Sign {
@@ -399,7 +401,9 @@ impl Detector {
                 self.host(now, vhost, |host| host.equip(path, hardware));
             }
             Input::Link { vhost, link } => self.link(now, vhost, link),
-            Input::Dropped { vhost, well } => self.host(now, vhost, |host| host.dropped(now, well)),
+            Input::Dropped { vhost, well, held } => {
+                self.host(now, vhost, |host| host.dropped(now, well, held));
+            }
             Input::Sign { vhost, mac } => self.host(now, vhost, |host| host.sign(mac)),
             Input::Mode(mode) => self.hosts.iter_mut().for_each(|host| host.set_mode(mode)),
             Input::Hold(hold) => self.demote(now, demotion::Cause::Hold, hold),

@@ -1,12 +1,24 @@
 //! What a virtual host does while it listens.
 
 use super::{Settings, Vhost};
-use crate::core::command::{Advert, Cause, Command, Silence, State};
+use crate::core::command::{Advert, Advertisement, Cause, Command, Silence, State};
 use crate::core::election::Verdict;
 use crate::core::family::{Family, Sources};
 use crate::core::patience::{Ear, Guard, Patience, Word};
 use crate::core::time::Instant;
 use crate::core::timers::Timer;
+
+/// The last word of one that had the addresses, to the master that has them now: an advertisement that loses to it,
+/// once they are gone here. Neighbours may have believed us until then, or learned from our answers; on hearing
+/// it, the master announces the addresses anew. Other implementations say it, too, but before (CARP specification
+/// §5.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Parting {
+    /// Whether the addresses are gone.
+    pub(super) gone: bool,
+    /// What it advertises to whom we lost.
+    pub(super) winner: Option<Advert>,
+}
 
 impl Vhost {
     pub(super) fn start(&mut self, now: Instant, sources: Sources) {
@@ -15,6 +27,7 @@ impl Vhost {
         }
         self.sources = sources;
         self.commands.push_back(Command::DropAddresses);
+        self.parting = Some(Parting::default());
         self.follow(Patience::new(now));
         self.enter(State::Backup, now, Cause::Started);
     }
@@ -67,8 +80,36 @@ impl Vhost {
             None => {
                 patience.hear(ear, word);
                 self.follow(patience);
+                self.part_from(advert);
             }
         }
+    }
+
+    /// The addresses are gone. If they were there, a master has to hear of it.
+    pub(super) fn let_go(&mut self, held: bool) {
+        self.parting = self.parting.filter(|_| held).map(|parting| Parting { gone: true, ..parting });
+        self.speak_last();
+    }
+
+    fn part_from(&mut self, master: Advert) {
+        if let Some(Parting { winner: winner @ None, .. }) = &mut self.parting {
+            *winner = Some(master);
+            self.speak_last();
+        }
+    }
+
+    fn speak_last(&mut self) {
+        if let Some(Parting { gone: true, winner: Some(winner) }) = self.parting {
+            self.parting = None;
+            self.commands.extend(self.last_word(winner).map(Command::Advertise));
+        }
+    }
+
+    /// What loses to this master, whoever judges: also one that knows no demotion.
+    fn last_word(&self, Advert { priority: theirs, demote, .. }: Advert) -> Option<Advertisement> {
+        let own = self.advertised();
+        let priority = if theirs.beats(own) { own } else { theirs.next_worse()? };
+        Some(Advertisement { priority, demote: self.demote.max(demote) })
     }
 
     /// The kernel says that a family is silent. Judged when the deadline is: whatever was heard since comes before.

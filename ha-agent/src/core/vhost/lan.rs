@@ -185,7 +185,7 @@ impl Lan {
         if !self.nodes[node].alive {
             return;
         }
-        if event == Event::Released && self.nodes[node].addresses == Addresses::GoingOff {
+        if matches!(event, Event::Released { .. }) && self.nodes[node].addresses == Addresses::GoingOff {
             self.nodes[node].addresses = Addresses::Off;
         }
         self.nodes[node].vhost.handle(self.now, event);
@@ -204,10 +204,11 @@ impl Lan {
             }
             Command::TakeAddresses => self.nodes[node].addresses = Addresses::On,
             Command::DropAddresses => {
-                if self.nodes[node].addresses == Addresses::On {
+                let held = self.nodes[node].addresses != Addresses::Off;
+                if held {
                     self.nodes[node].addresses = Addresses::GoingOff;
                 }
-                self.under_way.push_back((self.now + self.releasing, node, Event::Released));
+                self.under_way.push_back((self.now + self.releasing, node, Event::Released { held }));
             }
             Command::Announce => {}
             Command::Stalled { .. } => self.nodes[node].stalls += 1,

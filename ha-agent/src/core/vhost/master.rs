@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::Vhost;
+use super::backup::Parting;
+use crate::core::announcements::Announcements;
 use crate::core::command::{Advert, Advertisement, Cause, Command, LinkDown, State};
 use crate::core::election::{Priority, Verdict};
 use crate::core::family::{Families, Family};
@@ -15,11 +17,11 @@ impl Vhost {
     /// 14).
     pub(super) fn become_master(&mut self, now: Instant, cause: Cause) {
         self.timers.clear();
-        self.announced_since = now;
+        self.parting = None;
         self.push_advertisement();
-        self.commands.extend([Command::TakeAddresses, Command::Announce]);
+        self.commands.push_back(Command::TakeAddresses);
         self.timers.arm(Timer::Advertise, now + self.advertisement_interval());
-        self.arm_announce(now);
+        self.begin_to_announce(now);
         self.enter(State::Master, now, cause);
     }
 
@@ -41,11 +43,15 @@ impl Vhost {
         }
     }
 
-    /// The next of [`ANNOUNCE_AGAIN`] that still lies ahead; after the last, as often as the settings say.
+    fn begin_to_announce(&mut self, now: Instant) {
+        let dead = self.settings.pace.dead_time(self.settings.priority);
+        self.announcements = Announcements::begin(now, self.advertisement_interval(), dead);
+        self.commands.push_back(Command::Announce);
+        self.arm_announce(now);
+    }
+
     fn arm_announce(&mut self, now: Instant) {
-        let again = ANNOUNCE_AGAIN.into_iter().map(|wait| self.announced_since + wait).find(|at| *at > now);
-        let every = self.settings.announce_every.map(|every| now + every.max(ANNOUNCE_PAUSE));
-        if let Some(at) = again.or(every) {
+        if let Some(at) = self.announcements.next(now, self.settings.announce_every) {
             self.timers.arm(Timer::Announce, at);
         }
     }
@@ -59,22 +65,17 @@ impl Vhost {
     }
 
     /// A valid frame in MASTER (CARP specification §5.3).
-    ///
-    /// To a better one we show ourselves once more before we yield: it may not have heard us yet, and announces
-    /// its addresses anew when it does. Not to an equal one: it would yield as well, and leave nobody (CARP
-    /// specification §3.5).
     pub(super) fn contest(&mut self, now: Instant, advert: Advert) {
-        let Some(cause) = self.reason_to_yield(advert) else { return self.announce_over(now) };
-        // Also where demotion decided: there are those who know only priorities.
-        if advert.priority.beats(self.advertised()) {
-            self.push_advertisement();
+        match self.reason_to_yield(advert) {
+            Some(cause) => self.yield_to(now, advert, cause, advert.stamp),
+            None => self.announce_over(now),
         }
-        self.yield_to(now, advert, cause, advert.stamp);
     }
 
     /// Listens from `since`, and to `advert` first.
     fn yield_to(&mut self, now: Instant, advert: Advert, cause: Cause, since: Instant) {
         self.commands.push_back(Command::DropAddresses);
+        self.parting = Some(Parting { gone: false, winner: Some(advert) });
         self.timers.clear();
         let mut patience = Patience::new(since);
         patience.hear(self.ear(Family::of(advert.source)), Word::of(advert));
@@ -82,14 +83,12 @@ impl Vhost {
         self.enter(State::Backup, now, cause);
     }
 
-    /// Another master lost to us: the neighbours may have heard last that it has the addresses, so they are
-    /// told anew, and again (CARP specification §9.3, point 15). Not for each of its frames.
+    /// Another master lost to us: the neighbours may have heard last that it has the addresses.
     fn announce_over(&mut self, now: Instant) {
-        if now >= self.announced_since + ANNOUNCE_PAUSE {
-            self.announced_since = now;
+        if self.announcements.contest(now) {
             self.commands.push_back(Command::Announce);
-            self.arm_announce(now);
         }
+        self.arm_announce(now);
     }
 
     fn reason_to_yield(&self, advert: Advert) -> Option<Cause> {
@@ -152,11 +151,9 @@ impl Vhost {
     pub(super) fn resume(&mut self, now: Instant) {
         if self.timers.take_due(Timer::Advertise, now).is_some() {
             self.state = State::Master;
-            self.announced_since = now;
             self.push_advertisement();
-            self.commands.push_back(Command::Announce);
             self.timers.arm(Timer::Advertise, now + self.advertisement_interval());
-            self.arm_announce(now);
+            self.begin_to_announce(now);
         }
     }
 
@@ -203,14 +200,6 @@ impl Vhost {
         self.settings.advertisement_interval()
     }
 }
-
-/// After becoming master, when the addresses are announced again: neighbours may have missed the first one,
-/// and a switch may have been learning (CARP specification §9.3, point 15).
-const ANNOUNCE_AGAIN: [Duration; 3] =
-    [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(3)];
-
-/// The shortest time between two beginnings of the announcements.
-const ANNOUNCE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long the release of the addresses may take when leaving.
 pub(super) const RELEASE_TIME: Duration = Duration::from_millis(500);

@@ -6,6 +6,11 @@ use super::*;
 use crate::core::command::Advertisement;
 use crate::core::family::FamilyRule;
 
+mod times;
+
+pub(super) use times::interval;
+use times::{Clock, dead_time, nanos, number, parts, ring, rings};
+
 /// The same rules once more, as plainly as can be: one variant a state, with what that state knows. Times are
 /// in ns.
 pub(super) struct Model {
@@ -28,11 +33,12 @@ enum Phase {
         goodbye: Option<(IpAddr, u64)>,
         /// By which clock patience ends: in all that count together, or in IPv4, and in IPv6 apart.
         clocks: [Clock; 2],
+        /// The last word that is owed: whether the addresses are gone, and to whom.
+        owed: Option<(bool, Option<Advert>)>,
     },
     Serving {
         next: u64,
-        announcements: Vec<u64>,
-        since: u64,
+        told: Told,
     },
     Doubting {
         until: u64,
@@ -43,12 +49,14 @@ enum Phase {
     },
 }
 
-#[derive(Clone, Copy)]
-enum Clock {
-    Ours,
-    Kernels,
-    /// The kernel's has rung: for when it was set, and when it did.
-    Rang(u64, u64),
+/// What a master has announced.
+#[derive(Clone)]
+struct Told {
+    due: Vec<u64>,
+    /// The first repeat, which nobody puts off.
+    soon: u64,
+    /// Another one is heard: since when, when last, and when we last answered that at once.
+    rival: Option<(u64, u64, u64)>,
 }
 
 impl Model {
@@ -69,14 +77,14 @@ impl Model {
     pub(super) fn deadline(&self) -> Option<u64> {
         match &self.phase {
             Phase::Down => None,
-            Phase::Listening { began, v4, v6, goodbye, clocks, masters: _ } => {
+            Phase::Listening { began, v4, v6, goodbye, clocks, masters: _, owed: _ } => {
                 let turn = goodbye.map(|(_, stamp)| stamp.saturating_add(self.skew()));
                 let (first, second) = self.patience(*began, *v4, *v6);
                 let first = rings(clocks[0], first);
                 let second = second.and_then(|second| rings(clocks[1], second));
                 [first, second, turn].into_iter().flatten().min()
             }
-            Phase::Serving { next, announcements, .. } => announcements.iter().chain([next]).min().copied(),
+            Phase::Serving { next, told } => told.due.iter().chain([next]).min().copied(),
             Phase::Doubting { until } => Some(*until),
             Phase::Going { next, give_up } => Some(*next.min(give_up)),
         }
@@ -103,9 +111,9 @@ impl Model {
                 let changed = std::mem::replace(&mut self.level, level) != level;
                 let tells = changed && matches!(phase, Phase::Serving { .. } | Phase::Going { .. });
                 let phase = match phase {
-                    Phase::Listening { began, v4, v6, masters, goodbye, clocks: _ } => {
+                    Phase::Listening { began, v4, v6, masters, goodbye, clocks: _, owed } => {
                         let clocks = [Clock::Ours; 2];
-                        Phase::Listening { began, v4, v6, masters, goodbye, clocks }
+                        Phase::Listening { began, v4, v6, masters, goodbye, clocks, owed }
                     }
                     other => other,
                 };
@@ -113,9 +121,7 @@ impl Model {
             }
             (Phase::Down, _) => self.when_down(now, event),
             (phase @ Phase::Listening { .. }, _) => self.when_listening(now, event, phase),
-            (Phase::Serving { next, announcements, since }, _) => {
-                self.when_serving(now, event, next, announcements, since)
-            }
+            (Phase::Serving { next, told }, _) => self.when_serving(now, event, next, told),
             (Phase::Doubting { until }, _) => self.when_doubting(now, event, until),
             (Phase::Going { next, give_up }, _) => self.when_going(now, event, next, give_up),
         };
@@ -151,15 +157,22 @@ impl Model {
     fn when_down(&self, now: u64, event: Event) -> Step {
         if matches!(event, Event::Link(Link::Up { .. })) && !self.left {
             let clocks = [Clock::Ours; 2];
-            let phase =
-                Phase::Listening { began: now, v4: None, v6: None, masters: vec![], goodbye: None, clocks };
+            let phase = Phase::Listening {
+                began: now,
+                v4: None,
+                v6: None,
+                masters: vec![],
+                goodbye: None,
+                clocks,
+                owed: Some((false, None)),
+            };
             return (vec![Command::DropAddresses], phase, Some(Cause::Started));
         }
         (vec![], Phase::Down, None)
     }
 
     fn when_listening(&self, now: u64, event: Event, phase: Phase) -> Step {
-        let Phase::Listening { began, v4, v6, mut masters, goodbye, mut clocks } = phase else {
+        let Phase::Listening { began, v4, v6, mut masters, goodbye, mut clocks, mut owed } = phase else {
             unreachable!("it listens")
         };
         if event == Event::Leave {
@@ -197,29 +210,21 @@ impl Model {
         if let Event::Unwatched(family) = event {
             clocks[ear(family)] = Clock::Ours;
         }
+        let mut said = vec![];
+        if let Event::Released { held } = event {
+            owed = owed.filter(|_| held).map(|(_, winner)| (true, winner));
+            said = self.pay(&mut owed);
+        }
         if let Event::Silence(silence) = event {
             let (v4, v6) = ring(silence, apart, &mut clocks, (v4, v6));
-            return (vec![], Phase::Listening { began, v4, v6, masters, goodbye, clocks }, None);
+            return (vec![], Phase::Listening { began, v4, v6, masters, goodbye, clocks, owed }, None);
         }
         let Event::Advert(Advert { stamp, source, priority, demote, watched }) = event else {
-            return (vec![], Phase::Listening { began, v4, v6, masters, goodbye, clocks }, None);
+            return (said, Phase::Listening { began, v4, v6, masters, goodbye, clocks, owed }, None);
         };
-        let own = self.advertisement().priority;
-        let (ours, theirs) = (number(own), number(priority));
-        let patience = 3 * 256 * u64::from(own.advbase) + u64::from(own.advskew);
-        let farewell = theirs == 0xffff;
+        let (farewell, reason) =
+            (number(priority) == 0xffff, self.reason_to_relieve(source, priority, demote));
         let stamp = stamp.as_nanos();
-        let reason = if farewell {
-            None
-        } else if demote > self.level {
-            Some(Cause::Demoted { source })
-        } else if demote == self.level && self.settings.preempt && ours < theirs {
-            Some(Cause::Preempt { source })
-        } else if demote == self.level && ours >= 256 && patience < theirs {
-            Some(Cause::Hopeless { source })
-        } else {
-            None
-        };
         let has_another = masters.iter().any(|(master, heard)| {
             master.is_ipv4() == source.is_ipv4()
                 && *master != source
@@ -227,7 +232,7 @@ impl Model {
         });
         if has_another && (farewell || reason.is_some()) {
             clocks[ear(Family::of(source))] = Clock::Ours;
-            return (vec![], Phase::Listening { began, v4, v6, masters, goodbye, clocks }, None);
+            return (vec![], Phase::Listening { began, v4, v6, masters, goodbye, clocks, owed }, None);
         }
         if let Some(cause) = reason {
             return self.promote(now, cause);
@@ -256,17 +261,50 @@ impl Model {
             IpAddr::V4(_) => (v4.max(Some(stamp)), v6),
             IpAddr::V6(_) => (v4, v6.max(Some(stamp))),
         };
-        (vec![], Phase::Listening { began, v4, v6, masters, goodbye, clocks }, None)
+        if !farewell && let Some((_, winner @ None)) = &mut owed {
+            let Event::Advert(advert) = event else { unreachable!("it is one") };
+            *winner = Some(advert);
+        }
+        let said = self.pay(&mut owed);
+        (said, Phase::Listening { began, v4, v6, masters, goodbye, clocks, owed }, None)
     }
 
-    fn when_serving(
-        &self,
-        now: u64,
-        event: Event,
-        next: u64,
-        mut announcements: Vec<u64>,
-        since: u64,
-    ) -> Step {
+    /// Why a backup takes over from somebody who is there.
+    fn reason_to_relieve(&self, source: IpAddr, priority: Priority, demote: u8) -> Option<Cause> {
+        let own = self.advertisement().priority;
+        let (ours, theirs) = (number(own), number(priority));
+        let patience = 3 * 256 * u64::from(own.advbase) + u64::from(own.advskew);
+        if theirs == 0xffff {
+            None
+        } else if demote > self.level {
+            Some(Cause::Demoted { source })
+        } else if demote == self.level && self.settings.preempt && ours < theirs {
+            Some(Cause::Preempt { source })
+        } else if demote == self.level && ours >= 256 && patience < theirs {
+            Some(Cause::Hopeless { source })
+        } else {
+            None
+        }
+    }
+
+    /// Says the last word if it is due: what is worse than the winner's, in demotion and else.
+    fn pay(&self, owed: &mut Option<(bool, Option<Advert>)>) -> Vec<Command> {
+        let Some((true, Some(winner))) = *owed else { return vec![] };
+        *owed = None;
+        let (own, theirs) = (self.advertisement(), number(winner.priority));
+        let worse = match (number(own.priority) > theirs, theirs) {
+            (true, _) => number(own.priority),
+            (false, 0xfffe..) => return vec![],
+            // 255 in the last place belongs to the bow-out.
+            (false, _) if theirs % 256 >= 254 => (theirs / 256 + 1) * 256,
+            (false, _) => theirs + 1,
+        };
+        let [.., advbase, advskew] = worse.to_be_bytes();
+        let (priority, demote) = (Priority { advbase, advskew }, own.demote.max(winner.demote));
+        vec![Command::Advertise(Advertisement { priority, demote })]
+    }
+
+    fn when_serving(&self, now: u64, event: Event, next: u64, mut told: Told) -> Step {
         if let Some(step) = link_lost(event) {
             return step;
         }
@@ -275,28 +313,38 @@ impl Model {
             return (vec![Command::DropAddresses], phase, None);
         }
         if let Some((advert, cause)) = self.beaten_by(event) {
-            let mut commands = vec![Command::DropAddresses];
-            if number(advert.priority) < number(self.advertisement().priority) {
-                commands.insert(0, self.advertise());
-            }
-            return (commands, self.listening_to(advert, advert.stamp.as_nanos()), Some(cause));
+            return (
+                vec![Command::DropAddresses],
+                self.listening_to(advert, advert.stamp.as_nanos()),
+                Some(cause),
+            );
         }
         if event == Event::Deadline(Timer::Advertise) && next <= now {
             let next = self.after(next, now);
-            return (vec![self.advertise()], Phase::Serving { next, announcements, since }, None);
+            return (vec![self.advertise()], Phase::Serving { next, told }, None);
         }
-        if event == Event::Deadline(Timer::Announce) && announcements.iter().any(|at| *at <= now) {
-            announcements.retain(|at| *at > now);
-            if announcements.is_empty() {
-                announcements.extend(self.period().map(|period| now + period));
+        if event == Event::Deadline(Timer::Announce) && told.due.iter().any(|at| *at <= now) {
+            told.due.retain(|at| *at > now);
+            if told.due.is_empty() {
+                told.due.extend(self.period().map(|period| now + period));
             }
-            return (vec![Command::Announce], Phase::Serving { next, announcements, since }, None);
+            return (vec![Command::Announce], Phase::Serving { next, told }, None);
         }
-        if matches!(event, Event::Advert(_)) && since + 1_000_000_000 <= now {
-            let phase = Phase::Serving { next, announcements: repeats(now), since: now };
-            return (vec![Command::Announce], phase, None);
+        let mut commands = vec![];
+        if matches!(event, Event::Advert(_)) {
+            let rival =
+                told.rival.filter(|(_, heard, _)| now < heard.saturating_add(dead_time(self.settings)));
+            let (since, answered) = rival.map_or((now, None), |(since, _, answered)| (since, Some(answered)));
+            let often = dead_time(self.settings).saturating_sub(interval(self.settings));
+            let often = if now < since + 4_000_000_000 { often } else { 1_000_000_000 };
+            let wait = often.clamp(5_000_000, 1_000_000_000);
+            let early = answered.filter(|answered| now < answered + wait);
+            commands.extend(early.is_none().then_some(Command::Announce));
+            told.due = self.repeats(now);
+            told.due.extend(Some(told.soon).filter(|soon| *soon > now));
+            told.rival = Some((since, now, early.unwrap_or(now)));
         }
-        (vec![], Phase::Serving { next, announcements, since }, None)
+        (commands, Phase::Serving { next, told }, None)
     }
 
     fn when_doubting(&self, now: u64, event: Event, until: u64) -> Step {
@@ -315,7 +363,7 @@ impl Model {
         }
         if event == Event::Deadline(Timer::Advertise) && until <= now {
             let next = now + interval(self.settings);
-            let phase = Phase::Serving { next, announcements: repeats(now), since: now };
+            let phase = Phase::Serving { next, told: self.told(now) };
             return (vec![self.advertise(), Command::Announce], phase, None);
         }
         (vec![], Phase::Doubting { until }, None)
@@ -328,7 +376,9 @@ impl Model {
         if self.beaten_by(event).is_some() {
             return (vec![], Phase::Down, Some(Cause::Leave));
         }
-        if event == Event::Released || (event == Event::Deadline(Timer::Release) && give_up <= now) {
+        if matches!(event, Event::Released { .. })
+            || (event == Event::Deadline(Timer::Release) && give_up <= now)
+        {
             let farewell = Advertisement { priority: Priority::BOW_OUT, demote: self.level };
             return (vec![Command::Advertise(farewell)], Phase::Down, Some(Cause::Leave));
         }
@@ -341,8 +391,7 @@ impl Model {
 
     fn promote(&self, now: u64, cause: Cause) -> Step {
         let commands = vec![self.advertise(), Command::TakeAddresses, Command::Announce];
-        let phase =
-            Phase::Serving { next: now + interval(self.settings), announcements: repeats(now), since: now };
+        let phase = Phase::Serving { next: now + interval(self.settings), told: self.told(now) };
         (commands, phase, Some(cause))
     }
 
@@ -387,7 +436,7 @@ impl Model {
         if advert.watched {
             clocks[usize::from(apart && advert.source.is_ipv6())] = Clock::Kernels;
         }
-        Phase::Listening { began, v4, v6, masters, goodbye: None, clocks }
+        Phase::Listening { began, v4, v6, masters, goodbye: None, clocks, owed: Some((false, Some(advert))) }
     }
 
     /// When patience ends: in all that count together, and in IPv6 where that counts apart.
@@ -426,39 +475,22 @@ impl Model {
         }
     }
 
+    /// Announced for the first time.
+    fn told(&self, now: u64) -> Told {
+        let soon = now + 3_000_000;
+        let mut due = self.repeats(now);
+        due.push(soon);
+        Told { due, soon, rival: None }
+    }
+
+    fn repeats(&self, now: u64) -> Vec<u64> {
+        let soon = (interval(self.settings) * 3 / 2).max(5_000_000);
+        [soon, 100_000_000, 1_000_000_000, 3_000_000_000].map(|wait| now + wait).to_vec()
+    }
+
     /// Between two announcements without a reason.
     fn period(&self) -> Option<u64> {
         self.settings.announce_every.map(|every| nanos(every).max(1_000_000_000))
-    }
-}
-
-/// The kernel's clock rings. Returns the newest stamps.
-fn ring(
-    Silence { family, last_heard, deadline, fired }: Silence,
-    apart: bool,
-    clocks: &mut [Clock; 2],
-    (v4, v6): (Option<u64>, Option<u64>),
-) -> (Option<u64>, Option<u64>) {
-    let alone = apart && family == Family::V6;
-    let newest = match (apart, family) {
-        (false, _) => v4.max(v6),
-        (true, Family::V4) => v4,
-        (true, Family::V6) => v6,
-    };
-    let (clock, last) = (&mut clocks[usize::from(alone)], Some(last_heard.as_nanos()));
-    if !matches!(clock, Clock::Kernels) || newest > last {
-        return (v4, v6);
-    }
-    *clock = Clock::Rang(deadline.as_nanos(), fired.as_nanos());
-    if alone { (v4, last) } else { (last, v6) }
-}
-
-/// When we are to act on the end of our patience ourselves.
-fn rings(clock: Clock, end: u64) -> Option<u64> {
-    match clock {
-        Clock::Ours => Some(end),
-        Clock::Rang(set, _) => Some(end.max(set)),
-        Clock::Kernels => None,
     }
 }
 
@@ -470,40 +502,3 @@ fn link_lost(event: Event) -> Option<Step> {
 
 /// What to do, where to go, and the cause if that is to be told.
 type Step = (Vec<Command>, Phase, Option<Cause>);
-
-/// The advertisement interval in ns.
-pub(super) fn interval(settings: Settings) -> u64 {
-    match settings.pace {
-        Pace::Classic => parts(number(settings.priority).max(1)),
-        Pace::Fast { interval, .. } => nanos(interval).max(1_000_000),
-    }
-}
-
-/// What peers of the best priority wait, in ns.
-fn dead_time(settings: Settings) -> u64 {
-    match settings.pace {
-        Pace::Classic if settings.priority.advbase == 0 => {
-            parts(3 * u64::from(settings.priority.advskew).max(1))
-        }
-        Pace::Classic => parts(768 * u64::from(settings.priority.advbase)),
-        Pace::Fast { detect, .. } => u64::from(detect.max(1)) * interval(settings),
-    }
-}
-
-fn nanos(time: Duration) -> u64 {
-    time.as_secs() * 1_000_000_000 + u64::from(time.subsec_nanos())
-}
-
-/// `count/256` s, in ns, cut to whole µs.
-fn parts(count: u64) -> u64 {
-    count * 1_000_000 / 256 * 1000
-}
-
-fn number(priority: Priority) -> u64 {
-    u64::from(priority.advbase) * 256 + u64::from(priority.advskew)
-}
-
-/// When an announcement at `now` is repeated.
-fn repeats(now: u64) -> Vec<u64> {
-    [100, 1000, 3000].map(|ms| now + ms * 1_000_000).to_vec()
-}

@@ -58,7 +58,9 @@ enum Op {
     Up(Sources),
     Down(LinkDown),
     Demote(u8),
-    Released,
+    Released {
+        held: bool,
+    },
     Leave,
 }
 
@@ -85,6 +87,8 @@ struct Driver {
     /// When it last began to advertise (ns), and how many regular advertisements followed the first.
     master_since: u64,
     followed: u64,
+    /// It has said its last word since it last yielded or started.
+    has_spoken_last: bool,
 }
 
 impl Driver {
@@ -97,6 +101,7 @@ impl Driver {
             last_stamp: 0,
             master_since: 0,
             followed: 0,
+            has_spoken_last: false,
         }
     }
 
@@ -125,7 +130,7 @@ impl Driver {
             Op::Up(sources) => self.feed(Event::Link(Link::Up { sources })),
             Op::Down(why) => self.feed(Event::Link(Link::Down(why))),
             Op::Demote(level) => self.feed(Event::Demote(level)),
-            Op::Released => self.feed(Event::Released),
+            Op::Released { held } => self.feed(Event::Released { held }),
             Op::Leave => self.feed(Event::Leave),
         }
     }
@@ -227,17 +232,19 @@ impl Driver {
             .collect();
         let own = self.model.advertisement();
         let advertises = |state| matches!(state, State::Master | State::Leaving);
+        self.has_spoken_last &= (before, after) == (State::Backup, State::Backup);
         let stalled = commands.iter().any(|command| matches!(command, Command::Stalled { .. }));
         if stalled {
             assert_eq!(sent, [], "in doubt");
         } else if (before, after) == (State::Leaving, State::Init) {
             let goodbye = Advertisement { priority: Priority::BOW_OUT, ..own };
             assert!(sent.is_empty() || sent == [goodbye]);
-        } else if (before, after) == (State::Master, State::Backup) {
-            // Its last one, to a better one that may not have heard it.
-            let Event::Advert(advert) = event else { panic!("{event:?} made a master yield") };
-            let to_a_better_one = advert.priority.wire() < own.priority.wire();
-            assert_eq!(sent, if to_a_better_one { vec![own] } else { vec![] });
+        } else if (before, after) == (State::Backup, State::Backup)
+            && matches!(event, Event::Released { .. } | Event::Advert(_))
+        {
+            // Its last word, which loses to whoever it is for.
+            assert!(sent.len() <= 1 && sent.iter().all(|sent| !sent.priority.is_bow_out()));
+            assert!(sent.is_empty() || !std::mem::replace(&mut self.has_spoken_last, true), "twice");
         } else if !advertises(after) {
             assert_eq!(sent, [], "{before:?} to {after:?}");
         } else if !advertises(before) && after == State::Master {
@@ -318,7 +325,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => sources().prop_map(Op::Up),
         1 => why.prop_map(Op::Down),
         2 => level().prop_map(Op::Demote),
-        1 => Just(Op::Released),
+        2 => any::<bool>().prop_map(|held| Op::Released { held }),
         1 => Just(Op::Leave),
     ]
 }

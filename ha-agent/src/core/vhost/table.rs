@@ -110,7 +110,7 @@ impl Class {
             Self::Turn => Event::Deadline(Timer::Turn),
             Self::Announce => Event::Deadline(Timer::Announce),
             Self::Release => Event::Deadline(Timer::Release),
-            Self::Released => Event::Released,
+            Self::Released => Event::Released { held: true },
             Self::Demote => Event::Demote(7),
             Self::DemoteNot => Event::Demote(0),
             Self::Leave => Event::Leave,
@@ -233,14 +233,14 @@ const TABLE: &[Row] = {
         (Master,  Any, C::AdminDown,    Init,    &[Drop, Tell("link_down")]),
         (Master,  Any, C::Removed,      Init,    &[Drop, Tell("link_down")]),
         (Master,  Any, C::DataPlane,    Init,    &[Drop, Tell("link_down")]),
-        (Master,  Any, C::Superior,     Backup,  &[Advertise, Drop, Tell("superior")]),
+        (Master,  Any, C::Superior,     Backup,  &[Drop, Tell("superior")]),
         (Master,  Any, C::TieLower,     Backup,  &[Drop, Tell("tie")]),
         (Master,  Any, C::TieEqual,     Backup,  &[Drop, Tell("tie")]),
-        (Master,  Any, C::TieHigher,    Master,  &[]),
-        (Master,  Any, C::Inferior,     Master,  &[]),
-        (Master,  Any, C::Hopeless,     Master,  &[]),
-        (Master,  Any, C::BowOut,       Master,  &[]),
-        (Master,  Any, C::MoreDemoted,  Master,  &[]),
+        (Master,  Any, C::TieHigher,    Master,  &[Announce]),
+        (Master,  Any, C::Inferior,     Master,  &[Announce]),
+        (Master,  Any, C::Hopeless,     Master,  &[Announce]),
+        (Master,  Any, C::BowOut,       Master,  &[Announce]),
+        (Master,  Any, C::MoreDemoted,  Master,  &[Announce]),
         (Master,  Any, C::Advertise,    Master,  &[Advertise]),
         (Master,  Any, C::Overdue,      Stalled, &[DidStall]),
         (Master,  Any, C::MasterDown,   Master,  &[]),
@@ -371,7 +371,7 @@ fn after_leaving_nothing_brings_it_back() {
         let (mut vhost, now) = vhost_in(state, true);
         assert!(!vhost.has_left(), "{state:?}");
         vhost.handle(now, Event::Leave);
-        vhost.handle(now, Event::Released);
+        vhost.handle(now, Event::Released { held: true });
         assert!(vhost.has_left(), "{state:?}");
         drain(&mut vhost);
 

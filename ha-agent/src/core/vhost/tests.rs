@@ -5,8 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::*;
 use crate::core::command::{Advertisement, LinkDown};
 
+mod announcements;
 mod demotion;
 mod families;
+mod parting;
 mod stall;
 mod watch;
 
@@ -203,45 +205,6 @@ fn missed_advertisements_are_not_made_up_for() {
 }
 
 #[test]
-fn addresses_are_announced_again_three_times() {
-    let (mut vhost, start) = vhost_in(State::Master, false);
-    for after in [100, 1000, 3000] {
-        let deadline = start + ms(after);
-        assert_eq!(vhost.timers.get(Timer::Announce), Some(deadline));
-        vhost.handle(deadline, Event::Deadline(Timer::Announce));
-        assert_eq!(drain(&mut vhost), [Command::Announce]);
-    }
-    assert_eq!(vhost.timers.get(Timer::Announce), None);
-}
-
-#[test]
-fn a_master_that_another_one_loses_to_announces_again_but_not_for_each_frame() {
-    let (mut vhost, start) = vhost_in(State::Master, false);
-    let mut hear = |after| {
-        let stamp = start + ms(after);
-        vhost.handle(stamp, Event::Deadline(Timer::Advertise));
-        drain(&mut vhost);
-        let priority = Priority { advbase: OWN.advbase, advskew: OWN.advskew + 1 };
-        let loser = Advert { stamp, source: HIGHER, priority, demote: 0, watched: false };
-        vhost.handle(stamp, Event::Advert(loser));
-        drain(&mut vhost)
-    };
-    assert_eq!(hear(999), [], "the announcements of the new master still run");
-    assert_eq!(hear(4000), [Command::Announce]);
-    assert_eq!(hear(4010), []);
-    assert_eq!(hear(5000), [Command::Announce]);
-    assert_eq!(vhost.timers.get(Timer::Announce), Some(start + ms(5100)));
-}
-
-#[test]
-fn missed_announcements_are_not_made_up_for() {
-    let (mut vhost, start) = vhost_in(State::Master, false);
-    vhost.handle(start + ms(1500), Event::Deadline(Timer::Announce));
-    assert_eq!(drain(&mut vhost), [Command::Announce]);
-    assert_eq!(vhost.timers.get(Timer::Announce), Some(start + ms(3000)));
-}
-
-#[test]
 fn a_new_source_changes_the_tie() {
     let (mut vhost, start) = vhost_in(State::Master, false);
     vhost.handle(start + ms(1), up([10, 0, 0, 10].into()));
@@ -301,24 +264,6 @@ fn a_bow_out_repeated_does_not_put_off_our_turn() {
         vhost.handle(stamp, advert(stamp, LOWER, Priority::BOW_OUT));
         let turn = start + ms(100) + Duration::from_micros(390_625);
         assert_eq!(vhost.poll_timeout(), Some((turn, Timer::Turn)), "{after}");
-    }
-}
-
-#[test]
-fn addresses_are_announced_on_a_period_if_asked() {
-    for (every, step) in [(ms(60_000), ms(60_000)), (ms(10), ms(1000)), (Duration::ZERO, ms(1000))] {
-        let pace = Pace::Fast { interval: Duration::from_hours(1), detect: 3 };
-        let mut vhost = Vhost::new(Settings { announce_every: Some(every), pace, ..settings(false) });
-        vhost.handle(T0, up(OURS));
-        let (start, timer) = vhost.poll_timeout().expect("a backup listens");
-        vhost.handle(start, Event::Deadline(timer));
-        drain(&mut vhost);
-        let last = start + ms(3000);
-        for deadline in [start + ms(100), start + ms(1000), last, last + step, last + step * 2] {
-            assert_eq!(vhost.poll_timeout(), Some((deadline, Timer::Announce)), "every {every:?}");
-            vhost.handle(deadline, Event::Deadline(Timer::Announce));
-            assert_eq!(drain(&mut vhost), [Command::Announce]);
-        }
     }
 }
 

@@ -108,7 +108,8 @@ fn lines(text: &str) -> Vec<Line> {
 }
 
 fn step(n: u64) -> Step {
-    Step { vhost: 0, now: Instant::from_nanos(n), event: Event::Released, commands: Vec::new() }
+    let event = Event::Released { held: true };
+    Step { vhost: 0, now: Instant::from_nanos(n), event, commands: Vec::new() }
 }
 
 fn header() -> Header {

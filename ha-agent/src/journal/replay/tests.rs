@@ -33,7 +33,7 @@ fn events_as_they_are_written() {
         (Event::Unwatched(Family::V6), r#"{"unwatched":"v6"}"#),
         (Event::Demote(240), r#"{"demote":240}"#),
         (Event::Deadline(Timer::MasterDownV6), r#"{"deadline":"master_down_v6"}"#),
-        (Event::Released, r#""released""#),
+        (Event::Released { held: true }, r#"{"released":{"held":true}}"#),
         (Event::Leave, r#""leave""#),
     ];
     for (event, written) in table {
@@ -135,8 +135,8 @@ fn another_decision_is_told() {
             "recorded nothing, replayed {",
         ),
         (
-            r#""event":"released","commands":[]"#,
-            r#""event":"released","commands":["announce"]"#,
+            r#""event":{"released":{"held":false}},"commands":[]"#,
+            r#""event":{"released":{"held":false}},"commands":["announce"]"#,
             r#"recorded "announce", replayed nothing"#,
         ),
         // What it was made from.
@@ -318,7 +318,7 @@ fn any_event(now: u64, kind: u8, detail: u8) -> Event {
         4 => Event::Stall(Stall { family, deadline: earlier, fired: at }),
         5 => Event::Unwatched(family),
         6 => Event::Demote(detail % 3),
-        7 => Event::Released,
+        7 => Event::Released { held: detail > 99 },
         8 if detail > 250 => Event::Leave,
         8..=13 => Event::Advert(Advert { stamp: earlier, source, priority, demote: 0, watched: detail > 99 }),
         _ => Event::Deadline(Timer::ALL[usize::from(detail) % Timer::ALL.len()]),
@@ -352,7 +352,7 @@ fn story() -> Vec<(usize, u64, Event)> {
         (0, ms(20), advert(ms(20), 0)),
         (0, ms(54), Event::Silence(silence)),
         (0, ms(54), Event::Deadline(Timer::MasterDown)),
-        (0, ms(54), Event::Released),
+        (0, ms(54), Event::Released { held: false }),
         (0, ms(64), Event::Deadline(Timer::Advertise)),
         (1, ms(64), advert(ms(64), 200)),
         (0, ms(164), Event::Deadline(Timer::Advertise)),

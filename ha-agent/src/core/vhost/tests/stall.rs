@@ -38,7 +38,7 @@ fn a_stalled_master_that_hears_nobody_goes_on_after_an_interval() {
     assert_eq!(drain(&mut vhost), [advertisement(OWN), Command::Announce]);
     assert_eq!(vhost.state(), State::Master);
     assert_eq!(vhost.timers.get(Timer::Advertise), Some(next + INTERVAL));
-    assert_eq!(vhost.timers.get(Timer::Announce), Some(next + ms(100)));
+    assert_eq!(vhost.timers.get(Timer::Announce), Some(next + ms(3)));
 }
 
 #[test]
