@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 
 use crate::frame::Hardware;
@@ -115,6 +117,23 @@ impl Lan {
         self.netns.ip(&format!("link set {} up", port(&node.name)))
     }
 
+    /// Waits until the bridge forwards what comes through a node's cable: that may be later than its carrier.
+    ///
+    /// # Errors
+    ///
+    /// If it does not within 10 s.
+    pub fn wait_until_forwarding(&self, node: &Node) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.netns.ip_json(&format!("-details link show dev {}", port(&node.name)))?[0]["linkinfo"]["info_slave_data"]
+            ["state"]
+            != "forwarding"
+        {
+            ensure!(Instant::now() < deadline, "the bridge forwards nothing from {}", node.name);
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
     /// Parts a node from the others without its noticing: its carrier stays.
     ///
     /// # Errors
@@ -133,6 +152,30 @@ impl Lan {
         self.netns.ip(&format!("link set {} master br0", port(&node.name)))
     }
 
+    /// Has the bridge forward nothing to a node, nor from it; its carrier stays, and so does what the bridge has
+    /// learned.
+    ///
+    /// # Errors
+    ///
+    /// If it has no cable.
+    pub fn block(&self, node: &Node) -> Result<()> {
+        self.set_port(node, "disabled")
+    }
+
+    /// Has it forward everything again.
+    ///
+    /// # Errors
+    ///
+    /// If it has no cable.
+    pub fn unblock(&self, node: &Node) -> Result<()> {
+        self.set_port(node, "forwarding")
+    }
+
+    fn set_port(&self, node: &Node, state: &str) -> Result<()> {
+        let arguments = format!("-n {} link set dev {} state {state}", self.netns.name(), port(&node.name));
+        netns::run("bridge", &arguments).map(drop)
+    }
+
     /// Lets the bridge drop the frames that match a rule of `nft` in the family `bridge`, like
     /// `iifname "to-a" ether type ip6`, until [`Lan::drop_nothing`].
     ///
@@ -140,9 +183,20 @@ impl Lan {
     ///
     /// If `nft` is missing or does not understand it.
     pub fn drop_frames(&self, rule: &str) -> Result<()> {
-        self.nft("add table bridge lab")?;
-        self.nft("add chain bridge lab forward { type filter hook forward priority 0 ; }")?;
-        self.nft(&format!("add rule bridge lab forward {rule} drop"))
+        self.drop_frames_of(&[rule])
+    }
+
+    /// The same for any of several rules, all at once.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn drop_frames_of(&self, rules: &[&str]) -> Result<()> {
+        let rules = rules.iter().map(|rule| format!(" ; add rule bridge lab forward {rule} drop"));
+        self.nft(&format!(
+            "add table bridge lab ; add chain bridge lab forward {{ type filter hook forward priority 0 ; }}{}",
+            rules.collect::<String>()
+        ))
     }
 
     /// Lets the bridge forward everything again.
@@ -249,3 +303,7 @@ fn port(name: &str) -> String {
 
 /// Frames: more than the buffer of one sending socket holds.
 const QUEUE: u32 = 1000;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the bridge is asked.
+const LOOK: Duration = Duration::from_millis(1);

@@ -10,6 +10,7 @@ pub mod capture;
 pub mod client;
 pub mod clock;
 mod config;
+pub mod flap;
 pub mod foreign;
 pub mod frame;
 pub mod frr;

@@ -4,6 +4,7 @@
 
 mod detect;
 mod filter;
+mod flap;
 mod flood;
 mod lab;
 mod scale;
@@ -25,6 +26,8 @@ enum Bench {
     Detect(detect::Args),
     /// What the BPF program costs a frame, next to a program that does nothing (as root)
     Filter(filter::Args),
+    /// How long a client misses its answers while the role goes to and fro, next to keepalived (as root)
+    Flap(flap::Args),
     /// How a standby that is flooded notices the loss of the active one, next to keepalived and ucarp (as root)
     Flood(flood::Args),
     /// What many virtual hosts cost: processor, memory, and deadlines that are missed (as root)
@@ -44,6 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.bench {
         Bench::Detect(args) => detect::run(args),
         Bench::Filter(args) => filter::run(args),
+        Bench::Flap(args) => flap::run(args),
         Bench::Flood(args) => flood::run(args),
         Bench::Scale(args) => scale::run(args),
         Bench::Stress(args) => stress::run(args),
