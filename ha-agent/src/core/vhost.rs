@@ -22,8 +22,6 @@ mod backup;
 mod master;
 
 #[cfg(test)]
-mod lan;
-#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod properties;
