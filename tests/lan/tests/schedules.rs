@@ -1,4 +1,4 @@
-//! Random schedules against the core.
+//! Random schedules against the core as it is linked here. Many more, and faults that they must find: `optimised`.
 
 use virtual_lan::schedule::search;
 
