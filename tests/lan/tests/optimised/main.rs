@@ -1,9 +1,10 @@
 //! What takes too long without optimisation: the properties over many schedules, faults planted in the core for them to
-//! find.
+//! find, and the matrix.
 //!
 //! A core with a fault is a copy with one place changed. Each is built together with the LAN's own sources, and so is a
 //! copy without a change.
 
+mod matrix;
 mod planted;
 
 use std::collections::BTreeMap;
