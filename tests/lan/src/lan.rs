@@ -22,6 +22,7 @@ pub struct Lan {
     start: Instant,
     slack: Slack,
     strict: bool,
+    /// What happens on the wire follows this.
     random: Random,
     facts: Vec<(usize, Fact)>,
     /// Steps since time last went on.
@@ -101,15 +102,19 @@ impl Lan {
     #[must_use]
     pub fn new(settings: impl IntoIterator<Item = Settings>, slack: Slack, seed: u64) -> Self {
         let start = Instant::from_nanos(1_000_000_000_000);
-        let node = |(node, settings)| Node::new(settings, sources(node), start);
+        let mut random = Random::new(seed);
+        let nodes = settings.into_iter().enumerate().map(|(node, settings)| {
+            let random = Random::new(random.number());
+            Node::new(settings, sources(node), start, random)
+        });
         Self {
-            nodes: settings.into_iter().enumerate().map(node).collect(),
+            nodes: nodes.collect(),
             network: Network::new(slack.delay),
             now: start,
             start,
             slack,
             strict: false,
-            random: Random::new(seed),
+            random,
             facts: Vec::new(),
             steps_at_once: 0,
         }
@@ -230,7 +235,7 @@ impl Lan {
     /// that wait, and both before the agent runs.
     pub fn sleep(&mut self, node: usize, time: Duration) {
         self.nodes[node].asleep_until = self.nodes[node].asleep_until.max(self.now + time);
-        self.nodes[node].timers_first = self.random.number().is_multiple_of(2);
+        self.nodes[node].timers_first = self.nodes[node].random.number().is_multiple_of(2);
     }
 
     /// For this time, the agent is late by up to `most` at each step it takes.
@@ -316,8 +321,8 @@ impl Lan {
                 }
             }
             Act::Fire => {
-                let late = between(Duration::ZERO, self.slack.timer, &mut self.random);
-                let kernel = &mut self.nodes[node].kernel;
+                let Node { kernel, random, .. } = &mut self.nodes[node];
+                let late = between(Duration::ZERO, self.slack.timer, random);
                 if let Some((_, family)) = kernel.next_timer() {
                     kernel.fire(self.now, family, late);
                 }
@@ -328,9 +333,9 @@ impl Lan {
     }
 
     fn take_in(&mut self, node: usize, frame: Frame) {
-        let late = between(Duration::ZERO, self.slack.timer, &mut self.random);
         let wall_ms = self.wall_ms(node);
         let it = &mut self.nodes[node];
+        let late = between(Duration::ZERO, self.slack.timer, &mut it.random);
         if !it.powered {
             return;
         }
@@ -386,7 +391,7 @@ impl Lan {
         let (least, most) = self.slack.order;
         let it = &mut self.nodes[node];
         if let Some(agent) = &mut it.agent {
-            agent.begin_order(self.now, || between(least, most, &mut self.random) + it.slow_orders);
+            agent.begin_order(self.now, || between(least, most, &mut it.random) + it.slow_orders);
         }
     }
 
@@ -422,10 +427,11 @@ impl Lan {
 
     /// How late the agent of a node is this time.
     fn lateness(&mut self, node: usize) -> Lateness {
-        let (dawdles, until) = self.nodes[node].dawdles;
+        let Node { dawdles: (dawdles, until), random, .. } = &mut self.nodes[node];
+        let (dawdles, until) = (*dawdles, *until);
         let most = if self.now < until { dawdles } else { Duration::ZERO };
-        let usual = between(Duration::ZERO, self.slack.round, &mut self.random);
-        Lateness { usual, extra: between(Duration::ZERO, most, &mut self.random), until }
+        let usual = between(Duration::ZERO, self.slack.round, random);
+        Lateness { usual, extra: between(Duration::ZERO, most, random), until }
     }
 
     fn wall_ms(&self, node: usize) -> u64 {

@@ -191,7 +191,7 @@ impl Watch for Witness {
 }
 
 fn milliseconds(time: Duration) -> String {
-    format!("{:.2}", time.as_secs_f64() * 1000.0)
+    format!("{:.1}", time.as_secs_f64() * 1000.0)
 }
 
 /// So long is a stall.
@@ -217,5 +217,5 @@ const SLACK: Slack = Slack {
     delay: (Duration::from_micros(10), Duration::from_micros(50)),
     timer: Duration::from_micros(50),
     round: Duration::from_micros(50),
-    order: (Duration::from_micros(50), Duration::from_micros(200)),
+    order: (Duration::from_micros(100), Duration::from_micros(100)),
 };

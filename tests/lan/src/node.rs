@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::agent::Agent;
 use crate::core::{Instant, Settings, Sources, State};
 use crate::kernel::{Frame, Kernel};
+use crate::random::Random;
 
 /// A machine on the LAN.
 #[derive(Clone, Debug)]
@@ -12,6 +13,8 @@ use crate::kernel::{Frame, Kernel};
 pub struct Node {
     pub(crate) settings: Settings,
     pub(crate) sources: Sources,
+    /// How late it is follows this: its own, so that one node's doings change nothing on another.
+    pub(crate) random: Random,
     /// It knows nothing of demotion, as ucarp.
     pub(crate) foreign: bool,
     /// Its kernel watches for the agent; else the agent's own timers have to do.
@@ -57,10 +60,11 @@ pub(crate) enum Act {
 }
 
 impl Node {
-    pub(crate) fn new(settings: Settings, sources: Sources, start: Instant) -> Self {
+    pub(crate) fn new(settings: Settings, sources: Sources, start: Instant, random: Random) -> Self {
         Self {
             settings,
             sources,
+            random,
             foreign: false,
             watches: true,
             powered: true,

@@ -29,19 +29,6 @@ pub enum Property {
     LastWord,
 }
 
-impl Property {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::NoFalseSilence,
-        Self::OneMaster,
-        Self::SomeMaster,
-        Self::ListenFirst,
-        Self::Settled,
-        Self::OneOwner,
-        Self::LastWord,
-    ];
-}
-
 /// A property that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
