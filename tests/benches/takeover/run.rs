@@ -98,7 +98,9 @@ fn rounds_of(contests: &mut [Contest], rounds: u32, pauses: &Pauses) -> Result<V
 }
 
 fn round(contest: &mut Contest, course: &mut Course, pauses: &Pauses) -> Result<()> {
-    let (mark, began_ns) = (contest.pair.capture.mark(), now_ns());
+    // Until then the standby of the last round has the role by right.
+    let settled = contest.settle()?;
+    let (mark, began_ns) = (settled.unwrap_or_else(|| contest.pair.capture.mark()), now_ns());
     let outcome = contest.suffer(Fault::Link)?;
     let frames = contest.pair.capture.frames(mark);
     let mut seen = contest.peer.takeovers(contest.pace, &frames);
