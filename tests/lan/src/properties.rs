@@ -237,9 +237,14 @@ impl Judge {
         };
         let down = lan.nodes()[node].master_down_time();
         let silent = if let Some(last) = last_heard {
-            // The newest of somebody's: what others say may count for nothing, while one is followed; and so may what is said
-            // in parting.
-            let ends = |heard: &Heard| [heard.alive, heard.parting].map(newest).contains(&Some(last));
+            // The newest of somebody's: what others say may count for nothing, while one is followed, in each family for
+            // itself; and so may what is said in parting.
+            let ends = |heard: &Heard| match family {
+                Some(family) => {
+                    [heard.alive[family as usize], heard.parting[family as usize]].contains(&Some(last))
+                }
+                None => [heard.alive, heard.parting].concat().contains(&Some(last)),
+            };
             last + down <= deadline && looked.iter().any(ends)
         } else {
             let heard = looked.iter().filter_map(|heard| newest(heard.alive)).filter(|heard| heard > deaf);
