@@ -246,6 +246,8 @@ fn two_virtual_hosts_on_one_interface_have_masters_of_their_own() -> Result<()> 
         if changes(&a, 0).iter().all(|line| !line.contains("MASTER -> BACKUP")) {
             a.wait_for_state(mark, "BACKUP")?;
         }
+        // And until it has had its last word.
+        pair.next_advertisements(4)?;
 
         let seen = pair.next_advertisements(100)?;
         let wrong = seen.iter().find(|seen| seen.source != if seen.vhid == 10 { A } else { B });
