@@ -80,13 +80,15 @@ impl Pair {
         Ok(self.capture.advertisements(mark))
     }
 
-    /// Waits for so many more advertisements and checks that all of them come from one node.
+    /// Waits for so many more advertisements and checks that all of them come from one node: once another that has
+    /// just yielded has said its last word, at most an interval later.
     ///
     /// # Errors
     ///
     /// If others advertise as well, or nobody does.
     pub fn only_master(&self, source: impl Into<IpAddr>, count: usize) -> Result<()> {
         let source = source.into();
+        self.next_advertisements(LAST_WORDS)?;
         let seen = self.next_advertisements(count)?;
         let other = seen.iter().find(|seen| seen.source != source);
         ensure!(other.is_none(), "only {source} should advertise, but there is {other:?}");
@@ -159,4 +161,6 @@ pub const VIRTUAL6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x77, 0, 0, 0, 0, 0x
 /// The virtual address of [`AgentConfig::default`].
 pub const VIRTUAL: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 
+/// The last word in each family, and an advertisement of the other in each.
+const LAST_WORDS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(10);
