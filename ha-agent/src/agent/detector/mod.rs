@@ -21,33 +21,32 @@ mod agenda;
 mod counter;
 mod host;
 mod sending;
+mod snapshot;
 pub mod timing;
 mod vigil;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
 use ha_common::abi::{Advert, Record, Timeout, WatchKey};
 use ha_common::auth::Mac;
-use ha_common::fresh::Stamp;
-use ha_common::reason::Counters;
 use ha_common::wire::ethernet;
 use tokio::sync::{mpsc, oneshot};
 
 use self::agenda::Agenda;
 use self::host::{Host, Kernel};
 use self::sending::Sending;
+pub use self::snapshot::{Peer, Snapshot, VhostSnapshot};
 use self::timing::Timing;
 use self::vigil::Vigil;
 use crate::agent::realtime::Scheduling;
 use crate::config::Mode;
 use crate::core::demotion;
-use crate::core::{self, Advertisement, Demotions, Event, Instant, Link, State, Suspicion};
+use crate::core::{self, Demotions, Event, Instant, Link, Suspicion};
 use crate::dataplane::{Events, Given, Patiences};
 use crate::exec::Orders;
 use crate::journal::recorder::Recorder;
@@ -133,63 +132,6 @@ pub enum Note {
         /// Why.
         causes: Vec<demotion::Cause>,
     },
-}
-
-/// What the detector knows of all virtual hosts, in the order of the configuration.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// When it was taken.
-    pub at: Instant,
-    /// Why this node would rather not be master.
-    pub demotions: Demotions,
-    /// How its thread is scheduled.
-    pub scheduling: Scheduling,
-    /// How late it was.
-    pub timing: Timing,
-    /// The processor time that it has used.
-    pub processor: Duration,
-    /// One a virtual host.
-    pub vhosts: Vec<VhostSnapshot>,
-}
-
-/// What the detector knows of one virtual host.
-#[derive(Clone, Debug)]
-pub struct VhostSnapshot {
-    /// Its state.
-    pub state: State,
-    /// Who was heard.
-    pub peers: Vec<Peer>,
-    /// Advertisements that left.
-    pub sent: u64,
-    /// Advertisements that could not be sent.
-    pub send_errors: u64,
-    /// How often this node slept longer than its peers wait.
-    pub stalls: u64,
-    /// As a backup: whether the kernel watches for the master's silence, not we.
-    pub watched: Option<bool>,
-    /// How often the kernel's timer fired so late that it was not believed.
-    pub late_timers: u64,
-    /// What was refused here rather than in the kernel.
-    pub refused: Counters,
-    /// What is suspicious.
-    pub suspicions: Vec<Suspicion>,
-    /// Strict mode: the times of the last advertisements sent.
-    pub given: Vec<Stamp>,
-}
-
-/// Another node.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer {
-    /// Its address.
-    pub source: IpAddr,
-    /// What it advertises.
-    pub advertisement: Advertisement,
-    /// When its last advertisement arrived.
-    pub heard: Instant,
-    /// Which of our passphrases it signs with, counted from 0.
-    pub signer: u32,
-    /// Strict mode: how far its clock is ahead of ours, in ms, the way of the frame included.
-    pub clock_difference_ms: Option<i64>,
 }
 
 /// A virtual host's part that does not depend on the interface.
