@@ -1,4 +1,9 @@
-//! The watch for silence: a timer of each slot that every authentic frame sets back.
+//! The watch for silence: a deadline of each slot that every authentic frame sets back, and a timer that looks at it.
+//!
+//! The timer fires twice before a silence is told: half an interval before the deadline, and at it. Late at either
+//! (by a quarter), it is this machine that did not run, and says nothing of the peer. A frame only moves the deadline
+//! where the timer fires on the same processor before it anyway: to set the timer costs several times what all the rest
+//! does.
 //!
 //! It is pinned to the processor that received the frame, where it runs after the frames that wait there: the kernel
 //! takes its timers of this kind last of all that an interrupt leaves to do. So a machine that comes too late for
@@ -6,7 +11,7 @@
 
 use aya_ebpf::{
     bindings::bpf_timer,
-    helpers::{bpf_ktime_get_ns, bpf_timer_init, bpf_timer_set_callback, bpf_timer_start},
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_timer_init, bpf_timer_set_callback, bpf_timer_start},
 };
 use core::ffi::{c_int, c_void};
 use ha_common::{
@@ -32,13 +37,15 @@ pub(crate) struct Heard {
 #[inline(always)]
 pub(crate) fn set_back(slot: u32, watch: &WatchKey, stamp_ns: u64, carp: carp::Header<'_>) -> Heard {
     const NOT: Heard = Heard { watched: false, known: false };
-    let Some(Patience { dead_ns, .. }) = HA_PATIENCE.get(slot).copied() else { return NOT };
+    let Some(patience) = HA_PATIENCE.get(slot).copied() else { return NOT };
+    let Patience { dead_ns, .. } = patience;
     if dead_ns == 0 {
         return NOT;
     }
     let Some(countdown) = HA_COUNTDOWN.get_ptr_mut(slot) else { return NOT };
     let said = said(carp);
     let deadline_ns = stamp_ns.wrapping_add(dead_ns);
+    let eve_ns = patience.eve_ns(deadline_ns);
     // SAFETY: the pointer is to a map's value, which stays while the program runs. Two processors that receive at
     // once may mix two frames of the same moment.
     unsafe {
@@ -46,7 +53,7 @@ pub(crate) fn set_back(slot: u32, watch: &WatchKey, stamp_ns: u64, carp: carp::H
         (*countdown).last_ns = stamp_ns;
         (*countdown).stalls = 0;
         (*countdown).deadline_ns = deadline_ns;
-        (*countdown).due_ns = deadline_ns;
+        (*countdown).due_ns = eve_ns;
         let known = (*countdown).said == said;
         (*countdown).said = said;
         if (*countdown).ready == 0 {
@@ -57,43 +64,59 @@ pub(crate) fn set_back(slot: u32, watch: &WatchKey, stamp_ns: u64, carp: carp::H
             }
             (*countdown).ready = 1;
         }
-        let watched = start(countdown, deadline_ns, stamp_ns);
+        // On one processor a frame and the timer can't meet; on two, the timer might just be about to stop.
+        let looks = (*countdown).looks_on == here() && (*countdown).looks_ns <= eve_ns;
+        let watched = looks || start(countdown, eve_ns, stamp_ns);
         Heard { watched, known: watched && known }
     }
 }
 
-/// The timer of a slot has fired, or was set back just now.
+/// The timer of a slot has fired.
 unsafe extern "C" fn fired(_map: *mut c_void, slot: *const u32, countdown: *mut Countdown) -> c_int {
     // SAFETY: the kernel calls it with a key and a value of the map; the helper has no preconditions.
     let (slot, now_ns) = unsafe { (*slot, bpf_ktime_get_ns()) };
     let Some(patience) = HA_PATIENCE.get(slot) else { return 0 };
     // SAFETY: the pointer is to a map's value, which stays while the program runs.
     unsafe {
-        let due_ns = (*countdown).due_ns;
+        (*countdown).looks_on = 0;
+        let Countdown { due_ns, deadline_ns, stalls, .. } = *countdown;
         if now_ns < due_ns {
+            // A frame has moved it.
+            start(countdown, due_ns, now_ns);
             return 0;
         }
-        let late = now_ns - due_ns > patience.tolerance_ns();
-        let kind = if late && (*countdown).stalls < MOST_STALLS { Kind::Stall } else { Kind::Silence };
-        let told = tell(kind, now_ns, countdown);
-        (*countdown).said = 0;
-        match kind {
-            Kind::Stall => {
-                // Whether it is told or not: that the machine slept decides nothing.
-                let again_ns = now_ns + patience.interval_ns;
-                (*countdown).stalls += 1;
-                (*countdown).deadline_ns = again_ns;
-                (*countdown).due_ns = again_ns;
-                start(countdown, again_ns, now_ns);
-            }
-            Kind::Silence if !told => {
-                (*countdown).due_ns = now_ns + RETRY_NS;
-                start(countdown, now_ns + RETRY_NS, now_ns);
-            }
-            Kind::Silence | Kind::Advert => {}
+        let late = now_ns - due_ns > patience.tolerance_ns() && stalls < MOST_STALLS;
+        if late {
+            // Whether it is told or not: that the machine slept decides nothing.
+            tell(Kind::Stall, now_ns, countdown, due_ns);
+            let deadline_ns = now_ns + patience.after_stall_ns();
+            (*countdown).stalls = stalls + 1;
+            (*countdown).deadline_ns = deadline_ns;
+            look(countdown, patience.eve_ns(deadline_ns), now_ns);
+        } else if due_ns < deadline_ns {
+            look(countdown, deadline_ns, now_ns);
+        } else if !tell(Kind::Silence, now_ns, countdown, deadline_ns) {
+            look(countdown, now_ns + RETRY_NS, now_ns);
+        }
+        if late || due_ns >= deadline_ns {
+            (*countdown).said = 0;
         }
     }
     0
+}
+
+/// The timer is to fire at a moment, and to judge then.
+///
+/// # Safety
+///
+/// The pointer is to a value of `HA_COUNTDOWN` whose timer has its callback.
+#[inline(always)]
+unsafe fn look(countdown: *mut Countdown, due_ns: u64, now_ns: u64) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        (*countdown).due_ns = due_ns;
+        start(countdown, due_ns, now_ns);
+    }
 }
 
 /// Pushes a record about the countdown. Returns whether there was room.
@@ -102,11 +125,11 @@ unsafe extern "C" fn fired(_map: *mut c_void, slot: *const u32, countdown: *mut 
 ///
 /// The pointer is to a map's value.
 #[inline(always)]
-unsafe fn tell(kind: Kind, now_ns: u64, countdown: *const Countdown) -> bool {
+unsafe fn tell(kind: Kind, now_ns: u64, countdown: *const Countdown, deadline_ns: u64) -> bool {
     // SAFETY: as the caller promises.
-    let Countdown { watch, last_ns, deadline_ns, .. } = unsafe { &*countdown };
+    let Countdown { watch, last_ns, .. } = unsafe { &*countdown };
     let Some(mut entry) = HA_EVENTS.reserve_untyped::<Timeout>(0) else { return false };
-    entry.write(Timeout::new(kind, now_ns, *watch, *last_ns, *deadline_ns));
+    entry.write(Timeout::new(kind, now_ns, *watch, *last_ns, deadline_ns));
     entry.submit(WAKE);
     true
 }
@@ -120,10 +143,22 @@ unsafe fn tell(kind: Kind, now_ns: u64, countdown: *const Countdown) -> bool {
 unsafe fn start(countdown: *mut Countdown, at_ns: u64, now_ns: u64) -> bool {
     // SAFETY: as the caller promises.
     unsafe {
-        bpf_timer_start(timer(countdown), at_ns, ABSOLUTE | PINNED) == 0
-            // Before Linux 6.7 it knows no such flags.
-            || bpf_timer_start(timer(countdown), at_ns.saturating_sub(now_ns), 0) == 0
+        if bpf_timer_start(timer(countdown), at_ns, ABSOLUTE | PINNED) == 0 {
+            (*countdown).looks_ns = at_ns;
+            (*countdown).looks_on = here();
+            return true;
+        }
+        // Before Linux 6.7 it knows no such flags, and fires on any processor.
+        (*countdown).looks_on = 0;
+        bpf_timer_start(timer(countdown), at_ns.saturating_sub(now_ns), 0) == 0
     }
+}
+
+/// This processor, counted from 1.
+#[inline(always)]
+fn here() -> u32 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_smp_processor_id() }.wrapping_add(1)
 }
 
 /// # Safety

@@ -128,7 +128,7 @@ pub struct Silence {
     pub family: Family,
     /// When the last authentic frame had arrived.
     pub last_heard: Instant,
-    /// For when the timer was armed: that and the master-down time, and an interval more for each [`Stall`].
+    /// For when the timer was armed: that and the master-down time, or two intervals from the last [`Stall`].
     pub deadline: Instant,
     /// When it fired.
     pub fired: Instant,

@@ -14,11 +14,26 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// How late the timer may fire and still be believed, in ns: half an interval.
+    /// How late the timer may fire and still be believed, in ns: a quarter of an interval.
     #[inline(always)]
     #[must_use]
     pub fn tolerance_ns(&self) -> u64 {
-        self.interval_ns / 2
+        self.interval_ns / 4
+    }
+
+    /// When it is looked whether this machine runs, before a deadline, in ns: half an interval.
+    #[inline(always)]
+    #[must_use]
+    pub fn eve_ns(&self, deadline_ns: u64) -> u64 {
+        deadline_ns.saturating_sub(self.interval_ns / 2)
+    }
+
+    /// How long is listened anew where this machine did not run, in ns: two intervals, because the master may have
+    /// stood still at the same time, and then listens for one before it speaks.
+    #[inline(always)]
+    #[must_use]
+    pub fn after_stall_ns(&self) -> u64 {
+        self.interval_ns.saturating_mul(2)
     }
 }
 
@@ -32,8 +47,11 @@ pub struct Countdown {
     pub last_ns: u64,
     /// When the silence is too long, in ns.
     pub deadline_ns: u64,
-    /// When the timer is to fire: the deadline, or a little later where the ring was full; in ns.
+    /// When the timer is to judge next: on the deadline's [eve](Patience::eve_ns), at the deadline, or a little later
+    /// where the ring was full; in ns.
     pub due_ns: u64,
+    /// When it fires, in ns; if that is before it is to judge, it is set anew then.
+    pub looks_ns: u64,
     /// The watch of the last frame.
     pub watch: WatchKey,
     /// How often in a row it fired too late.
@@ -42,6 +60,8 @@ pub struct Countdown {
     pub ready: u32,
     /// What the last frame [said](said) of its sender; 0 after a silence.
     pub said: u32,
+    /// The processor on which it fires, counted from 1; 0 if it is not set, or to fire on any.
+    pub looks_on: u32,
 }
 
 /// What an advertisement says of its sender that could make others act: priority and demotion. Never 0.
@@ -68,6 +88,6 @@ pub const MOST_STALLS: u32 = 3;
 
 const _: () = {
     assert!(size_of::<bpf_timer>() == 16 && align_of::<bpf_timer>() == 8);
-    assert!(size_of::<Countdown>() == 64 && core::mem::offset_of!(Countdown, timer) == 0);
+    assert!(size_of::<Countdown>() == 80 && core::mem::offset_of!(Countdown, timer) == 0);
     assert!(size_of::<Patience>() == 16);
 };

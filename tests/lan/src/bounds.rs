@@ -82,10 +82,10 @@ impl Bounds {
 
     /// How long a backup that runs may see no master and not take over, from the last frame that it heard, or from when it
     /// began to run: *down + slack + handled*. A timer that was not believed because the backup's own machine had slept
-    /// is armed for an interval from its waking, which is less.
+    /// is armed for two intervals from its waking, which count where *down* is shorter.
     #[must_use]
     pub fn no_master(&self) -> Duration {
-        self.down + self.slack + self.handled
+        self.down.max(self.interval * 2) + self.slack + self.handled
     }
 
     /// The same where the last that it heard was the master's farewell: less than an *interval*, by which the backups let

@@ -91,6 +91,8 @@ pub struct Kernel {
 struct Countdown {
     last_heard: Instant,
     deadline: Instant,
+    /// When it is to judge: half an interval before the deadline, then at it.
+    due: Instant,
     /// When it fires, if this machine is awake: no timer is exact.
     fires: Instant,
     /// How often in a row it was not believed.
@@ -148,10 +150,10 @@ impl Kernel {
             return false;
         }
         let watched = self.patience.is_some();
-        if let Some(Patience { dead, .. }) = self.patience {
-            let deadline = now + dead;
-            let countdown = Countdown { last_heard: now, deadline, fires: deadline + late, stalls: 0 };
-            self.countdowns[family as usize] = Some(countdown);
+        if let Some(Patience { dead, interval }) = self.patience {
+            let due = now + dead.saturating_sub(interval / 2);
+            self.countdowns[family as usize] =
+                Some(Countdown { last_heard: now, deadline: now + dead, due, fires: due + late, stalls: 0 });
         }
         self.ring.push_back(Record::Advert {
             from,
@@ -192,17 +194,25 @@ impl Kernel {
 
     /// A timer fires at `now`; `late` is by how much the next one will, if it is armed again.
     ///
-    /// Late by more than half an interval it says more about this machine than about the peer: frames may be waiting at
-    /// the card. But a machine that never runs in time must not wait for ever.
+    /// Late by more than a quarter of an interval it says more about this machine than about the peer: frames may be
+    /// waiting at the card. But a machine that never runs in time must not wait for ever.
     pub fn fire(&mut self, now: Instant, family: Family, late: Duration) {
         let interval = self.patience.map_or(Duration::ZERO, |patience| patience.interval);
         let Some(countdown) = self.countdowns[family as usize].take() else { return };
-        let Countdown { last_heard, deadline, stalls, .. } = countdown;
-        if now.saturating_since(deadline) > interval / 2 && stalls < MOST_STALLS {
-            let next = now + interval;
+        let Countdown { last_heard, deadline, due, stalls, .. } = countdown;
+        if now.saturating_since(due) > interval / 4 && stalls < MOST_STALLS {
+            let due_again = now + interval * 3 / 2;
+            self.countdowns[family as usize] = Some(Countdown {
+                last_heard,
+                deadline: now + interval * 2,
+                due: due_again,
+                fires: due_again + late,
+                stalls: stalls + 1,
+            });
+            self.ring.push_back(Record::Stall(Stall { family, deadline: due, fired: now }));
+        } else if due < deadline {
             self.countdowns[family as usize] =
-                Some(Countdown { last_heard, deadline: next, fires: next + late, stalls: stalls + 1 });
-            self.ring.push_back(Record::Stall(Stall { family, deadline, fired: now }));
+                Some(Countdown { due: deadline, fires: deadline + late, ..countdown });
         } else {
             self.ring.push_back(Record::Silence(Silence { family, last_heard, deadline, fired: now }));
         }
