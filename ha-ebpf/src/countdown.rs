@@ -11,7 +11,9 @@
 
 use aya_ebpf::{
     bindings::bpf_timer,
-    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_timer_init, bpf_timer_set_callback, bpf_timer_start},
+    helpers::{
+        bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_timer_init, bpf_timer_set_callback, bpf_timer_start,
+    },
 };
 use core::ffi::{c_int, c_void};
 use ha_common::{

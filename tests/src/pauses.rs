@@ -179,7 +179,11 @@ fn watch(processor: usize, stop: &AtomicBool, found: &Mutex<Vec<Pause>>, tolerat
 }
 
 /// Gives this thread a real-time priority, 1 to 99.
-pub(crate) fn go_before_others(priority: u8) -> Result<()> {
+///
+/// # Errors
+///
+/// If it may not have one.
+pub fn go_before_others(priority: u8) -> Result<()> {
     netns::run("chrt", &format!("--fifo --pid {priority} {}", gettid())).map(drop)
 }
 

@@ -194,7 +194,7 @@ fn advertisements_to_the_group_leave_in_both_families() -> Result<()> {
     let sources = sources(&inside, &[])?;
     let index = inside.interface("eth0")?.index;
     let hardware = [0, 0, 0x5e, 0, 1, 10];
-    let mut advertiser = Advertiser::new(
+    let advertiser = Advertiser::new(
         a.netns.run(move || Path::to_group(index, true, true))??,
         Frames { hardware, sources, vhid: 10, mac: mac() },
     );
@@ -204,7 +204,7 @@ fn advertisements_to_the_group_leave_in_both_families() -> Result<()> {
         counter
     };
     let mark = capture.mark();
-    let sent = advertiser.send(ADVERTISEMENT, &mut next);
+    let sent = advertiser.prepare(ADVERTISEMENT, &mut next).send();
     ensure!(sent.frames == 2 && sent.error.is_none(), "{sent:?}");
     for (expected, start) in [
         (advertiser_frame(&advertiser, 42), [1, 0, 0x5e, 0, 0, 0x12]),
@@ -217,13 +217,13 @@ fn advertisements_to_the_group_leave_in_both_families() -> Result<()> {
     // Without addresses IPv4 goes on; IPv6 can't, and says so.
     advertiser.set_sources(Sources { v4: Ipv4Addr::UNSPECIFIED, v6: Ipv6Addr::UNSPECIFIED });
     let mark = capture.mark();
-    let sent = advertiser.send(ADVERTISEMENT, &mut next);
+    let sent = advertiser.prepare(ADVERTISEMENT, &mut next).send();
     ensure!(sent.frames == 1 && matches!(sent.error, Some(SendError::NoSource)), "{sent:?}");
     let seen = capture.wait_for(mark, PATIENCE, lab::Captured::advertisement)?;
     ensure!(seen.source.is_unspecified(), "{seen:?}");
 
     a.netns.ip("link set eth0 down")?;
-    let sent = advertiser.send(ADVERTISEMENT, &mut next);
+    let sent = advertiser.prepare(ADVERTISEMENT, &mut next).send();
     let Some(SendError::Os { cause, .. }) = sent.error else { anyhow::bail!("sent while down: {sent:?}") };
     ensure!(cause.raw_os_error() == Some(nix::errno::Errno::ENETDOWN as i32), "{cause}");
     Ok(())
@@ -253,7 +253,7 @@ fn unicast_reaches_living_peers_and_does_not_stumble_over_dead_ones() -> Result<
     ] {
         let sources = sources(&inside, &peers)?;
         let (index, to) = (eth0.index, peers.clone());
-        let mut advertiser = Advertiser::new(
+        let advertiser = Advertiser::new(
             a.netns.run(move || Path::to_peers(index, &to))??,
             Frames { hardware: eth0.hardware, sources, vhid: 10, mac: mac() },
         );
@@ -267,10 +267,11 @@ fn unicast_reaches_living_peers_and_does_not_stumble_over_dead_ones() -> Result<
         // While the kernel looks for the dead ones, and once it has given them up.
         for _ in 0..2 {
             for _ in 0..ROUNDS {
-                let sent = advertiser.send(ADVERTISEMENT, &mut || {
+                let next = &mut || {
                     counter += 1;
                     counter
-                });
+                };
+                let sent = advertiser.prepare(ADVERTISEMENT, next).send();
                 ensure!(sent.error.is_none() && sent.frames >= living.len(), "{sent:?}");
             }
             for peer in &dead {
@@ -291,12 +292,12 @@ fn unicast_reaches_living_peers_and_does_not_stumble_over_dead_ones() -> Result<
     // Without an address of ours, the kernel fills in one.
     let (index, peer) = (eth0.index, to.ip());
     let nowhere = Sources { v4: Ipv4Addr::UNSPECIFIED, v6: Ipv6Addr::UNSPECIFIED };
-    let mut advertiser = Advertiser::new(
+    let advertiser = Advertiser::new(
         a.netns.run(move || Path::to_peers(index, &[peer]))??,
         Frames { hardware: eth0.hardware, sources: nowhere, vhid: 10, mac: mac() },
     );
     let mark = capture.mark();
-    let sent = advertiser.send(ADVERTISEMENT, &mut || 1);
+    let sent = advertiser.prepare(ADVERTISEMENT, &mut || 1).send();
     ensure!(sent.frames == 1 && sent.error.is_none(), "{sent:?}");
     let from = capture.wait_for(mark, PATIENCE, |frame| Some(unicast(&frame.frame)?.from))?;
     ensure!(from == IpAddr::V4(a.address), "{from}");

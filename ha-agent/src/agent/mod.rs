@@ -19,6 +19,7 @@ pub mod realtime;
 mod reporter;
 mod rules;
 mod signals;
+pub mod understudy;
 
 use std::io;
 use std::path::{Path, PathBuf};

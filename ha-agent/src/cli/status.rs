@@ -76,7 +76,8 @@ fn describe_detector(text: &mut String, detector: &DetectorStatus) -> std::fmt::
     if jitter.histogram.count > 0 {
         write!(text, "  sent late ")?;
         describe_histogram(text, &jitter.histogram)?;
-        writeln!(text, "; {} times when the next one was due", jitter.missed)?;
+        write!(text, "; {} times when the next one was due", jitter.missed)?;
+        writeln!(text, "; {} times by the understudy", jitter.covered)?;
     }
     Ok(())
 }

@@ -55,6 +55,8 @@ fn detector(text: &mut Text, detector: &DetectorStatus) {
     histogram(text, "ha_agent_advertisement_jitter_seconds", help, &jitter.histogram);
     let help = "Advertisements that left when the next one was due already.";
     text.single(Kind::Counter, "ha_agent_missed_advertisements", help, count(jitter.missed));
+    let help = "Advertisements that the understudy sent, because the detector was late.";
+    text.single(Kind::Counter, "ha_agent_covered_advertisements", help, count(jitter.covered));
 }
 
 fn vhosts(text: &mut Text, vhosts: &[VhostStatus]) {

@@ -285,6 +285,12 @@ impl Vhost {
         silence.filter(|_| self.state == State::Backup)
     }
 
+    /// When the next advertisement is due, in MASTER.
+    #[must_use]
+    pub fn next_advertisement(&self) -> Option<Instant> {
+        self.timers.get(Timer::Advertise).filter(|_| self.state == State::Master)
+    }
+
     /// Whether the kernel's timers decide that the master is silent, in BACKUP; with both families apart, in both.
     #[must_use]
     pub fn is_watched(&self) -> Option<bool> {

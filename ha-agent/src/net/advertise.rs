@@ -1,10 +1,10 @@
 //! Sending advertisements: one frame a family to the group, or one packet a peer.
 //!
-//! A frame is built when it is sent, not before: in strict mode its counter carries the time, and even in compat
-//! mode nothing would be won, for its digest takes a few blocks of SHA-1, which is a microsecond or two.
+//! A frame can be built before it is sent: then sending it needs nothing but the system call, and anybody can do it.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ha_common::auth::Mac;
 use ha_common::wire::{carp, ethernet, ipv4, ipv6};
@@ -36,7 +36,23 @@ pub struct Frames {
 
 /// How advertisements leave, and to whom.
 #[derive(Debug)]
-pub struct Path(Destination);
+pub struct Path(Arc<Destination>);
+
+/// The frames of one advertisement, and the way that they go.
+#[derive(Debug)]
+pub struct Prepared {
+    path: Arc<Destination>,
+    /// Each, and to which of the peers of its family it goes.
+    frames: Vec<(Frame, usize)>,
+    /// Why one of them could not be built.
+    error: Option<SendError>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Frame {
+    V4([u8; FRAME_LEN_V4]),
+    V6([u8; FRAME_LEN_V6]),
+}
 
 #[derive(Debug)]
 enum Destination {
@@ -89,44 +105,40 @@ impl Advertiser {
         Self { frames, path }
     }
 
-    /// Sends an advertisement: to the group, one frame a family; to peers, one packet each.
+    /// Builds an advertisement: to the group, one frame a family; to peers, one packet each.
     ///
     /// `next_counter` gives a number never given before, one for each family. In strict mode it carries the
-    /// time of this moment and the copy of what is advertised.
-    ///
-    /// A peer that is dead, so that its neighbours can't find it, is no error (CARP specification §1.3). Nor is
-    /// a missing IPv4 address: `0.0.0.0` is legal (§1.1), and toward a peer the kernel fills in one.
-    pub fn send(&mut self, advertisement: Advertisement, next_counter: &mut dyn FnMut() -> u64) -> Sent {
-        let mut sent = Sent::default();
-        match &self.path.0 {
-            Destination::Group { socket, v4, v6 } => {
+    /// time when it is to leave, and the copy of what is advertised.
+    pub fn prepare(&self, advertisement: Advertisement, next_counter: &mut dyn FnMut() -> u64) -> Prepared {
+        let Self { frames, path: Path(path) } = self;
+        let mut prepared = Prepared { path: Arc::clone(path), frames: Vec::new(), error: None };
+        match &**path {
+            Destination::Group { v4, v6, socket: _ } => {
                 if *v4 {
-                    let frame = self.frames.emit_v4(carp::GROUP.into(), advertisement, next_counter());
-                    sent.note(Ipv4Addr::from(carp::GROUP).into(), socket.send(&frame));
+                    let frame = frames.emit_v4(carp::GROUP.into(), advertisement, next_counter());
+                    prepared.frames.push((Frame::V4(frame), 0));
                 }
-                if *v6 && sent.has_source(self.frames.sources.v6) {
-                    let frame = self.frames.emit_v6(ipv6::GROUP.into(), advertisement, next_counter());
-                    sent.note(Ipv6Addr::from(ipv6::GROUP).into(), socket.send(&frame));
+                if *v6 && prepared.has_source(frames.sources.v6) {
+                    let frame = frames.emit_v6(ipv6::GROUP.into(), advertisement, next_counter());
+                    prepared.frames.push((Frame::V6(frame), 0));
                 }
             }
             Destination::Peers { v4, v6 } => {
                 if !v4.is_empty() {
                     let counter = next_counter();
-                    for Peer { address, socket } in v4 {
-                        let frame = self.frames.emit_v4(*address, advertisement, counter);
-                        sent.note_peer((*address).into(), socket.send(packet(&frame), (*address).into()));
-                    }
+                    let frame =
+                        |peer: &Peer<_>| Frame::V4(frames.emit_v4(peer.address, advertisement, counter));
+                    prepared.frames.extend(v4.iter().map(frame).zip(0..));
                 }
-                if !v6.is_empty() && sent.has_source(self.frames.sources.v6) {
+                if !v6.is_empty() && prepared.has_source(frames.sources.v6) {
                     let counter = next_counter();
-                    for Peer { address, socket } in v6 {
-                        let frame = self.frames.emit_v6(*address, advertisement, counter);
-                        sent.note_peer((*address).into(), socket.send(packet(&frame), (*address).into()));
-                    }
+                    let frame =
+                        |peer: &Peer<_>| Frame::V6(frames.emit_v6(peer.address, advertisement, counter));
+                    prepared.frames.extend(v6.iter().map(frame).zip(0..));
                 }
             }
         }
-        sent
+        prepared
     }
 
     /// The addresses that advertisements leave from.
@@ -146,6 +158,50 @@ impl Advertiser {
     }
 }
 
+impl Prepared {
+    /// Sends it.
+    ///
+    /// A peer that is dead, so that its neighbours can't find it, is no error (CARP specification §1.3). Nor is
+    /// a missing IPv4 address: `0.0.0.0` is legal (§1.1), and toward a peer the kernel fills in one.
+    pub fn send(self) -> Sent {
+        let mut sent = Sent::default();
+        for (frame, peer) in &self.frames {
+            match (&*self.path, frame) {
+                (Destination::Group { socket, .. }, Frame::V4(frame)) => {
+                    sent.note(Ipv4Addr::from(carp::GROUP).into(), socket.send(frame));
+                }
+                (Destination::Group { socket, .. }, Frame::V6(frame)) => {
+                    sent.note(Ipv6Addr::from(ipv6::GROUP).into(), socket.send(frame));
+                }
+                (Destination::Peers { v4, .. }, Frame::V4(frame)) => {
+                    v4.get(*peer).into_iter().for_each(|peer| peer.send(frame, &mut sent));
+                }
+                (Destination::Peers { v6, .. }, Frame::V6(frame)) => {
+                    v6.get(*peer).into_iter().for_each(|peer| peer.send(frame, &mut sent));
+                }
+            }
+        }
+        if let Some(error) = self.error {
+            sent.fail(error);
+        }
+        sent
+    }
+
+    fn has_source(&mut self, source: Ipv6Addr) -> bool {
+        if source.is_unspecified() {
+            self.error = Some(SendError::NoSource);
+        }
+        !source.is_unspecified()
+    }
+}
+
+impl<A: Copy + Into<IpAddr>> Peer<A> {
+    fn send(&self, frame: &[u8], sent: &mut Sent) {
+        let to = self.address.into();
+        sent.note_peer(to, self.socket.send(packet(frame), to));
+    }
+}
+
 impl Path {
     /// To the groups of these families, through the interface with this index.
     ///
@@ -153,7 +209,7 @@ impl Path {
     ///
     /// Those of [`PacketSocket::open`].
     pub fn to_group(ifindex: u32, v4: bool, v6: bool) -> io::Result<Self> {
-        Ok(Self(Destination::Group { socket: PacketSocket::open(ifindex)?, v4, v6 }))
+        Ok(Self(Arc::new(Destination::Group { socket: PacketSocket::open(ifindex)?, v4, v6 })))
     }
 
     /// To these peers, through the interface with this index.
@@ -169,7 +225,7 @@ impl Path {
                 IpAddr::V6(address) => v6.push(Peer { address, socket: RawSocket::open_v6(ifindex)? }),
             }
         }
-        Ok(Self(Destination::Peers { v4, v6 }))
+        Ok(Self(Arc::new(Destination::Peers { v4, v6 })))
     }
 }
 
@@ -242,13 +298,6 @@ impl Sent {
             Err(cause) if is_dead_peer(&cause) => {}
             other => self.note(to, other),
         }
-    }
-
-    fn has_source(&mut self, source: Ipv6Addr) -> bool {
-        if source.is_unspecified() {
-            self.fail(SendError::NoSource);
-        }
-        !source.is_unspecified()
     }
 
     fn fail(&mut self, error: SendError) {

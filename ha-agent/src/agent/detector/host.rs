@@ -15,8 +15,10 @@ use tokio::sync::mpsc;
 
 use super::counter::Counter;
 use super::timing::Departure;
+use super::voice::{Spoken, Voice};
 use super::{Note, Peer, VhostSetup, VhostSnapshot};
 use crate::agent::hosts;
+use crate::agent::understudy::Understudy;
 use crate::config::Mode;
 use crate::core::{
     self, Advertisement, Command, Event, Family, Heard, Instant, Link, Priority, Silence, Sources, Stall,
@@ -41,10 +43,12 @@ pub(super) struct Host {
     mode: Mode,
     counter: Counter,
     suspicions: Suspicions,
-    advertiser: Option<Advertiser>,
+    voice: Voice,
     sources: Sources,
     /// When the last advertisement left; `None` if it could not be sent.
     advertised: Option<Instant>,
+    /// Whether the understudy sent it.
+    covered: bool,
     /// Whether advertisements left, one after the other, since this was last asked.
     outcomes: Vec<bool>,
     /// Orders to drop the addresses that are not carried out yet.
@@ -77,6 +81,7 @@ impl Host {
         mode: Mode,
         kernel: Option<Rc<RefCell<Kernel>>>,
         recorder: Option<Rc<Recorder>>,
+        understudy: Option<(Rc<Understudy>, usize)>,
         notes: mpsc::UnboundedSender<Note>,
     ) -> Self {
         let VhostSetup { settings, interface, vhid, mac, random, stored_ms, orders } = setup;
@@ -90,9 +95,10 @@ impl Host {
             mode,
             counter: Counter::new(mode, random, stored_ms),
             suspicions: Suspicions::default(),
-            advertiser: None,
+            voice: Voice::new(understudy),
             sources: Sources::UNSPECIFIED,
             advertised: None,
+            covered: false,
             outcomes: Vec::new(),
             drops: 0,
             held: false,
@@ -153,7 +159,7 @@ impl Host {
     /// Sends through this from now on.
     pub(super) fn equip(&mut self, path: Path, hardware: ethernet::Mac) {
         let frames = Frames { hardware, sources: self.sources, vhid: self.vhid, mac: self.mac };
-        if let Some(old) = self.advertiser.replace(Advertiser::new(path, frames)) {
+        if let Some(old) = self.voice.replace(Advertiser::new(path, frames)) {
             // To close its sockets takes the kernel longer than an advertisement may be late.
             self.orders.give(Order::Discard(old));
         }
@@ -162,23 +168,20 @@ impl Host {
     /// Signs with another key from now on.
     pub(super) fn sign(&mut self, mac: Mac) {
         self.mac = mac;
-        if let Some(advertiser) = &mut self.advertiser {
-            advertiser.set_mac(mac);
-        }
+        self.voice.set_mac(mac);
     }
 
     /// Goes over to another mode.
     pub(super) fn set_mode(&mut self, mode: Mode) {
         self.mode = mode;
+        self.voice.interrupt();
         self.counter.set_mode(mode);
     }
 
     pub(super) fn link(&mut self, now: Instant, link: Link) {
         if let Link::Up { sources } = link {
             self.sources = sources;
-            if let Some(advertiser) = &mut self.advertiser {
-                advertiser.set_sources(sources);
-            }
+            self.voice.set_sources(sources);
         }
         self.handle(now, Event::Link(link));
     }
@@ -248,8 +251,9 @@ impl Host {
     pub(super) fn deadline(&mut self, now: Instant) -> Option<Departure> {
         let (due, timer) = self.machine.poll_timeout()?;
         self.handle(now, Event::Deadline(timer));
-        let left = self.advertised.filter(|left| timer == Timer::Advertise && *left >= now)?;
-        Some(Departure { due, left, interval: self.machine.settings().advertisement_interval() })
+        let left = self.advertised.filter(|left| timer == Timer::Advertise && *left >= due)?;
+        let interval = self.machine.settings().advertisement_interval();
+        Some(Departure { due, left, interval, covered: self.covered })
     }
 
     pub(super) fn dropped(&mut self, now: Instant, well: bool, held: bool) {
@@ -263,6 +267,23 @@ impl Host {
 
     /// Gives the core an event, and carries out or passes on what it answers.
     pub(super) fn handle(&mut self, now: Instant, event: Event) {
+        let due = match event {
+            Event::Deadline(Timer::Advertise) => self.machine.next_advertisement(),
+            Event::Deadline(
+                Timer::MasterDown | Timer::MasterDownV6 | Timer::Turn | Timer::Announce | Timer::Release,
+            )
+            | Event::Link(_)
+            | Event::Advert(_)
+            | Event::Silence(_)
+            | Event::Stall(_)
+            | Event::Unwatched(_)
+            | Event::Demote(_)
+            | Event::Released { .. }
+            | Event::Leave => {
+                self.voice.interrupt();
+                None
+            }
+        };
         self.machine.handle(now, event);
         let mut commands = Vec::new();
         while let Some(command) = self.machine.next_command() {
@@ -271,7 +292,7 @@ impl Host {
             }
             let order = match command {
                 Command::Advertise(advertisement) => {
-                    self.advertise(advertisement);
+                    self.advertise(advertisement, due);
                     continue;
                 }
                 Command::Stalled { lasted } => {
@@ -318,17 +339,54 @@ impl Host {
         }
     }
 
-    fn advertise(&mut self, advertisement: Advertisement) {
+    fn advertise(&mut self, advertisement: Advertisement, due: Option<Instant>) {
         // Whatever left before is no witness for this one.
         self.advertised = None;
-        let Some(advertiser) = &mut self.advertiser else { return };
-        let (now, wall) = (clock::now(), clock::wall());
-        let (mode, counter, suspicions) = (self.mode, &mut self.counter, &mut self.suspicions);
-        let (number, kernel) = (hosts::number(self.index), self.kernel.as_ref());
-        let sent = advertiser.send(advertisement, &mut || {
-            let next = counter.next(now, wall, advertisement);
+        let mut next_counter = Self::counters(
+            &mut self.counter,
+            &mut self.suspicions,
+            self.kernel.as_deref(),
+            (self.mode, hosts::number(self.index)),
+            advertisement,
+        );
+        let Some(Spoken { sent, left, covered }) = self.voice.say(advertisement, due, &mut next_counter)
+        else {
+            return;
+        };
+        if let Some(next) = self.machine.next_advertisement().filter(|_| due.is_some()) {
+            let interval = self.machine.settings().advertisement_interval();
+            self.voice.prepare_next(advertisement, next, interval, &mut next_counter);
+        }
+        self.covered = covered;
+        // Where one family is enough, one that left is enough.
+        let apart = self.machine.settings().families.are_apart();
+        let well = sent.error.is_none() || (sent.frames > 0 && !apart);
+        self.outcomes.push(well);
+        if well {
+            self.sent += 1;
+            self.advertised = Some(left);
+        }
+        if let Some(error) = sent.error {
+            // Counted and shown; the next one is due in an interval.
+            self.send_errors += 1;
+            tracing::debug!(vhid = self.vhid, %error, "an advertisement could not be sent");
+        }
+    }
+
+    /// Gives counters for an advertisement that leaves at some moment.
+    fn counters<'a>(
+        counter: &'a mut Counter,
+        suspicions: &'a mut Suspicions,
+        kernel: Option<&'a RefCell<Kernel>>,
+        (mode, number): (Mode, u32),
+        advertisement: Advertisement,
+    ) -> impl FnMut(Instant) -> u64 + use<'a> {
+        move |at| {
+            let now = clock::now();
+            let ahead = at.saturating_since(now);
+            let next = counter.next(now + ahead, clock::wall() + ahead, advertisement);
             match (mode, kernel) {
-                (Mode::Compat, _) => suspicions.sent(now, next, advertisement),
+                (Mode::Compat, _) => suspicions.sent(at, next, advertisement),
                 (Mode::Strict, None) => {}
                 // Before it leaves: from then on others may send it back to us.
                 (Mode::Strict, Some(kernel)) => {
@@ -338,19 +396,6 @@ impl Host {
                 }
             }
             next
-        });
-        // Where one family is enough, one that left is enough.
-        let apart = self.machine.settings().families.are_apart();
-        let left = sent.error.is_none() || (sent.frames > 0 && !apart);
-        self.outcomes.push(left);
-        if left {
-            self.sent += 1;
-            self.advertised = Some(clock::now());
-        }
-        if let Some(error) = sent.error {
-            // Counted and shown; the next one is due in an interval.
-            self.send_errors += 1;
-            tracing::debug!(vhid = self.vhid, %error, "an advertisement could not be sent");
         }
     }
 
@@ -419,10 +464,10 @@ mod tests {
             stored_ms: None,
             orders: orders.remove(0),
         };
-        let mut host = Host::new(0, setup, Mode::Compat, None, None, notes);
+        let mut host = Host::new(0, setup, Mode::Compat, None, None, None, notes);
         // From an earlier life as master; now there is nothing to send through.
         host.advertised = Some(Instant::from_nanos(7));
-        host.advertise(Advertisement { priority, demote: 0 });
+        host.advertise(Advertisement { priority, demote: 0 }, None);
         assert_eq!(host.advertised, None);
     }
 }

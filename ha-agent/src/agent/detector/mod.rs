@@ -24,6 +24,7 @@ mod sending;
 mod snapshot;
 pub mod timing;
 mod vigil;
+mod voice;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -44,6 +45,7 @@ pub use self::snapshot::{Peer, Snapshot, VhostSnapshot};
 use self::timing::Timing;
 use self::vigil::Vigil;
 use crate::agent::realtime::Scheduling;
+use crate::agent::understudy::Understudy;
 use crate::config::Mode;
 use crate::core::demotion;
 use crate::core::{self, Demotions, Event, Instant, Link, Suspicion};
@@ -188,7 +190,11 @@ pub fn start(
         touch_stack();
         let scheduling = Scheduling::ask(priority);
         let kernel = Kernel { given, patiences };
-        let detector = Detector::new(vhosts, mode, scheduling, kernel, recorder, notes);
+        let understudy = Understudy::start(vhosts.len(), scheduling.priority).unwrap_or_else(|error| {
+            tracing::warn!(%error, "nobody advertises where the detector is late: no thread for it");
+            None
+        });
+        let detector = Detector::new(vhosts, mode, scheduling, kernel, understudy, recorder, notes);
         let result = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
@@ -229,12 +235,16 @@ impl Detector {
         mode: Mode,
         scheduling: Scheduling,
         kernel: Kernel,
+        understudy: Option<Understudy>,
         recorder: Option<Recorder>,
         notes: mpsc::UnboundedSender<Note>,
     ) -> Self {
         let (kernel, recorder) = (Rc::new(RefCell::new(kernel)), recorder.map(Rc::new));
+        let understudy = understudy.map(Rc::new);
         let host = |(index, setup)| {
-            Host::new(index, setup, mode, Some(Rc::clone(&kernel)), recorder.clone(), notes.clone())
+            let (kernel, recorder) = (Some(Rc::clone(&kernel)), recorder.clone());
+            let understudy = understudy.clone().map(|understudy| (understudy, index));
+            Host::new(index, setup, mode, kernel, recorder, understudy, notes.clone())
         };
         let intervals = vhosts.iter().map(|setup| setup.settings.advertisement_interval());
         let timing = Timing::new(intervals.min().unwrap_or(Duration::MAX));

@@ -27,6 +27,7 @@ fn everything_that_counts_is_there() {
         "ha_agent_detector_late_records_total 5.0",
         r#"ha_agent_advertisement_jitter_seconds_bucket{le="+Inf"} 11.0"#,
         "ha_agent_missed_advertisements_total 6.0",
+        "ha_agent_covered_advertisements_total 8.0",
         r#"ha_agent_state{vhost="da\"t\\a",interface="eth0",state="MASTER"} 1.0"#,
         r#"ha_agent_state{vhost="da\"t\\a",interface="eth0",state="BACKUP"} 0.0"#,
         r#"ha_agent_state_since_timestamp_seconds{vhost="da\"t\\a",interface="eth0"} 1767225600.5"#,
@@ -125,7 +126,7 @@ fn status() -> Status {
                 "rt_runtime_us": 950_000, "rt_period_us": 1_000_000,
             },
             "lateness": histogram(json!({ "late": 4, "late_records": 5, "interval_ms": 10.0 })),
-            "jitter": histogram(json!({ "missed": 6 })),
+            "jitter": histogram(json!({ "missed": 6, "covered": 8 })),
             "sent": 1000, "received": 20, "cpu_s": 1.5, "cpu_us_per_advertisement": 2.0,
         },
         "vhosts": [{

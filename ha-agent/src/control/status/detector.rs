@@ -69,6 +69,8 @@ pub struct JitterStatus {
     pub histogram: HistogramStatus,
     /// How often the next one was due already.
     pub missed: u64,
+    /// How often the understudy sent one, because the detector was late.
+    pub covered: u64,
 }
 
 /// How many durations lay in each of a few ranges.
@@ -103,7 +105,8 @@ impl DetectorStatus {
     /// What process and thread know of it.
     #[must_use]
     pub fn new(granted: &Granted, snapshot: &Snapshot) -> Self {
-        let Timing { lateness, late, late_records, jitter, missed, received, interval } = &snapshot.timing;
+        let Timing { lateness, late, late_records, jitter, missed, covered, received, interval } =
+            &snapshot.timing;
         let sent = snapshot.vhosts.iter().map(|vhost| vhost.sent).sum();
         let advertisements = sent + received;
         let cpu_s = snapshot.processor.as_secs_f64();
@@ -117,7 +120,11 @@ impl DetectorStatus {
                 late_records: *late_records,
                 interval_ms: ms(*interval),
             },
-            jitter: JitterStatus { histogram: HistogramStatus::new(jitter), missed: *missed },
+            jitter: JitterStatus {
+                histogram: HistogramStatus::new(jitter),
+                missed: *missed,
+                covered: *covered,
+            },
             sent,
             received: *received,
             cpu_s,
