@@ -63,6 +63,8 @@ pub(crate) struct Row {
     seconds: f64,
     /// How far the time between two advertisements of the active one was from the interval.
     jitter_ms: Option<Spread>,
+    /// The same without those times in which the whole machine stood still for more than 1 ms.
+    jitter_running_ms: Option<Spread>,
     /// Processor time of the standby's processes over the time.
     cpu_fraction: f64,
     /// Of the load, to all standbys.
@@ -75,7 +77,16 @@ pub(crate) struct Row {
 impl Row {
     pub(crate) fn new(contest: &Contest, load: Kind, scale: Scale, course: Course, cuts: &Cuts) -> Self {
         let dead = contest.dead_time();
-        let Course { unfounded, jitter_ms, cpu_fraction, seconds, paused, frames_per_s, lost } = course;
+        let Course {
+            unfounded,
+            jitter_ms,
+            jitter_running_ms,
+            cpu_fraction,
+            seconds,
+            paused,
+            frames_per_s,
+            lost,
+        } = course;
         let late = |round: &Round| round.takeover.overshoot_ms(dead);
         let late_awake = |it: &Awakening| {
             let deadline_ns = it.takeover.last_ns + nanos(dead);
@@ -102,6 +113,7 @@ impl Row {
             restarted: false,
             seconds,
             jitter_ms,
+            jitter_running_ms,
             cpu_fraction,
             frames_per_s,
             lost,
@@ -121,8 +133,19 @@ impl Report {
             scale.time.as_secs(),
             scale.rounds
         );
-        let head =
-            ["peer", "load", "false", "late", "jitter", "p99.9", "cpu", "detected", "overshoot", "continued"];
+        let head = [
+            "peer",
+            "load",
+            "false",
+            "late",
+            "jitter",
+            "p99.9",
+            "running",
+            "cpu",
+            "detected",
+            "overshoot",
+            "continued",
+        ];
         println!("{}", line(head));
         Ok(Self { rows: Vec::new(), scale, run, remarks: REMARKS })
     }
@@ -133,13 +156,15 @@ impl Report {
             println!("{}: {}", row.load, row.pauses);
         }
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let tail = |jitter: Option<Spread>| or_dash(jitter.and_then(|it| Some(format!("{:.2}", it.p999?))));
         let cells = [
             row.peer.to_string(),
             row.load.to_string(),
             with_part(row.false_failovers, row.false_in_pauses),
             row.active_late.to_string(),
             or_dash(row.jitter_ms.map(|jitter| jitter.to_string())),
-            or_dash(row.jitter_ms.and_then(|jitter| Some(format!("{:.2}", jitter.p999?)))),
+            tail(row.jitter_ms),
+            tail(row.jitter_running_ms),
             format!("{:.2} %", row.cpu_fraction * 100.0),
             format!("{}/{}", row.detected, row.rounds),
             row.overshoot_ms.to_string(),
@@ -163,10 +188,10 @@ impl Report {
     }
 }
 
-fn line(cells: [&str; 10]) -> String {
-    let [peer, load, unfounded, late, jitter, tail, cpu, detected, overshoot, continued] = cells;
+fn line(cells: [&str; 11]) -> String {
+    let [peer, load, unfounded, late, jitter, tail, running, cpu, detected, overshoot, continued] = cells;
     format!(
-        "{peer:<15}{load:<9}{unfounded:>10}{late:>6}{jitter:>16}{tail:>8}{cpu:>9}{detected:>10}{overshoot:>16}\
+        "{peer:<15}{load:<9}{unfounded:>10}{late:>6}{jitter:>16}{tail:>8}{running:>9}{cpu:>9}{detected:>10}{overshoot:>16}\
          {continued:>16}"
     )
 }
@@ -179,7 +204,8 @@ const REMARKS: [&str; 9] = [
     "late: of these, how often the witness had missed the active one for as long as the standby waits: then it was \
      the active one that was late, or the machine",
     "jitter: how far the time between two advertisements of the active one was from the interval, in ms, median / \
-     worst, and the 99.9th percentile; bfdd varies it on purpose (RFC 5880)",
+     worst, and the 99.9th percentile; running: that without those times in which the whole machine stood still for \
+     more than 1 ms; bfdd varies it on purpose (RFC 5880)",
     "overshoot: with the load still there, the active one's cable is pulled: from the end of the standby's patience \
      to its first frame, in ms, median / worst; continued: the same while the standby is stopped, from SIGCONT",
     "cpu: 2 processes a processor that compute; stop: all standbys are stopped for 0.3 s of every 2 s, their zebra \

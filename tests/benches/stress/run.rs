@@ -57,6 +57,8 @@ pub(crate) struct Course {
     pub(crate) unfounded: Vec<FalseFailover>,
     /// How far the time between two advertisements is from the interval; `None` if it is meant to be.
     pub(crate) jitter_ms: Option<Spread>,
+    /// The same without those times in which the whole machine stood still.
+    pub(crate) jitter_running_ms: Option<Spread>,
     pub(crate) cpu_fraction: f64,
     pub(crate) seconds: f64,
     pub(crate) paused: Paused,
@@ -97,7 +99,9 @@ fn under(kind: Kind, contests: &mut [Contest], scale: Scale, pauses: &Pauses) ->
         let unfounded = peer.takeovers(*pace, &frames_seen).into_iter();
         courses.push(Course {
             unfounded: unfounded.map(|seen| FalseFailover::new(seen, began_ns, contest, pauses)).collect(),
-            jitter_ms: (*peer != Peer::Bfdd).then(|| jitter(contest, &frames_seen)),
+            jitter_ms: (*peer != Peer::Bfdd).then(|| jitter(contest, &frames_seen, |_| true)),
+            jitter_running_ms: (*peer != Peer::Bfdd)
+                .then(|| jitter(contest, &frames_seen, |(from, to)| pauses.of_all(from, to).is_zero())),
             cpu_fraction: standby.cpu_time()?.saturating_sub(cpu).as_secs_f64() / seconds,
             seconds,
             paused: Paused::between(pauses, began_ns, ended_ns),
@@ -149,12 +153,14 @@ fn cut(kind: Kind, contests: &mut [Contest], rounds: u32) -> Result<Vec<Cuts>> {
     Ok(all)
 }
 
-/// How far the times between two advertisements of the active one are from the interval.
-fn jitter(contest: &Contest, frames: &[Captured]) -> Spread {
+/// How far the times between two advertisements of the active one are from the interval, for those that count: from one
+/// to the other, in ns of `CLOCK_MONOTONIC`.
+fn jitter(contest: &Contest, frames: &[Captured], counts: impl Fn((u64, u64)) -> bool) -> Spread {
     let of_active = frames.iter().filter(|frame| contest.peer.voice(frame) == Some(Voice::Active));
     let stamps: Vec<_> = of_active.map(|frame| frame.at_ns).collect();
     let interval_ns = nanos(contest.pace.interval);
-    Spread::of(stamps.windows(2).map(|pair| milliseconds(pair[1], pair[0] + interval_ns).abs()))
+    let times = stamps.windows(2).map(|pair| (pair[0], pair[1])).filter(|time| counts(*time));
+    Spread::of(times.map(|(from, to)| milliseconds(to, from + interval_ns).abs()))
 }
 
 /// How long a standby is stopped.
