@@ -8,7 +8,7 @@ use nix::sys::utsname::uname;
 use serde::{Serialize, Serializer};
 
 use crate::pauses::Pauses;
-use crate::peer::{Contest, Takeover, milliseconds};
+use crate::peer::{Contest, Takeover, milliseconds, nanos};
 
 /// Options of a command line, each with a value.
 #[derive(Debug)]
@@ -196,8 +196,10 @@ impl FalseFailover {
         let Takeover { last_ns, first_ns } = takeover;
         // It is 0 if nothing was heard of the active one since.
         let last_ns = last_ns.max(since_ns);
-        let of_all = pauses.of_all(last_ns, first_ns);
-        let longest = pauses.between(last_ns, first_ns).into_iter().map(|pause| pause.late).max();
+        // Who had slept until just before may have heard the other one since, too late to take it back.
+        let from_ns = last_ns.min(first_ns.saturating_sub(nanos(contest.dead_time()))).max(since_ns);
+        let of_all = pauses.of_all(from_ns, first_ns);
+        let longest = pauses.between(from_ns, first_ns).into_iter().map(|pause| pause.late).max();
         Self {
             at_s: milliseconds(first_ns, since_ns) / 1e3,
             silence_ms: milliseconds(first_ns, last_ns),

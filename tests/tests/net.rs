@@ -194,7 +194,7 @@ fn advertisements_to_the_group_leave_in_both_families() -> Result<()> {
     let sources = sources(&inside, &[])?;
     let index = inside.interface("eth0")?.index;
     let hardware = [0, 0, 0x5e, 0, 1, 10];
-    let advertiser = Advertiser::new(
+    let mut advertiser = Advertiser::new(
         a.netns.run(move || Path::to_group(index, true, true))??,
         Frames { hardware, sources, vhid: 10, mac: mac() },
     );

@@ -84,7 +84,7 @@ pub struct bpf_timer {
 pub const UNREAD_NS: u64 = 10_000_000;
 
 /// How often in a row the timer may fire too late to be believed; then it is believed all the same.
-pub const MOST_STALLS: u32 = 3;
+pub const MOST_STALLS: u32 = 5;
 
 const _: () = {
     assert!(size_of::<bpf_timer>() == 16 && align_of::<bpf_timer>() == 8);

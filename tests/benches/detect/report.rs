@@ -211,8 +211,8 @@ pub(crate) const REMARKS: [&str; 9] = [
      counted from its farewell, if it says one, so dead is 0",
     "client: the longest time without an answer of a client that asks 1000 times a second, in ms; one that was \
      killed answers until another announces the address",
-    "false: takeovers that no fault has caused, in the time between the faults; in brackets those in a pause of the \
-     whole machine of an interval or longer",
+    "false: takeovers that no fault has caused, in the time between the faults; in brackets those with a pause of the \
+     whole machine of an interval or longer in the dead time before",
     "ha-agent: detect 3, as it is by itself; keepalived: VRRP version 3, as it is by itself",
     "keepalived-rt: the same with vrrp_rt_priority 50 and vrrp_no_swap",
     "bfdd: detect-multiplier 3; it sends each packet up to a quarter early (RFC 5880); its takeover is the first \

@@ -200,7 +200,8 @@ const REMARKS: [&str; 9] = [
     "all pairs live through each load at the same time, side by side, so that the same pauses hit all of them; they \
      are part of each other's load; the machine is shared, so that single figures are worth little",
     "false: takeovers of the standby while the active one was alive and connected, by a witness with the kernel's \
-     stamps, before the cuts; in brackets those in a pause of the whole machine of an interval or longer",
+     stamps, before the cuts; in brackets those with a pause of the whole machine of an interval or longer in the \
+     dead time before",
     "late: of these, how often the witness had missed the active one for as long as the standby waits: then it was \
      the active one that was late, or the machine",
     "jitter: how far the time between two advertisements of the active one was from the interval, in ms, median / \

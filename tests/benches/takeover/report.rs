@@ -204,8 +204,8 @@ pub(crate) const REMARKS: [&str; 7] = [
     "first ARP: from silence to the standby's first gratuitous ARP for the address; first answer: to its first \
      answer to a client that asks 1000 times a second; the client and what answers it have usual priority under \
      load, too",
-    "false: takeovers that no cut has caused; in brackets those in a pause of the whole machine of an interval or \
-     longer",
+    "false: takeovers that no cut has caused; in brackets those with a pause of the whole machine of an interval or \
+     longer in the dead time before",
     "cpu: two processes of usual priority on every processor only compute",
     "ha-agent and keepalived as they are by themselves (ha-agent has real-time priority); keepalived-rt with \
      vrrp_rt_priority 50 and vrrp_no_swap",

@@ -233,4 +233,4 @@ impl Kernel {
 /// How far the wall clocks of two nodes may be apart, as configured by default.
 pub const TOLERANCE_MS: u64 = 2_000;
 /// How often in a row a timer is armed again.
-const MOST_STALLS: u8 = 3;
+const MOST_STALLS: u8 = 5;
