@@ -4,9 +4,9 @@
 //! interrupt has it. Then nothing runs on it, at whatever priority. So the next advertisement of a fast master lies
 //! ready, and a second thread on another processor sends it if the detector has not, a moment after it was due.
 //!
-//! It decides nothing, and speaks for nobody who is gone: each advertisement was prepared by the detector, there is one
-//! at a time for each virtual host, and none is sent that is late by an interval; so a node whose detector hangs is
-//! silent one interval later than without.
+//! It decides nothing, and speaks for nobody who is gone: each advertisement was prepared by the detector, there are two
+//! at most for each virtual host, and none is sent that is late by an interval; so a node whose detector hangs is silent
+//! two intervals later than without, and one less where only two may be missed.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -42,6 +42,8 @@ pub struct Part {
     pub advertisement: Advertisement,
     /// Its frames.
     pub prepared: Prepared,
+    /// The frames of the same, said once more an interval later.
+    pub spare: Option<Prepared>,
 }
 
 /// What the detector gets back.
@@ -50,7 +52,7 @@ pub enum Taken {
     /// There was nothing.
     Nothing,
     /// Not sent: the detector was in time.
-    Unsent(Part),
+    Unsent(Box<Part>),
     /// It is being sent at this moment.
     Leaving,
     /// Sent in its place.
@@ -65,6 +67,10 @@ pub enum Taken {
         advertisement: Advertisement,
         /// What became of it.
         sent: Sent,
+        /// How many were sent, with the one before.
+        times: u64,
+        /// What is to be sent next.
+        spare: Option<Box<Part>>,
     },
 }
 
@@ -153,7 +159,7 @@ impl Stage {
         let Some(line) = self.lines.get(vhost) else { return };
         let Some(mut act) = line.lock() else { return };
         let cue = part.cue();
-        *act = Taken::Unsent(part);
+        *act = Taken::Unsent(Box::new(part));
         drop(act);
         line.cue_ns.store(cue.as_nanos(), Ordering::SeqCst);
     }
@@ -229,13 +235,13 @@ impl Line {
         let Some(mut act) = self.lock() else { return };
         self.cue_ns.store(NEVER, Ordering::Relaxed);
         *act = match std::mem::replace(&mut *act, Taken::Nothing) {
-            Taken::Unsent(part) if part.cue() <= now && now < part.due + part.interval => {
-                let Part { due, interval, advertisement, prepared } = part;
-                let sent = prepared.send();
-                Taken::Sent { due, next: due + interval, left: clock::now(), advertisement, sent }
-            }
+            Taken::Unsent(part) if part.is_on(now) => part.send(0),
+            Taken::Sent { spare: Some(part), times, .. } if part.is_on(now) => part.send(times),
             other @ (Taken::Nothing | Taken::Unsent(_) | Taken::Leaving | Taken::Sent { .. }) => other,
         };
+        if let Taken::Sent { spare: Some(spare), .. } = &*act {
+            self.cue_ns.store(spare.cue().as_nanos(), Ordering::SeqCst);
+        }
     }
 
     fn lock(&self) -> Option<MutexGuard<'_, Taken>> {
@@ -251,6 +257,20 @@ impl Part {
     /// When the detector is late: an eighth of an interval, at most half a millisecond, after it was due.
     fn cue(&self) -> Instant {
         self.due + (self.interval / 8).min(LONGEST_WAIT)
+    }
+
+    /// Whether it is to be sent now: the detector is late, and this thread is not.
+    fn is_on(&self, now: Instant) -> bool {
+        self.cue() <= now && now < self.due + self.interval
+    }
+
+    fn send(self, times: u64) -> Taken {
+        let Self { due, interval, advertisement, prepared, spare } = self;
+        let next = due + interval;
+        let spare = spare.map(|prepared| Self { due: next, interval, advertisement, prepared, spare: None });
+        let sent = prepared.send();
+        let (left, times, spare) = (clock::now(), times + 1, spare.map(Box::new));
+        Taken::Sent { due, next, left, advertisement, sent, times, spare }
     }
 }
 
@@ -282,7 +302,7 @@ mod tests {
         let frames = Frames { hardware: [0; 6], sources: Sources::UNSPECIFIED, vhid: 10, mac };
         let path = Path::to_peers(1, &[]).expect("nothing is opened");
         let prepared = Advertiser::new(path, frames).prepare(ADVERTISEMENT, &mut || 0);
-        Part { due, interval, advertisement: ADVERTISEMENT, prepared }
+        Part { due, interval, advertisement: ADVERTISEMENT, prepared, spare: None }
     }
 
     fn ms(ms: u64) -> Instant {
@@ -310,6 +330,19 @@ mod tests {
             assert_eq!(matches!(taken, Taken::Unsent(_)), !plays, "{now:?}");
             assert!(matches!(stage.take(1), Taken::Nothing), "once");
             assert!(matches!(stage.take(7), Taken::Nothing), "of none");
+        }
+    }
+
+    #[test]
+    fn a_spare_follows_an_interval_later_if_the_detector_is_late_still() {
+        let interval = Duration::from_millis(10);
+        let stage = Stage::new(1);
+        let spare = Some(part(ms(110), interval).prepared);
+        stage.give(0, Part { spare, ..part(ms(100), interval) });
+        for (now, due) in [(ms(101), 100), (ms(110), 100), (ms(111), 110), (ms(121), 110)] {
+            stage.lines[0].play(now);
+            let act = stage.lines[0].lock().expect("nobody else");
+            assert!(matches!(*act, Taken::Sent { due: its, .. } if its == ms(due)), "{now:?}: {act:?}");
         }
     }
 
@@ -351,7 +384,7 @@ mod tests {
                         break;
                     }
                     // To look is to take it.
-                    Taken::Unsent(part) => understudy.give(0, part),
+                    Taken::Unsent(part) => understudy.give(0, *part),
                     Taken::Nothing | Taken::Leaving => {}
                 }
                 thread::sleep(Duration::from_millis(1));

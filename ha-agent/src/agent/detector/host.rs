@@ -47,8 +47,6 @@ pub(super) struct Host {
     sources: Sources,
     /// When the last advertisement left; `None` if it could not be sent.
     advertised: Option<Instant>,
-    /// Whether the understudy sent it.
-    covered: bool,
     /// Whether advertisements left, one after the other, since this was last asked.
     outcomes: Vec<bool>,
     /// Orders to drop the addresses that are not carried out yet.
@@ -98,7 +96,6 @@ impl Host {
             voice: Voice::new(understudy),
             sources: Sources::UNSPECIFIED,
             advertised: None,
-            covered: false,
             outcomes: Vec::new(),
             drops: 0,
             held: false,
@@ -135,7 +132,8 @@ impl Host {
         VhostSnapshot {
             state: self.machine.state(),
             peers: self.peers.values().copied().collect(),
-            sent: self.sent,
+            sent: self.sent + self.voice.covered(),
+            covered: self.voice.covered(),
             send_errors: self.send_errors,
             stalls: self.stalls,
             watched: self.machine.is_watched(),
@@ -253,7 +251,7 @@ impl Host {
         self.handle(now, Event::Deadline(timer));
         let left = self.advertised.filter(|left| timer == Timer::Advertise && *left >= due)?;
         let interval = self.machine.settings().advertisement_interval();
-        Some(Departure { due, left, interval, covered: self.covered })
+        Some(Departure { due, left, interval })
     }
 
     pub(super) fn dropped(&mut self, now: Instant, well: bool, held: bool) {
@@ -354,16 +352,18 @@ impl Host {
             return;
         };
         if let Some(next) = self.machine.next_advertisement().filter(|_| due.is_some()) {
-            let interval = self.machine.settings().advertisement_interval();
-            self.voice.prepare_next(advertisement, next, interval, &mut next_counter);
+            let settings = self.machine.settings();
+            let interval = settings.advertisement_interval();
+            // Who is that late must not seem alive for longer than it would wait itself.
+            let twice = settings.pace.dead_time(settings.priority) >= interval * 3;
+            self.voice.prepare_next(advertisement, next, interval, twice, &mut next_counter);
         }
-        self.covered = covered;
         // Where one family is enough, one that left is enough.
         let apart = self.machine.settings().families.are_apart();
         let well = sent.error.is_none() || (sent.frames > 0 && !apart);
         self.outcomes.push(well);
         if well {
-            self.sent += 1;
+            self.sent += u64::from(!covered);
             self.advertised = Some(left);
         }
         if let Some(error) = sent.error {

@@ -36,6 +36,8 @@ pub struct VhostSnapshot {
     pub peers: Vec<Peer>,
     /// Advertisements that left.
     pub sent: u64,
+    /// Of these, how many the understudy sent, because the detector was late.
+    pub covered: u64,
     /// Advertisements that could not be sent.
     pub send_errors: u64,
     /// How often this node slept longer than its peers wait.

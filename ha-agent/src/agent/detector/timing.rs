@@ -19,8 +19,6 @@ pub struct Timing {
     pub jitter: Histogram,
     /// How often that was longer than the virtual host's own interval: the next one was due already.
     pub missed: u64,
-    /// How often the understudy sent one, because this thread was late.
-    pub covered: u64,
     /// Advertisements of others that were read.
     pub received: u64,
     /// From one advertisement to the next, of the fastest virtual host.
@@ -36,7 +34,6 @@ impl Timing {
             late_records: 0,
             jitter: Histogram::default(),
             missed: 0,
-            covered: 0,
             received: 0,
             interval,
         }
@@ -55,11 +52,10 @@ impl Timing {
     }
 
     /// An advertisement that was due has left.
-    pub(super) fn sent(&mut self, Departure { due, left, interval, covered }: Departure) {
+    pub(super) fn sent(&mut self, Departure { due, left, interval }: Departure) {
         let jitter = left.saturating_since(due);
         self.jitter.record(jitter);
         self.missed += u64::from(jitter > interval);
-        self.covered += u64::from(covered);
     }
 }
 
@@ -72,8 +68,6 @@ pub(super) struct Departure {
     pub(super) left: Instant,
     /// From this one to the next.
     pub(super) interval: Duration,
-    /// Whether the understudy sent it.
-    pub(super) covered: bool,
 }
 
 /// How many durations lay in each of a few ranges, each about twice as long as the one before.
@@ -182,7 +176,7 @@ mod tests {
     #[test]
     fn an_advertisement_that_is_later_than_its_own_interval_is_missed() {
         let mut timing = Timing::new(us(1000));
-        let leaves = |left| Departure { due: at(0), left: at(left), interval: us(10_000), covered: false };
+        let leaves = |left| Departure { due: at(0), left: at(left), interval: us(10_000) };
         timing.sent(leaves(5000));
         timing.sent(leaves(10_000));
         assert_eq!(timing.missed, 0);

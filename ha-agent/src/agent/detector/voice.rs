@@ -19,6 +19,10 @@ pub(super) struct Voice {
     understudy: Option<(Rc<Understudy>, usize)>,
     /// What was taken back from it: in time, or sent.
     taken: Taken,
+    /// How many the understudy has sent.
+    covered: u64,
+    /// The one after it, which lies ready as well, and when that is due.
+    spare: Option<(Instant, Advertisement, Prepared)>,
 }
 
 /// An advertisement that has left, or should have.
@@ -34,7 +38,12 @@ pub(super) struct Spoken {
 impl Voice {
     /// There is nothing to send through yet.
     pub(super) fn new(understudy: Option<(Rc<Understudy>, usize)>) -> Self {
-        Self { advertiser: None, understudy, taken: Taken::Nothing }
+        Self { advertiser: None, understudy, taken: Taken::Nothing, covered: 0, spare: None }
+    }
+
+    /// How many advertisements the understudy has sent, as far as that was looked at.
+    pub(super) fn covered(&self) -> u64 {
+        self.covered
     }
 
     /// Sends through another from now on. Returns the old one.
@@ -62,8 +71,11 @@ impl Voice {
     /// Something has happened: what lies ready may no longer be true.
     pub(super) fn interrupt(&mut self) {
         self.take_back();
-        if matches!(self.taken, Taken::Unsent(_)) {
-            self.taken = Taken::Nothing;
+        self.spare = None;
+        match &mut self.taken {
+            Taken::Unsent(_) => self.taken = Taken::Nothing,
+            Taken::Sent { spare, .. } => *spare = None,
+            Taken::Nothing | Taken::Leaving => {}
         }
     }
 
@@ -71,7 +83,11 @@ impl Voice {
         if let Some((understudy, vhost)) = &self.understudy {
             match understudy.take(*vhost) {
                 Taken::Nothing => {}
-                taken @ (Taken::Unsent(_) | Taken::Leaving | Taken::Sent { .. }) => self.taken = taken,
+                taken @ (Taken::Unsent(_) | Taken::Leaving) => self.taken = taken,
+                taken @ Taken::Sent { times, .. } => {
+                    self.covered += times;
+                    self.taken = taken;
+                }
             }
         }
     }
@@ -87,12 +103,15 @@ impl Voice {
         self.take_back();
         let prepared = match std::mem::replace(&mut self.taken, Taken::Nothing) {
             Taken::Unsent(part) if Some(part.due) == due && part.advertisement == advertisement => {
-                part.prepared
+                let Part { due, interval, advertisement, prepared, spare } = *part;
+                self.spare = spare.map(|spare| (due + interval, advertisement, spare));
+                prepared
             }
             // Where the next one is due as well, this one is said again in its place.
-            Taken::Sent { due: its, next, left, advertisement: said, sent }
+            Taken::Sent { due: its, next, left, advertisement: said, sent, spare, times: _ }
                 if Some(its) == due && said == advertisement && clock::now() < next =>
             {
+                self.spare = spare.map(|spare| (spare.due, spare.advertisement, spare.prepared));
                 return Some(Spoken { sent, left, covered: true });
             }
             // One that is just leaving may not leave after all: one too many is better than one too few.
@@ -104,17 +123,25 @@ impl Voice {
         Some(Spoken { sent, left: clock::now(), covered: false })
     }
 
-    /// Lays ready what is to be said at `due`, if somebody would help out with it.
+    /// Lays ready what is to be said at `due`, and an interval later where a node may be so quiet, if somebody would help
+    /// out with it.
     pub(super) fn prepare_next(
-        &self,
+        &mut self,
         advertisement: Advertisement,
         due: Instant,
         interval: Duration,
+        twice: bool,
         next_counter: &mut dyn FnMut(Instant) -> u64,
     ) {
-        let Some((understudy, vhost)) = self.understudy.as_ref().filter(|_| interval <= FAST) else { return };
-        if let Some(prepared) = self.prepare(advertisement, due, next_counter) {
-            understudy.give(*vhost, Part { due, interval, advertisement, prepared });
+        let Some((understudy, vhost)) = self.understudy.clone().filter(|_| interval <= FAST) else { return };
+        let ready = self.spare.take().filter(|(its, said, _)| *its == due && *said == advertisement);
+        let prepared = match ready {
+            Some((.., prepared)) => Some(prepared),
+            None => self.prepare(advertisement, due, next_counter),
+        };
+        if let Some(prepared) = prepared {
+            let spare = if twice { self.prepare(advertisement, due + interval, next_counter) } else { None };
+            understudy.give(vhost, Part { due, interval, advertisement, prepared, spare });
         }
     }
 

@@ -105,9 +105,9 @@ impl DetectorStatus {
     /// What process and thread know of it.
     #[must_use]
     pub fn new(granted: &Granted, snapshot: &Snapshot) -> Self {
-        let Timing { lateness, late, late_records, jitter, missed, covered, received, interval } =
-            &snapshot.timing;
+        let Timing { lateness, late, late_records, jitter, missed, received, interval } = &snapshot.timing;
         let sent = snapshot.vhosts.iter().map(|vhost| vhost.sent).sum();
+        let covered = snapshot.vhosts.iter().map(|vhost| vhost.covered).sum();
         let advertisements = sent + received;
         let cpu_s = snapshot.processor.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a mean that is shown")]
@@ -120,11 +120,7 @@ impl DetectorStatus {
                 late_records: *late_records,
                 interval_ms: ms(*interval),
             },
-            jitter: JitterStatus {
-                histogram: HistogramStatus::new(jitter),
-                missed: *missed,
-                covered: *covered,
-            },
+            jitter: JitterStatus { histogram: HistogramStatus::new(jitter), missed: *missed, covered },
             sent,
             received: *received,
             cpu_s,
