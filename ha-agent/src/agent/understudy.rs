@@ -131,6 +131,8 @@ struct Stage {
     lines: Vec<Line>,
     /// Where the detector ran last.
     processor: AtomicUsize,
+    /// The least [`Part::wait`] so far, in ns.
+    wait_ns: AtomicU64,
     idle: AtomicBool,
     over: AtomicBool,
 }
@@ -150,6 +152,7 @@ impl Stage {
         Self {
             lines: std::iter::repeat_with(line).take(vhosts).collect(),
             processor: AtomicUsize::new(0),
+            wait_ns: AtomicU64::new(NEVER),
             idle: AtomicBool::new(false),
             over: AtomicBool::new(false),
         }
@@ -159,8 +162,10 @@ impl Stage {
         let Some(line) = self.lines.get(vhost) else { return };
         let Some(mut act) = line.lock() else { return };
         let cue = part.cue();
+        let wait_ns = u64::try_from(part.wait().as_nanos()).unwrap_or(NEVER);
         *act = Taken::Unsent(Box::new(part));
         drop(act);
+        self.wait_ns.fetch_min(wait_ns, Ordering::Relaxed);
         line.cue_ns.store(cue.as_nanos(), Ordering::SeqCst);
     }
 
@@ -194,11 +199,13 @@ impl Stage {
         }
     }
 
-    /// When something is to be looked at next; not at once again, however many virtual hosts there are.
+    /// When something is to be looked at next. That of many virtual hosts, whose cues come one after the other, is
+    /// looked at together: half of a wait is soon enough.
     fn next_cue(&self) -> Option<Instant> {
         let cues = self.lines.iter().map(|line| line.cue_ns.load(Ordering::SeqCst));
         let next = cues.min().filter(|cue| *cue != NEVER)?;
-        Some(Instant::from_nanos(next).max(clock::now() + LEAST_WAIT))
+        let least = Duration::from_nanos(self.wait_ns.load(Ordering::Relaxed) / 2);
+        Some(Instant::from_nanos(next).max(clock::now() + least))
     }
 
     /// Until something lies ready.
@@ -254,9 +261,14 @@ impl Line {
 }
 
 impl Part {
-    /// When the detector is late: an eighth of an interval, at most half a millisecond, after it was due.
+    /// When the detector is late.
     fn cue(&self) -> Instant {
-        self.due + (self.interval / 8).min(LONGEST_WAIT)
+        self.due + self.wait()
+    }
+
+    /// How long it may be late: an eighth of an interval, at most half a millisecond.
+    fn wait(&self) -> Duration {
+        (self.interval / 8).min(LONGEST_WAIT)
     }
 
     /// Whether it is to be sent now: the detector is late, and this thread is not.
@@ -282,8 +294,6 @@ const THIS_THREAD: Pid = Pid::from_raw(0);
 const NEVER: u64 = u64::MAX;
 const LONGEST_WAIT: Duration = Duration::from_micros(500);
 const LONGEST_SENDING: Duration = Duration::from_micros(100);
-/// Between two looks.
-const LEAST_WAIT: Duration = Duration::from_micros(50);
 
 #[cfg(test)]
 mod tests {

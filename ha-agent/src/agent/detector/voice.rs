@@ -107,9 +107,9 @@ impl Voice {
                 self.spare = spare.map(|spare| (due + interval, advertisement, spare));
                 prepared
             }
-            // Where the next one is due as well, this one is said again in its place.
+            // Where the next one is due as well, this one is said again in its place, unless that was just said, too.
             Taken::Sent { due: its, next, left, advertisement: said, sent, spare, times: _ }
-                if Some(its) == due && said == advertisement && clock::now() < next =>
+                if due.is_some_and(|due| covers(due, its, left, next)) && said == advertisement =>
             {
                 self.spare = spare.map(|spare| (spare.due, spare.advertisement, spare.prepared));
                 return Some(Spoken { sent, left, covered: true });
@@ -153,6 +153,12 @@ impl Voice {
     ) -> Option<Prepared> {
         Some(self.advertiser.as_ref()?.prepare(advertisement, &mut || next_counter(at)))
     }
+}
+
+/// Whether one that was due at `its`, before `next`, and has left, is enough for what is due at `due`.
+fn covers(due: Instant, its: Instant, left: Instant, next: Instant) -> bool {
+    let (now, interval) = (clock::now(), next.saturating_since(its));
+    (its == due && now < next) || (due <= its && now.saturating_since(left) < interval / 2)
 }
 
 /// Whoever advertises more seldom is not late because a processor stands still. Nor does a time that is signed so
