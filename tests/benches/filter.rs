@@ -175,6 +175,6 @@ const ROTATED: u8 = 11;
 const STRICT: u8 = 12;
 const EMPTY: &str = "empty_ns";
 const ROUNDS: usize = 21;
-const BATCHES: u32 = 5;
-/// Fewer than the ring holds.
-const REPEAT: u32 = 2000;
+const BATCHES: u32 = 20;
+/// Fewer than a quarter of the ring holds: with more unread, each of them wakes the agent.
+const REPEAT: u32 = 500;
