@@ -11,6 +11,8 @@
 //! wait, `patience` from when. Beside it, and as pure: [`demotion`], why this host would rather not be master;
 //! [`fresh`], the clock in our frames of strict mode; [`suspicion`], what looks like an attack where nothing can
 //! be refused.
+//!
+//! What two nodes that know each other decide together: [`liveness`], whether the peer is alive.
 
 mod announcements;
 pub mod command;
@@ -18,6 +20,7 @@ pub mod demotion;
 pub mod election;
 pub mod family;
 pub mod fresh;
+pub mod liveness;
 pub mod pace;
 mod patience;
 pub mod suspicion;
