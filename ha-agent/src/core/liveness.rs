@@ -157,6 +157,13 @@ impl Evidence {
         Judgement { verdict, life, silence, blind }
     }
 
+    /// Whether this node may not serve, even if it does: it has lost the peer and the witness, so its lease ends, and
+    /// the peer may be about to take it.
+    #[must_use]
+    pub fn forbids_serving(&self) -> bool {
+        self.witness == Witness::Unreachable && self.judge().verdict == Verdict::Unknown
+    }
+
     /// Every path that there is, and what it comes to.
     fn signs(&self) -> impl Iterator<Item = (Path, Sign)> {
         let carp = self.carp.iter().map(|(interface, carp)| (Path::Carp(interface.clone()), carp.sign()));

@@ -67,7 +67,16 @@ proptest! {
         ]),
     ) {
         (evidence.disk_keys, evidence.witness) = (disk_keys, witness);
-        prop_assert!(evidence.judge().verdict != Verdict::Dead);
+        let verdict = evidence.judge().verdict;
+        prop_assert!(verdict != Verdict::Dead);
+        let has_lost_both = verdict == Verdict::Unknown && witness == Witness::Unreachable;
+        prop_assert_eq!(evidence.forbids_serving(), has_lost_both);
+    }
+
+    #[test]
+    fn of_two_that_lost_each_other_one_may_serve(evidence in evidence()) {
+        prop_assume!(evidence.witness != Witness::Unreachable);
+        prop_assert!(!evidence.forbids_serving());
     }
 }
 
