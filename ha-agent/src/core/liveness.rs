@@ -150,9 +150,8 @@ impl Evidence {
             (false, true, _) => Verdict::Alive,
             (false, false, _) => Verdict::Partitioned,
             (true, _, Arbiters::SayGone) => Verdict::Dead,
-            (true, _, Arbiters::AreMute) => Verdict::Unknown,
             (true, _, Arbiters::DoNotExist) if self.is_carp_silent() => Verdict::Dead,
-            (true, _, Arbiters::DoNotExist) => Verdict::Unknown,
+            (true, _, Arbiters::DoNotExist | Arbiters::AreMute) => Verdict::Unknown,
         };
         Judgement { verdict, life, silence, blind }
     }

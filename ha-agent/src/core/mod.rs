@@ -12,7 +12,8 @@
 //! [`fresh`], the clock in our frames of strict mode; [`suspicion`], what looks like an attack where nothing can
 //! be refused.
 //!
-//! What two nodes that know each other decide together: [`liveness`], whether the peer is alive.
+//! What two nodes that know each other decide together: [`liveness`], whether the peer is alive;
+//! [`group`], which interfaces stand for one another.
 
 mod announcements;
 pub mod command;
@@ -20,6 +21,7 @@ pub mod demotion;
 pub mod election;
 pub mod family;
 pub mod fresh;
+pub mod group;
 pub mod liveness;
 pub mod pace;
 mod patience;

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use serde::Serialize;
 
 /// A table, and the name by which the document marks its place.
 struct Table {
@@ -55,6 +56,12 @@ fn difference(expected: &str, found: &str) -> String {
             .collect()
     };
     [lacking(expected, '-', found), lacking(found, '+', expected)].concat().join("\n")
+}
+
+/// A value of an enum without fields, as it is written in JSON, but with spaces.
+fn word(value: &impl Serialize) -> String {
+    let json = serde_json::to_string(value).expect("it is a word");
+    json.trim_matches('"').replace('_', " ")
 }
 
 /// A table from its rows, the first of which is the head.

@@ -1,14 +1,23 @@
 //! `docs/verdict.md`
 
+use std::slice::from_ref;
+
 use anyhow::Result;
 use ha_agent::core::Instant;
-use ha_agent::core::liveness::{Carp, DiskKeys, Evidence, PeerLink, Witness};
+use ha_agent::core::group::{Group, Importance, Links, Member, consequence, response};
+use ha_agent::core::liveness::{Carp, DiskKeys, Evidence, PeerLink, Verdict, Witness};
 
-use crate::{Table, compare, table};
+use crate::{Table, compare, table, word};
 
 #[test]
 fn verdicts_are_as_documented() -> Result<()> {
-    compare("verdict.md", &[Table { name: "the verdicts", text: verdicts() }])
+    let tables = [
+        Table { name: "the verdicts", text: verdicts() },
+        Table { name: "the groups", text: groups() },
+        Table { name: "the responses", text: responses() },
+        Table { name: "the links", text: links() },
+    ];
+    compare("verdict.md", &tables)
 }
 
 /// CARP and the peer link down, disks and witness across.
@@ -33,6 +42,65 @@ fn row(head: [String; 2], cells: impl Iterator<Item = String>) -> [String; COLUM
     let all: Vec<String> = head.into_iter().chain(cells).collect();
     all.try_into().expect("the head and sixteen")
 }
+
+/// A group with two critical members, in each state.
+fn groups() -> String {
+    let head = ["one", "the other", "heard there", "links of this node"].map(str::to_owned);
+    let pairs = MEMBER
+        .iter()
+        .enumerate()
+        .flat_map(|(number, one)| MEMBER.iter().skip(number).map(move |other| (one, other)));
+    let rows = pairs.map(|((one_name, one), (other_name, other))| {
+        let group = group(&[*one, *other]);
+        [(*one_name).to_owned(), (*other_name).to_owned(), word(&group.reception()), word(&group.links())]
+    });
+    table([head].into_iter().chain(rows))
+}
+
+/// What a standby does with one group.
+fn responses() -> String {
+    let head =
+        ["verdict", "none lost", "lost", "lost, and no link here for another group"].map(str::to_owned);
+    let verdicts = [Verdict::Alive, Verdict::Partitioned, Verdict::Dead, Verdict::Unknown];
+    let rows = verdicts.map(|verdict| {
+        let (other, lost, gone) = (group(&[Carp::NeverHeard]), group(&[SILENT]), group(&[Carp::LinkDown]));
+        let does = |groups: &[Group]| word(&response(groups, verdict));
+        [verdict.to_string(), does(&[other]), does(from_ref(&lost)), does(&[lost.clone(), gone])]
+    });
+    table([head].into_iter().chain(rows))
+}
+
+/// What an active node does about its links to one group.
+fn links() -> String {
+    let all = [Links::Whole, Links::Reduced, Links::Gone];
+    let peers = all.map(Some).into_iter().chain([None]);
+    let name = |links: &Option<Links>| {
+        links.as_ref().map_or("peer not known".to_owned(), |it| format!("peer {}", word(it)))
+    };
+    let head: Vec<_> = ["here".to_owned()].into_iter().chain(peers.clone().map(|it| name(&it))).collect();
+    let rows = all.map(|ours| {
+        let cells = peers.clone().map(|theirs| word(&consequence(&[ours], theirs.as_ref().map(from_ref))));
+        [word(&ours)].into_iter().chain(cells).collect::<Vec<_>>()
+    });
+    let whole = |row: Vec<String>| <[String; 5]>::try_from(row).expect("a head and four");
+    table([head].into_iter().chain(rows).map(whole))
+}
+
+fn group(members: &[Carp]) -> Group {
+    let member = |(number, carp): (usize, &Carp)| Member {
+        interface: format!("eth{number}"),
+        importance: Importance::Critical,
+        carp: *carp,
+    };
+    Group { name: "data".to_owned(), members: members.iter().enumerate().map(member).collect() }
+}
+
+const MEMBER: [(&str, Carp); 4] = [
+    ("heard", Carp::Heard),
+    ("silent", SILENT),
+    ("never heard", Carp::NeverHeard),
+    ("own link down", Carp::LinkDown),
+];
 
 const COLUMNS: usize = 2 + 16;
 

@@ -74,7 +74,7 @@ proptest! {
     }
 
     #[test]
-    fn of_two_that_lost_each_other_one_may_serve(evidence in evidence()) {
+    fn who_reaches_its_witness_or_has_none_may_serve(evidence in evidence()) {
         prop_assume!(evidence.witness != Witness::Unreachable);
         prop_assert!(!evidence.forbids_serving());
     }
