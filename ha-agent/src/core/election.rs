@@ -83,7 +83,7 @@ impl fmt::Display for Priority {
 }
 
 /// One side of the election.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Contender {
     /// Demotion level, as advertised; it counts before the priority.
     pub demote: u8,

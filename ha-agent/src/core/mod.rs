@@ -13,7 +13,8 @@
 //! be refused.
 //!
 //! What two nodes that know each other decide together: [`liveness`], whether the peer is alive;
-//! [`group`], which interfaces stand for one another.
+//! [`group`], which interfaces stand for one another; [`role`], what a node is to its clients; [`same_state`],
+//! who yields when both serve.
 
 mod announcements;
 pub mod command;
@@ -25,6 +26,8 @@ pub mod group;
 pub mod liveness;
 pub mod pace;
 mod patience;
+pub mod role;
+pub mod same_state;
 pub mod suspicion;
 pub mod time;
 pub mod timers;
