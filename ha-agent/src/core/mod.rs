@@ -14,7 +14,7 @@
 //!
 //! What two nodes that know each other decide together: [`liveness`], whether the peer is alive;
 //! [`group`], which interfaces stand for one another; [`role`], what a node is to its clients; [`same_state`],
-//! who yields when both serve.
+//! who yields when both serve; [`reasons`], what stands in the way of an action.
 
 mod announcements;
 pub mod command;
@@ -26,6 +26,7 @@ pub mod group;
 pub mod liveness;
 pub mod pace;
 mod patience;
+pub mod reasons;
 pub mod role;
 pub mod same_state;
 pub mod suspicion;
