@@ -14,11 +14,13 @@
 //!
 //! What two nodes that know each other decide together: [`liveness`], whether the peer is alive;
 //! [`group`], which interfaces stand for one another; [`role`], what a node is to its clients; [`same_state`],
-//! who yields when both serve; [`reasons`], what stands in the way of an action.
+//! who yields when both serve; [`reasons`], what stands in the way of an action;
+//! [`discipline`], when the role may change.
 
 mod announcements;
 pub mod command;
 pub mod demotion;
+pub mod discipline;
 pub mod election;
 pub mod family;
 pub mod fresh;
