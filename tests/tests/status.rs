@@ -104,6 +104,32 @@ fn both_nodes_know_one_another() -> Result<()> {
     Ok(())
 }
 
+/// What stands in the way of a failover is told with its name, as text and as JSON, and by the exit code.
+#[test]
+fn it_exits_by_the_worst_reason() -> Result<()> {
+    if !lab::available() {
+        return Ok(());
+    }
+    let pair = Pair::new("worst")?;
+    let (a, b) = pair.start(&AgentConfig::default(), &standby())?;
+    // A standby says nothing, so nobody else is known to the active one.
+    expect(&a, 0, "SINGLE", &[])?;
+    expect(&b, 0, "BACKUP", &[])?;
+    b.tell("hold")?;
+    expect(&b, 3, "BACKUP, in maintenance", &["LOC_MAINTENANCE"])?;
+    let mark = b.mark();
+    pair.b.netns.ip("link set eth0 down")?;
+    b.wait_for_state(mark, "INIT")?;
+    expect(&b, 4, "ERROR, in maintenance", &["NO_LINK", "LOC_ERROR", "LOC_MAINTENANCE"])?;
+    b.tell("resume")?;
+    expect(&b, 4, "ERROR", &["NO_LINK", "LOC_ERROR"])?;
+    let mark = b.mark();
+    pair.b.netns.ip("link set eth0 up")?;
+    b.wait_for_state(mark, "BACKUP")?;
+    pair.only_master(A, 5)?;
+    expect(&b, 0, "BACKUP", &[])
+}
+
 #[test]
 fn a_reader_that_goes_away_is_no_reason_to_panic() -> Result<()> {
     if !lab::available() {
@@ -130,6 +156,32 @@ fn without_an_agent_it_says_so() -> Result<()> {
     ensure!(output.status.code() == Some(69), "{}: {errors}", output.status);
     ensure!(errors.lines().count() == 1 && errors.contains("/nonexistent/control.sock"), "{errors}");
     ensure!(errors.contains("ha-agent run"), "no remedy: {errors}");
+    Ok(())
+}
+
+/// Demands this exit code, role and these reasons, in this order.
+fn expect(agent: &Agent, code: i32, role: &str, names: &[&str]) -> Result<()> {
+    let [text, json] = [&[][..], &["--json"]].map(|arguments| -> Result<String> {
+        let output = status_command(&agent.socket(), arguments)?.output()?;
+        ensure!(output.status.code() == Some(code), "{} instead of {code}: {output:?}", output.status);
+        Ok(String::from_utf8(output.stdout)?)
+    });
+    let (text, json): (String, Value) = (text?, serde_json::from_str(&json?)?);
+    ensure!(text.lines().any(|line| line == format!("role      {role}")), "not {role}:\n{text}");
+    let reasons = json["reasons"].as_array().context("no reasons")?;
+    let found: Vec<_> = reasons.iter().filter_map(|reason| reason["name"].as_str()).collect();
+    ensure!(found == names, "{found:?} instead of {names:?}");
+    for reason in reasons {
+        let line = format!(
+            "{:<8}  {}",
+            reason["severity"].as_str().context("no severity")?,
+            reason["sentence"].as_str().context("no sentence")?
+        );
+        ensure!(text.lines().any(|known| known == line), "{line:?} is not in:\n{text}");
+        ensure!(reason["blocks"].as_array().is_some_and(|blocks| !blocks.is_empty()), "{reason:#}");
+    }
+    let (role, maintenance) = role.split_once(", ").map_or((role, false), |(role, _)| (role, true));
+    ensure!(json["role"] == role && json["maintenance"] == maintenance, "{json:#}");
     Ok(())
 }
 

@@ -13,7 +13,9 @@ use super::realtime::Granted;
 use super::{PATIENCE, Reload, hosts};
 use crate::config::{Config, Mode};
 use crate::control::server::Source;
-use crate::control::status::{Clocks, DemotionStatus, DetectorStatus, Parts, Status, VhostStatus, by_reason};
+use crate::control::status::{
+    self, Clocks, DemotionStatus, DetectorStatus, Parts, ReasonStatus, Status, VhostStatus, by_reason,
+};
 use crate::core::{Family, Instant};
 use crate::dataplane::Counters;
 use crate::journal::Journal;
@@ -83,11 +85,15 @@ impl Source for Reporter {
             };
             vhosts.push(VhostStatus::new(clocks, &parts));
         }
+        let facts = status::facts(&config, &snapshot);
         Ok(Status {
             node: config.node.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             as_of: clocks.wall,
             as_of_monotonic_ns: clocks.monotonic.as_nanos(),
+            role: facts.role,
+            maintenance: facts.maintenance,
+            reasons: ReasonStatus::all(&facts),
             demotion: DemotionStatus::new(&snapshot.demotions),
             detector: DetectorStatus::new(&self.granted, &snapshot),
             vhosts,

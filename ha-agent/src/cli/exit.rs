@@ -12,6 +12,10 @@ pub enum Exit {
     Differs = 1,
     /// 2: the command line is wrong (the command-line parser's own code).
     Usage = 2,
+    /// 3: `status` is answered, and the worst that it shows is a warning.
+    Warning = 3,
+    /// 4: `status` is answered, and shows something critical.
+    Critical = 4,
     /// 65: a file that was named is not what it should be.
     Data = 65,
     /// 69: something that we need is not there: an interface, BPF in the kernel, a running agent.

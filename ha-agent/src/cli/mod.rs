@@ -33,7 +33,7 @@ pub struct Cli {
 enum Command {
     /// Serve the virtual hosts of a configuration, in the foreground, until SIGTERM or SIGINT; SIGHUP reloads it.
     Run(run::Args),
-    /// Show what a running agent knows.
+    /// Show what a running agent knows, and exit by the worst of it.
     Status(status::Args),
     /// Print what a running agent counts, for a monitoring system: for one that reads files, and not this format,
     /// with `--format prometheus`.
@@ -116,7 +116,7 @@ fn log_to_stderr() {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 a replay decides otherwise; 2 wrong command line; 65 no recording that can be replayed; 69 something needed is not there (interface, BPF, a running agent); \
+Exit codes: 0 done; 1 a replay decides otherwise; 2 wrong command line; 3 the status shows a warning; 4 it shows something critical; 65 no recording that can be replayed; 69 something needed is not there (interface, BPF, a running agent); \
 70 an error in this program; 71 the system failed; 73 a file can't be made; 77 no permission; 78 wrong configuration.
 
 HA_AGENT_LOG sets what is logged: error, warn, info (the default), debug, trace.";

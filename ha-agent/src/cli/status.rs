@@ -6,6 +6,7 @@ use super::exit::Exit;
 use super::{ControlArg, fail, say};
 use crate::control::client;
 use crate::control::status::{DetectorStatus, HistogramStatus, PeerStatus, Status, VhostStatus};
+use crate::core::reasons::Severity;
 use ha_common::reason::Reason;
 
 /// Arguments of `status`.
@@ -31,19 +32,33 @@ pub(super) fn run(args: &Args) -> Exit {
     } else {
         say(text(&status).trim_end());
     }
-    Exit::Ok
+    exit(&status)
+}
+
+/// By the worst reason.
+fn exit(status: &Status) -> Exit {
+    match status.reasons.iter().map(|reason| reason.severity).max() {
+        None | Some(Severity::Note) => Exit::Ok,
+        Some(Severity::Warning) => Exit::Warning,
+        Some(Severity::Critical) => Exit::Critical,
+    }
 }
 
 /// For people.
 fn text(status: &Status) -> String {
     let mut text = format!("node {}  (ha-agent {})\n", status.node, status.version);
+    let maintenance = if status.maintenance { ", in maintenance" } else { "" };
+    // Writing into a string does not fail.
+    let _ = writeln!(text, "role      {}{maintenance}", status.role);
+    for reason in &status.reasons {
+        let _ = writeln!(text, "{:<8}  {}", reason.severity, reason.sentence);
+    }
     if status.demotion.level > 0 {
         let causes = status.demotion.causes.iter().map(|cause| match &cause.detail {
             Some(detail) => format!("{} {detail}", cause.name),
             None => cause.name.clone(),
         });
         let causes: Vec<_> = causes.collect();
-        // Writing into a string does not fail.
         let _ = writeln!(text, "DEMOTED, level {}: {}", status.demotion.level, causes.join(", "));
     }
     let _ = describe_detector(&mut text, &status.detector);

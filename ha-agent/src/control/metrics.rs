@@ -12,6 +12,7 @@ pub use self::text::Format;
 use self::text::{Kind, Labels, Text};
 use super::status::{DetectorStatus, HistogramStatus, PeerStatus, Status, VhostStatus};
 use crate::core::State;
+use crate::core::role::Role;
 
 /// The status as metrics, in the format that the reader wants.
 #[must_use]
@@ -28,6 +29,14 @@ pub fn text(status: &Status, format: Format) -> String {
 fn node(text: &mut Text, status: &Status) {
     let labels = vec![("node", status.node.clone()), ("version", status.version.clone())];
     text.family(Kind::Info, "ha_agent", "The agent that runs.", [(labels, 1.0)]);
+    let roles = Role::ALL.map(|role| (vec![("role", role.to_string())], f64::from(role == status.role)));
+    text.family(Kind::Gauge, "ha_agent_role", "1 for the role that the node has, 0 for the others.", roles);
+    let help = "1 if an operator holds it.";
+    text.single(Kind::Gauge, "ha_agent_maintenance", help, status.maintenance);
+    let reasons = status.reasons.iter().map(|reason| {
+        (vec![("reason", reason.name.clone()), ("severity", reason.severity.to_string())], 1.0)
+    });
+    text.family(Kind::Gauge, "ha_agent_reason", "What stands in the way of an action.", reasons);
     let help = "How much this node would rather not be master, as advertised; 0 is not at all.";
     text.single(Kind::Gauge, "ha_agent_demotion_level", help, status.demotion.level);
     let causes = status.demotion.causes.iter().map(|cause| {

@@ -1,6 +1,7 @@
 //! The status: one snapshot for the command line, and for whatever else shows it.
 
 mod detector;
+mod reasons;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::agent::detector::{Peer, VhostSnapshot};
 use crate::agent::hosts;
 use crate::config::{Auth, VhostConfig};
+use crate::core::role::Role;
 use crate::core::{Cause, Demotions, Instant, Priority, State, Suspicion};
 use crate::journal::Entry;
 use ha_common::reason::{Counters, Reason};
@@ -19,6 +21,8 @@ use ha_common::reason::{Counters, Reason};
 pub use self::detector::{
     Bucket, DetectorStatus, HistogramStatus, JitterStatus, LatenessStatus, RealtimeStatus,
 };
+pub use self::reasons::ReasonStatus;
+pub(crate) use self::reasons::facts;
 
 /// What one node knows of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +35,12 @@ pub struct Status {
     pub as_of: Timestamp,
     /// The same moment on `CLOCK_MONOTONIC`, in ns.
     pub as_of_monotonic_ns: u64,
+    /// What it is to its clients: `MASTER`, `BACKUP`, `ELECTING`, `IMPORTING`, `ERROR`, `SINGLE` or `UNKNOWN`.
+    pub role: Role,
+    /// Whether an operator holds it.
+    pub maintenance: bool,
+    /// What stands in the way of an action, the worst first.
+    pub reasons: Vec<ReasonStatus>,
     /// Why it would rather not be master.
     pub demotion: DemotionStatus,
     /// How its detector is doing.

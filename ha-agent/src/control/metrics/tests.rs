@@ -13,6 +13,10 @@ fn everything_that_counts_is_there() {
     let text = text(&status(), Format::Openmetrics);
     for line in [
         r#"ha_agent_info{node="a",version="1.2.3"} 1.0"#,
+        r#"ha_agent_role{role="MASTER"} 1.0"#,
+        r#"ha_agent_role{role="BACKUP"} 0.0"#,
+        "ha_agent_maintenance 0.0",
+        r#"ha_agent_reason{reason="NO_LINK",severity="critical"} 1.0"#,
         "ha_agent_demotion_level 240.0",
         r#"ha_agent_demotion_cause{cause="link_down",interface="eth1"} 1.0"#,
         "ha_agent_realtime_priority 50.0",
@@ -119,6 +123,12 @@ fn status() -> Status {
         "version": "1.2.3",
         "as_of": "2026-01-01T00:00:02Z",
         "as_of_monotonic_ns": 7,
+        "role": "MASTER",
+        "maintenance": false,
+        "reasons": [{
+            "name": "NO_LINK", "severity": "critical", "sentence": "NO_LINK: it has none; make one",
+            "blocks": ["automatic_failover", "switchover_here"],
+        }],
         "demotion": { "level": 240, "causes": [{ "name": "link_down", "detail": "eth1" }] },
         "detector": {
             "realtime": {

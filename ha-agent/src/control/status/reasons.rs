@@ -1,0 +1,120 @@
+//! What this node is, and what stands in the way of an action: as far as that needs no peer.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::agent::detector::{Snapshot, VhostSnapshot};
+use crate::agent::hosts;
+use crate::config::{Config, VhostConfig};
+use crate::core::demotion::Cause;
+use crate::core::liveness::{Carp, Evidence};
+use crate::core::reasons::{
+    Action, Code, Facts, Heartbeat, Interface, NodeFacts, Reason, Severity, VirtualHost, reasons,
+};
+use crate::core::role::{Other, Role, Work};
+use crate::core::same_state::{Claim, Reservation};
+use crate::core::{Contender, Priority, State};
+
+/// A reason, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonStatus {
+    /// `NO_LINK`, `LOC_MAINTENANCE`, …: see `docs/reasons.md`.
+    pub name: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is the case, and the remedy.
+    pub sentence: String,
+    /// What it blocks.
+    pub blocks: Vec<Action>,
+}
+
+impl ReasonStatus {
+    /// All that stand in this node's way, the worst first.
+    pub(crate) fn all(own: &NodeFacts) -> Vec<Self> {
+        let facts = Facts { own: own.clone(), peer: None, same_state: None };
+        // That no peer was introduced says nothing while none can be.
+        reasons(&facts).iter().filter(|reason| reason.code != Code::NoPeer).map(Self::new).collect()
+    }
+
+    fn new(reason: &Reason) -> Self {
+        Self {
+            name: reason.name(),
+            severity: reason.severity(),
+            sentence: reason.to_string(),
+            blocks: Action::ALL.into_iter().filter(|action| reason.blocks(*action)).collect(),
+        }
+    }
+}
+
+/// What this node knows of itself.
+pub(crate) fn facts(config: &Config, snapshot: &Snapshot) -> NodeFacts {
+    let vhosts: Vec<_> = config.vhosts.iter().zip(&snapshot.vhosts).collect();
+    let states: Vec<State> = snapshot.vhosts.iter().map(|vhost| vhost.state).collect();
+    let maintenance = snapshot.demotions.causes().any(|cause| *cause == Cause::Hold);
+    let heard: Vec<Carp> = vhosts.iter().map(|(config, vhost)| carp(config, vhost, snapshot)).collect();
+    let other = if heard.contains(&Carp::Heard) {
+        Other::Serves
+    } else if snapshot.vhosts.iter().any(|vhost| !vhost.peers.is_empty()) {
+        Other::Quiet
+    } else {
+        Other::Nobody
+    };
+    let mut interfaces = BTreeMap::new();
+    let mut evidence = Evidence::default();
+    for ((config, vhost), heard) in vhosts.iter().zip(&heard) {
+        let name = &config.interface;
+        let interface = interfaces.entry(name.clone()).or_insert(Interface { critical: true, link: false });
+        interface.link |= vhost.state != State::Init;
+        let carp = evidence.carp.entry(name.clone()).or_insert(*heard);
+        if *heard == Carp::Heard {
+            *carp = *heard;
+        }
+    }
+    NodeFacts {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        role: Role::of(&states, Work::Idle, other),
+        claim: claim(config, snapshot),
+        maintenance,
+        enabled: true,
+        ready: true,
+        ongoing: states.contains(&State::Leaving),
+        held: false,
+        vhosts: config.vhosts.iter().map(virtual_host).collect(),
+        interfaces,
+        heartbeat: Heartbeat::None,
+        storage: None,
+        evidence,
+    }
+}
+
+/// What is heard of another node that serves. Silence is nothing to be seen here: upon it, a backup becomes master.
+fn carp(config: &VhostConfig, vhost: &VhostSnapshot, snapshot: &Snapshot) -> Carp {
+    let priority = configured(config).demoted(snapshot.demotions.level());
+    let patience = hosts::pace(config.pace).master_down_time(priority);
+    let is_heard = vhost.peers.iter().any(|peer| {
+        !peer.advertisement.priority.is_bow_out() && snapshot.at.saturating_since(peer.heard) <= patience
+    });
+    match vhost.state {
+        State::Init => Carp::LinkDown,
+        State::Backup if is_heard => Carp::Heard,
+        State::Backup | State::Master | State::Stalled | State::Leaving => Carp::NeverHeard,
+    }
+}
+
+/// Its source says nothing: there is nobody to compare it with.
+fn claim(config: &Config, snapshot: &Snapshot) -> Claim {
+    let demote = snapshot.demotions.level();
+    let priority = config.vhosts.first().map_or(Priority::BOW_OUT, |vhost| configured(vhost).demoted(demote));
+    let contender = Contender { demote, priority, source: IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+    Claim { node: config.node.clone(), reservation: Reservation::NoDisks, contender }
+}
+
+fn configured(config: &VhostConfig) -> Priority {
+    Priority { advbase: config.advbase, advskew: config.advskew }
+}
+
+fn virtual_host(config: &VhostConfig) -> VirtualHost {
+    VirtualHost { vhid: config.vhid, addresses: config.addresses.iter().map(ToString::to_string).collect() }
+}
