@@ -12,4 +12,5 @@ pub mod dataplane;
 pub mod exec;
 pub mod journal;
 pub mod net;
+pub mod peer;
 pub mod sys;

@@ -12,15 +12,15 @@ use zeroize::Zeroizing;
 use crate::cli::exit::Exit;
 
 /// What was in the file.
-pub(super) struct Contents {
+pub(crate) struct Contents {
     /// Zeroized on drop, because a passphrase comes this way too.
-    pub(super) bytes: Zeroizing<Vec<u8>>,
+    pub(crate) bytes: Zeroizing<Vec<u8>>,
     /// The permission bits, as in `chmod`.
-    pub(super) mode: u32,
+    pub(crate) mode: u32,
 }
 
 /// Reads a regular file of at most `limit` bytes.
-pub(super) fn read(path: &Path, limit: usize) -> Result<Contents, FileProblem> {
+pub(crate) fn read(path: &Path, limit: usize) -> Result<Contents, FileProblem> {
     let (file, metadata) = open_regular(path)?;
     // With room for all of it, the vector never moves and leaves no copy of a passphrase behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
@@ -34,7 +34,7 @@ pub(super) fn read(path: &Path, limit: usize) -> Result<Contents, FileProblem> {
 
 /// Why a file could not be read. Reads on after the name of the file.
 #[derive(Debug, Error)]
-pub(super) enum FileProblem {
+pub(crate) enum FileProblem {
     #[error("does not exist")]
     Missing,
     #[error("is a directory")]
@@ -50,7 +50,7 @@ pub(super) enum FileProblem {
 }
 
 impl FileProblem {
-    pub(super) fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Missing | Self::Directory | Self::NotRegular(_) | Self::TooLarge { .. } => Exit::Config,
             Self::Denied => Exit::NoPermission,

@@ -56,7 +56,7 @@ mod address;
 mod auth;
 mod choice;
 mod error;
-mod file;
+pub(crate) mod file;
 mod mistake;
 mod parse;
 mod passphrase;

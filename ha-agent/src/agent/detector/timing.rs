@@ -205,7 +205,7 @@ mod tests {
             let start = range(exact).checked_sub(1).map_or(Duration::ZERO, |before| us(BOUNDS_US[before]));
             let near = range(estimate) == range(exact) || estimate == start;
             prop_assert!(near, "{:?} for {:?}", estimate, exact);
-            prop_assert_eq!(histogram.sum(), durations.iter().copied().map(us).sum());
+            prop_assert_eq!(histogram.sum(), durations.iter().copied().map(us).sum::<Duration>());
         }
     }
 }

@@ -1,0 +1,15 @@
+//! The peer link: what two agents know of each other beyond CARP, over TCP and TLS 1.3, both sides authenticated.
+//!
+//! A pair is introduced once, by a code that is valid for minutes. From then on each node accepts the other's
+//! certificate, byte by byte, and nothing else. Nothing that decides a failover waits for the link.
+//!
+//! ```text
+//! store     the files: this node's key and certificate, and the certificate of the other one
+//! └─ identity   what is in them
+//! ```
+
+pub mod identity;
+pub mod store;
+
+/// Where the files of the peer link are unless the configuration says otherwise.
+pub const DEFAULT_DIRECTORY: &str = "/var/lib/ha-agent/peer";
