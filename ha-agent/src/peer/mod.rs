@@ -4,12 +4,14 @@
 //! certificate, byte by byte, and nothing else. Nothing that decides a failover waits for the link.
 //!
 //! ```text
-//! store     the files: this node's key and certificate, and the certificate of the other one
-//! └─ identity   what is in them
+//! tls          the handshake: the pinned certificates, and no others
+//! └─ store     the files: this node's key and certificate, and the certificate of the other one
+//!    └─ identity   what is in them
 //! ```
 
 pub mod identity;
 pub mod store;
+pub mod tls;
 
 /// Where the files of the peer link are unless the configuration says otherwise.
 pub const DEFAULT_DIRECTORY: &str = "/var/lib/ha-agent/peer";
