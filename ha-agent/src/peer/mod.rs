@@ -4,12 +4,16 @@
 //! certificate, byte by byte, and nothing else. Nothing that decides a failover waits for the link.
 //!
 //! ```text
+//! codec        messages in frames
+//! └─ message   what two agents say to each other
 //! tls          the handshake: the pinned certificates, and no others
 //! └─ store     the files: this node's key and certificate, and the certificate of the other one
 //!    └─ identity   what is in them
 //! ```
 
+pub mod codec;
 pub mod identity;
+pub mod message;
 pub mod store;
 pub mod tls;
 
