@@ -23,6 +23,11 @@ fn config() {
 }
 
 #[test]
+fn peer_link() {
+    inputs("peer_link").for_each(|input| fuzz::peer_link(&input));
+}
+
+#[test]
 fn replay() {
     inputs("replay").for_each(|input| fuzz::replay(&input));
 }

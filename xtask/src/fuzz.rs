@@ -41,6 +41,8 @@ enum Target {
     CarpHeader,
     /// Configurations
     Config,
+    /// What comes from the other end of the peer link
+    PeerLink,
     /// Recordings
     Replay,
     /// Frames through the loaded BPF program and the judge in user space, which must agree (as root)
@@ -188,7 +190,8 @@ impl Fuzzer {
     }
 }
 
-const ALL: [Target; 5] = [Target::Decode, Target::CarpHeader, Target::Config, Target::Replay, Target::Kernel];
+const ALL: [Target; 6] =
+    [Target::Decode, Target::CarpHeader, Target::Config, Target::PeerLink, Target::Replay, Target::Kernel];
 const SECONDS_IN_TESTS: u32 = 10;
 /// How the names of inputs begin that once showed a mistake.
 const FINDING: &str = "finding-";

@@ -7,6 +7,7 @@ mod carp_header;
 mod config;
 mod decode;
 mod kernel;
+mod peer_link;
 mod replay;
 
 use std::cell::{OnceCell, RefCell};
@@ -15,6 +16,7 @@ pub use carp_header::carp_header;
 pub use config::config;
 pub use decode::decode;
 pub use kernel::{kernel, play};
+pub use peer_link::peer_link;
 pub use replay::replay;
 
 use crate::{Kernel, site};
