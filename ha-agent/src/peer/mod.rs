@@ -6,6 +6,8 @@
 //! ```text
 //! codec        messages in frames
 //! └─ message   what two agents say to each other
+//! pairing      introduces two nodes to each other
+//! └─ ceremony  the same with sockets and files
 //! tls          the handshake: the pinned certificates, and no others
 //! └─ store     the files: this node's key and certificate, and the certificate of the other one
 //!    └─ identity   what is in them
@@ -14,6 +16,7 @@
 pub mod codec;
 pub mod identity;
 pub mod message;
+pub mod pairing;
 pub mod store;
 pub mod tls;
 
