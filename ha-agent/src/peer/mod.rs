@@ -4,6 +4,7 @@
 //! certificate, byte by byte, and nothing else. Nothing that decides a failover waits for the link.
 //!
 //! ```text
+//! link         connections, heartbeats, what was heard
 //! codec        messages in frames
 //! └─ message   what two agents say to each other
 //! pairing      introduces two nodes to each other
@@ -15,6 +16,7 @@
 
 pub mod codec;
 pub mod identity;
+pub mod link;
 pub mod message;
 pub mod pairing;
 pub mod store;
