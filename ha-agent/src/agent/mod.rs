@@ -5,6 +5,7 @@
 //!                        ▲  ▲ └──notes──▶ watchman: log              │  (own thread)
 //!   netlink ──▶ follower ┘  └──────────────── released ──────────────┘
 //!                 ▲    └──▶ rules, in the kernel's maps
+//!   peer link ──▶ status: asks nobody, and nobody waits for it
 //!   control socket, SIGHUP ──▶ reload; status: asks the detector, reads journal and counters
 //! ```
 
@@ -32,7 +33,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::cli::exit::Exit;
-use crate::config::{self, Config, Mode};
+use crate::config::{self, Config, Mode, PeerConfig};
 use crate::control::server::{Server, ServerError};
 use crate::dataplane::{Dataplane, LoadError, Loaded};
 use crate::exec::{self, Report};
@@ -41,6 +42,7 @@ use crate::journal::recorder::{RecordError, Recorder, Recording};
 use crate::journal::trace::{self, Header};
 use crate::net::link::{Interfaces, Monitor};
 use crate::net::macvlan::Macvlan;
+use crate::peer::link::{self, Link};
 use crate::sys::{capabilities, clock};
 use clerk::Clerk;
 use detector::{Channels, Input, Snapshot, VhostSetup};
@@ -188,6 +190,7 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
         }
     };
 
+    let link = start_link(&config);
     let names = config.vhosts.iter().map(|vhost| vhost.name.clone()).collect();
     let suspected = Suspected::new(config.vhosts.len());
     let watchman = Watchman::new(names, Arc::clone(&counters), suspected.clone(), inputs.clone());
@@ -204,6 +207,7 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
         started: clock::now(),
         detector: inputs.clone(),
         reloads: reloads.clone(),
+        link: link.as_ref().map(Link::status),
     });
     tracing::info!(node = reporter.node(), socket = %files.socket.display(), "running");
     let (end_keeping, kept) = oneshot::channel();
@@ -229,6 +233,9 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
     }
     // However the detector ended. The senders of orders go with it and with the follower.
     end(follower, executor).await;
+    if let Some(link) = link {
+        link.close().await;
+    }
     // Last: nothing else waits for a disk that does not answer.
     if let Some(written) = written
         && tokio::time::timeout(PATIENCE, written).await.is_err()
@@ -236,6 +243,15 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
         tracing::error!("the recording could not be written to its end in time; is the disk slow?");
     }
     result
+}
+
+/// Starts the link to the peer, if there is to be one. It is no reason not to serve.
+fn start_link(config: &Config) -> Option<Link> {
+    let PeerConfig { listen, connect, heartbeat, dead_after, directory } = config.peer.clone()?;
+    let node = config.node.clone();
+    let settings = link::Settings { node, listen, connect, heartbeat, dead_after, directory };
+    let started = Link::start(settings);
+    started.inspect_err(|error| tracing::error!("no link to the peer: {error}; restart ha-agent")).ok()
 }
 
 /// Begins the recording, if there is to be one. The receiver receives when it is written to its end.

@@ -14,11 +14,13 @@ use super::{PATIENCE, Reload, hosts};
 use crate::config::{Config, Mode};
 use crate::control::server::Source;
 use crate::control::status::{
-    self, Clocks, DemotionStatus, DetectorStatus, Parts, ReasonStatus, Status, VhostStatus, by_reason,
+    self, Clocks, DemotionStatus, DetectorStatus, Parts, PeerLinkStatus, ReasonStatus, Status, VhostStatus,
+    by_reason,
 };
 use crate::core::{Family, Instant};
 use crate::dataplane::Counters;
 use crate::journal::Journal;
+use crate::peer::link::status::LinkStatus;
 use crate::sys::clock;
 
 /// Whoever knows.
@@ -34,6 +36,8 @@ pub(super) struct Reporter {
     pub(super) started: Instant,
     pub(super) detector: mpsc::UnboundedSender<Input>,
     pub(super) reloads: mpsc::Sender<Reload>,
+    /// How the link to the peer is, if there is to be one.
+    pub(super) link: Option<watch::Receiver<LinkStatus>>,
 }
 
 impl Reporter {
@@ -96,6 +100,7 @@ impl Source for Reporter {
             reasons: ReasonStatus::all(&facts),
             demotion: DemotionStatus::new(&snapshot.demotions),
             detector: DetectorStatus::new(&self.granted, &snapshot),
+            peer_link: self.link.as_ref().map(|link| PeerLinkStatus::new(clocks, &link.borrow())),
             vhosts,
             other_frames: by_reason(&read(COMMON_SLOT)?),
         })

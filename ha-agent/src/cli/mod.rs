@@ -5,6 +5,7 @@ pub mod check;
 pub mod exit;
 pub mod metrics;
 pub mod order;
+pub mod pair;
 pub mod replay;
 pub mod run;
 pub mod status;
@@ -46,6 +47,9 @@ enum Command {
     Resume(order::Args),
     /// Decide anew what an agent decided that ran with `--record`, show it, and demand that it is the same.
     Replay(replay::Args),
+    /// Introduce this node and its peer to each other, for the link between their agents.
+    #[command(subcommand)]
+    Pair(pair::Command),
     /// Check a configuration and this machine, without changing anything.
     Check(check::Args),
     /// The kernel program on its own.
@@ -82,6 +86,7 @@ impl Cli {
             Command::Hold(args) => order::run(&args, Question::Hold),
             Command::Resume(args) => order::run(&args, Question::Resume),
             Command::Replay(args) => replay::run(&args),
+            Command::Pair(command) => pair::run(&command),
             Command::Check(args) => check::run(&args),
             Command::Bpf(args) => bpf::run(&args),
         }

@@ -5,7 +5,9 @@ use std::fmt::Write;
 use super::exit::Exit;
 use super::{ControlArg, fail, say};
 use crate::control::client;
-use crate::control::status::{DetectorStatus, HistogramStatus, PeerStatus, Status, VhostStatus};
+use crate::control::status::{
+    DetectorStatus, HistogramStatus, PeerConditionStatus, PeerLinkStatus, PeerStatus, Status, VhostStatus,
+};
 use crate::core::reasons::Severity;
 use ha_common::reason::Reason;
 
@@ -62,6 +64,10 @@ fn text(status: &Status) -> String {
         let _ = writeln!(text, "DEMOTED, level {}: {}", status.demotion.level, causes.join(", "));
     }
     let _ = describe_detector(&mut text, &status.detector);
+    if let Some(link) = &status.peer_link {
+        // Writing into a string does not fail.
+        let _ = describe_link(&mut text, link);
+    }
     for vhost in &status.vhosts {
         // Writing into a string does not fail.
         let _ = describe(&mut text, vhost);
@@ -93,6 +99,35 @@ fn describe_detector(text: &mut String, detector: &DetectorStatus) -> std::fmt::
         describe_histogram(text, &jitter.histogram)?;
         write!(text, "; {} times when the next one was due", jitter.missed)?;
         writeln!(text, "; {} times by the understudy", jitter.covered)?;
+    }
+    Ok(())
+}
+
+fn describe_link(text: &mut String, link: &PeerLinkStatus) -> std::fmt::Result {
+    write!(text, "peer link ")?;
+    if let Some(peer) = &link.peer {
+        write!(text, " to {}", peer.name)?;
+    }
+    write!(text, " {}", link.condition.sentence)?;
+    describe_ages(text, &link.condition)?;
+    if link.rotating {
+        write!(text, "; the peer does not accept this node's next certificate yet")?;
+    }
+    writeln!(text)?;
+    for path in &link.paths {
+        write!(text, "  path      {}  {}", path.address, path.condition.sentence)?;
+        describe_ages(text, &path.condition)?;
+        writeln!(text)?;
+    }
+    Ok(())
+}
+
+fn describe_ages(text: &mut String, condition: &PeerConditionStatus) -> std::fmt::Result {
+    if let Some(round_trip) = condition.round_trip_ms {
+        write!(text, ", round trip {round_trip:.2} ms")?;
+    }
+    if let Some(age) = condition.age_ms {
+        write!(text, ", last heard {age:.1} ms ago")?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Addresses as they are written: virtual ones with a prefix length, peers without.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -80,6 +80,39 @@ pub(super) fn peer(text: &str, role: &'static Role) -> Result<IpAddr, Mistake> {
     match prefix {
         None => Ok(address),
         Some(_) => Err(Mistake::PeerPrefix { noun, text: Excerpt::new(text), address }),
+    }
+}
+
+/// Which end of a connection an address with a port is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    /// An element of `listen`.
+    Listen,
+    /// An element of `connect`.
+    Connect,
+}
+
+/// An address with a port.
+pub(super) fn endpoint(text: &str, kind: Endpoint) -> Result<SocketAddr, Mistake> {
+    let (noun, instead) = match kind {
+        Endpoint::Listen => ("listen", "an address of this node, or 0.0.0.0 or [::] for all"),
+        Endpoint::Connect => ("connect", "the peer's own address"),
+    };
+    let endpoint = text.parse::<SocketAddr>().ok().filter(|endpoint| endpoint.port() != 0);
+    let endpoint = endpoint.ok_or_else(|| Mistake::EndpointSyntax { noun, text: Excerpt::new(text) })?;
+    let unusable = match endpoint.ip() {
+        IpAddr::V4(address) => unusable_ipv4(address),
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(ipv4) => return Err(Mistake::Mapped { noun, text: Excerpt::new(text), ipv4 }),
+            None if address.is_unicast_link_local() => {
+                Some("a link-local address, which is none without its interface")
+            }
+            None => unusable_ipv6(address),
+        },
+    };
+    match unusable.filter(|_| kind == Endpoint::Connect || !endpoint.ip().is_unspecified()) {
+        Some(kind) => Err(Mistake::AddressKind { noun, address: endpoint.ip(), kind, instead }),
+        None => Ok(endpoint),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every mistake that a configuration can have, with the sentence that the operator reads.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::address::Family;
 use super::passphrase::{MakeOne, PASSPHRASE_LIMIT};
+use super::peer::ENDPOINT_LIMIT;
 use super::quote::{Excerpt, ShellPath};
 use super::value::{NAME_LIMIT, Timing};
 use super::vhost::{ADDRESS_LIMIT, PEER_LIMIT};
@@ -107,6 +108,28 @@ pub(super) enum Mistake {
         "peers and unicast exclude each other, because with unicast only its addresses are heard; remove peers"
     )]
     PeersWithUnicast,
+
+    // [peer].
+    #[error(
+        "{noun} '{text}' is not an address with a port; write for example '10.0.0.1:7780' or '[2001:db8::1]:7780'"
+    )]
+    EndpointSyntax { noun: &'static str, text: Excerpt },
+    #[error("{key} is empty; list addresses with their ports, the interlink first")]
+    NoEndpoint { key: &'static str },
+    #[error("{key} has {count} addresses, at most {ENDPOINT_LIMIT} are allowed; list fewer")]
+    TooManyEndpoints { key: &'static str, count: usize },
+    #[error(
+        "{key} has the address '{address}' twice, but an address is one path, whatever the port; remove one of the two"
+    )]
+    EndpointTwice { key: &'static str, address: IpAddr },
+    #[error("connect '{0}' is where this node itself listens; give the peer's own address")]
+    OwnEndpoint(SocketAddr),
+    #[error(
+        "{key} '{address}' is a virtual address of vhost '{owner}', which moves; give the node's own address"
+    )]
+    VirtualEndpoint { key: &'static str, address: IpAddr, owner: String },
+    #[error("directory '{0}' is not a path; write directory = \"/var/lib/ha-agent/peer\"")]
+    DirectoryPath(Excerpt),
 
     // What must be unique.
     #[error("the name '{name}' is taken by the [[vhost]] at line {line}; give each its own name")]

@@ -13,6 +13,13 @@
 //! lock_memory = true                 # default true
 //! cpu_dma_latency = "leave"          # default, or 0us to 10ms: how soon an idle processor must be awake
 //!
+//! [peer]                             # optional: the link to the peer's agent
+//! listen = ["10.0.0.1:7780", "10.77.0.1:7780"]   # 1 to 8
+//! connect = ["10.0.0.2:7780", "10.77.0.2:7780"]  # 1 to 8, best first
+//! heartbeat = "200ms"                # default, 50ms to 10s
+//! dead_after = 2                     # default, 2 to 255: heartbeats without an answer
+//! directory = "/var/lib/ha-agent/peer"  # default; relative to this file
+//!
 //! [[vhost]]
 //! name = "data"
 //! interface = "eth0"
@@ -43,6 +50,7 @@
 //!      │  ├─ table    typed access to TOML that knows lines
 //!      │  ├─ auth     [auth], and the passphrase files that it names
 //!      │  ├─ realtime [realtime]
+//!      │  ├─ peer     [peer]
 //!      │  └─ vhost    one [[vhost]], and what must be unique among them
 //!      │     └─ value, address, choice: strings with a meaning
 //!      └─ passphrase  one of the files that the text names
@@ -60,6 +68,7 @@ pub(crate) mod file;
 mod mistake;
 mod parse;
 mod passphrase;
+mod peer;
 pub(crate) mod quote;
 mod realtime;
 mod reload;
@@ -71,8 +80,8 @@ mod vhost;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
-use std::path::Path;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -96,10 +105,11 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let contents = file::read(path, FILE_LIMIT)
         .map_err(|problem| ConfigError::new(path, None, Cause::File { problem }))?;
     let document = Document::new(path, &contents.bytes)?;
-    let Parsed { node, auth, realtime, vhosts, mut warnings } = parse::parse(&document)?;
+    let Parsed { node, auth, realtime, peer, vhosts, mut warnings } = parse::parse(&document)?;
     let (auth, auth_warnings) = auth.load(path, &document)?;
     warnings.extend(auth_warnings);
-    Ok(Config { node, auth, realtime, vhosts, warnings })
+    let peer = peer.map(|peer| PeerConfig { directory: peer::directory(path, &peer.directory), ..peer });
+    Ok(Config { node, auth, realtime, peer, vhosts, warnings })
 }
 
 /// A whole configuration, checked: what is in here makes sense, though an interface may not exist.
@@ -111,6 +121,8 @@ pub struct Config {
     pub auth: Auth,
     /// What keeps the fast thread on time.
     pub realtime: RealtimeConfig,
+    /// The link to the peer's agent; `None`: there is none.
+    pub peer: Option<PeerConfig>,
     /// At least one; names, addresses and pairs of interface and vhid are unique.
     pub vhosts: Vec<VhostConfig>,
     /// What works but is probably not meant: one line each, with file and line. To be logged at start.
@@ -137,6 +149,21 @@ pub struct RealtimeConfig {
     pub lock_memory: bool,
     /// How long an idle processor may take to wake up, 0 to 10 ms; `None`: as the system has it.
     pub cpu_dma_latency: Option<Duration>,
+}
+
+/// The link to the peer's agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// Where this node listens: 1 to 8 addresses, each once.
+    pub listen: Vec<SocketAddr>,
+    /// Where the peer listens, best first: 1 to 8 addresses, each once.
+    pub connect: Vec<SocketAddr>,
+    /// From one heartbeat to the next, 50 ms to 10 s.
+    pub heartbeat: Duration,
+    /// After how many heartbeats without an answer the peer does not answer, 2 to 255.
+    pub dead_after: u8,
+    /// Where keys and certificates are.
+    pub directory: PathBuf,
 }
 
 /// One `[[vhost]]`: a set of addresses that one node of several holds.

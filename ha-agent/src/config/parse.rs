@@ -5,16 +5,18 @@ use toml::Spanned;
 use super::auth::AuthText;
 use super::error::ConfigError;
 use super::mistake::Mistake;
+use super::peer;
 use super::realtime;
 use super::table::{Document, Table};
 use super::vhost::Vhosts;
-use super::{RealtimeConfig, VhostConfig, schema, value};
+use super::{PeerConfig, RealtimeConfig, VhostConfig, schema, value};
 
 /// Everything that the text says.
 pub(super) struct Parsed {
     pub(super) node: String,
     pub(super) auth: AuthText,
     pub(super) realtime: RealtimeConfig,
+    pub(super) peer: Option<PeerConfig>,
     pub(super) vhosts: Vec<VhostConfig>,
     pub(super) warnings: Vec<String>,
 }
@@ -29,6 +31,8 @@ pub(super) fn parse(document: &Document<'_>) -> Result<Parsed, ConfigError> {
     let realtime = root.optional(&schema::REALTIME)?;
     let realtime =
         realtime.map(|realtime| Table::new(document, &schema::REALTIME_TABLE, &realtime)).transpose()?;
+    let peer = root.optional(&schema::PEER)?;
+    let peer = peer.map(|peer| Table::new(document, &schema::PEER_TABLE, &peer)).transpose()?;
     let vhosts = root.elements(&schema::VHOST)?.map(Spanned::into_inner).unwrap_or_default();
     let vhosts = vhosts.iter().map(|vhost| Table::new(document, &schema::VHOST_TABLE, vhost));
     let vhosts = vhosts.collect::<Result<Vec<_>, _>>()?;
@@ -45,5 +49,6 @@ pub(super) fn parse(document: &Document<'_>) -> Result<Parsed, ConfigError> {
         reader.read(vhost)?;
     }
     let (vhosts, warnings) = reader.finish()?;
-    Ok(Parsed { node, auth, realtime, vhosts, warnings })
+    let peer = peer.map(|table| peer::read(document, &table, &vhosts)).transpose()?;
+    Ok(Parsed { node, auth, realtime, peer, vhosts, warnings })
 }

@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 use std::fmt::{self, Display};
 use std::hash::Hash;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use super::quote::OneLine;
-use super::{Auth, Config, Mode, PaceConfig, RealtimeConfig, Refused, VhostConfig};
+use super::{Auth, Config, Mode, PaceConfig, PeerConfig, RealtimeConfig, Refused, VhostConfig};
 
 /// A new configuration that can be applied to a running agent.
 #[derive(Debug)]
@@ -85,6 +86,19 @@ pub enum RestartNeeded {
         /// In the new one.
         to: String,
     },
+    /// `[peer]` as a whole.
+    #[error("[peer] was {0}; {REMEDY}")]
+    Peer(&'static str),
+    /// A key of `[peer]`.
+    #[error("{key} in [peer] changed from {from} to {to}; {REMEDY}")]
+    PeerSetting {
+        /// The key.
+        key: &'static str,
+        /// In the running configuration.
+        from: String,
+        /// In the new one.
+        to: String,
+    },
     /// A virtual host that does not run.
     #[error("virtual host '{0}' was added; {REMEDY}")]
     VhostAdded(String),
@@ -137,6 +151,7 @@ impl Config {
     /// The first difference that needs a restart; nothing of `new` should be applied then.
     pub fn changes_to(&self, mut new: Self) -> Result<Reload, RestartNeeded> {
         require_same_realtime(&self.realtime, &new.realtime)?;
+        require_same_peer(self.peer.as_ref(), new.peer.as_ref())?;
         require_same_vhosts(self, &new)?;
         new.vhosts
             .sort_by_cached_key(|vhost| self.vhosts.iter().position(|running| running.name == vhost.name));
@@ -161,6 +176,31 @@ fn require_same_realtime(running: &RealtimeConfig, new: &RealtimeConfig) -> Resu
     };
     let changed = written(running).into_iter().zip(written(new)).find(|(from, to)| from != to);
     changed.map_or(Ok(()), |((key, from), (_, to))| Err(RestartNeeded::Realtime { key, from, to }))
+}
+
+fn require_same_peer(running: Option<&PeerConfig>, new: Option<&PeerConfig>) -> Result<(), RestartNeeded> {
+    let (running, new) = match (running, new) {
+        (None, None) => return Ok(()),
+        (None, Some(_)) => return Err(RestartNeeded::Peer("added")),
+        (Some(_), None) => return Err(RestartNeeded::Peer("removed")),
+        (Some(running), Some(new)) => (running, new),
+    };
+    let written = |config: &PeerConfig| {
+        // Without `..`, so that no setting is forgotten.
+        let PeerConfig { listen, connect, heartbeat, dead_after, directory } = config;
+        let list = |addresses: &[SocketAddr]| {
+            addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        [
+            ("listen", list(listen)),
+            ("connect", list(connect)),
+            ("heartbeat", format!("{heartbeat:?}")),
+            ("dead_after", dead_after.to_string()),
+            ("directory", OneLine(&directory.to_string_lossy()).to_string()),
+        ]
+    };
+    let changed = written(running).into_iter().zip(written(new)).find(|(from, to)| from != to);
+    changed.map_or(Ok(()), |((key, from), (_, to))| Err(RestartNeeded::PeerSetting { key, from, to }))
 }
 
 fn require_same_vhosts(running: &Config, new: &Config) -> Result<(), RestartNeeded> {

@@ -49,10 +49,11 @@ pub(super) fn nearest(known: impl IntoIterator<Item = &'static str>, unknown: &s
 }
 
 pub(super) static ROOT: Schema =
-    Schema { place: "at the top of the file", keys: &[&NODE, &AUTH, &REALTIME, &VHOST] };
+    Schema { place: "at the top of the file", keys: &[&NODE, &AUTH, &REALTIME, &PEER, &VHOST] };
 pub(super) static NODE: Key = Key { name: "node", example: "node = \"controller-a\"" };
 pub(super) static AUTH: Key = Key { name: "auth", example: "[auth]" };
 pub(super) static REALTIME: Key = Key { name: "realtime", example: "[realtime]" };
+pub(super) static PEER: Key = Key { name: "peer", example: "[peer]" };
 pub(super) static VHOST: Key = Key { name: "vhost", example: "[[vhost]]" };
 
 pub(super) static AUTH_TABLE: Schema =
@@ -69,6 +70,15 @@ pub(super) static PRIORITY: Key = Key { name: "priority", example: "priority = 5
 pub(super) static LOCK_MEMORY: Key = Key { name: "lock_memory", example: "lock_memory = true" };
 pub(super) static CPU_DMA_LATENCY: Key =
     Key { name: "cpu_dma_latency", example: "cpu_dma_latency = \"leave\"" };
+
+pub(super) static PEER_TABLE: Schema =
+    Schema { place: "in [peer]", keys: &[&LISTEN, &CONNECT, &HEARTBEAT, &DEAD_AFTER, &DIRECTORY] };
+pub(super) static LISTEN: Key = Key { name: "listen", example: "listen = [\"10.0.0.1:7780\"]" };
+pub(super) static CONNECT: Key = Key { name: "connect", example: "connect = [\"10.0.0.2:7780\"]" };
+pub(super) static HEARTBEAT: Key = Key { name: "heartbeat", example: "heartbeat = \"200ms\"" };
+pub(super) static DEAD_AFTER: Key = Key { name: "dead_after", example: "dead_after = 2" };
+pub(super) static DIRECTORY: Key =
+    Key { name: "directory", example: "directory = \"/var/lib/ha-agent/peer\"" };
 
 pub(super) static VHOST_TABLE: Schema = Schema {
     place: "in [[vhost]]",
@@ -109,7 +119,7 @@ pub(super) static ADVERTISE_FROM: Key =
 pub(super) static FAMILIES: Key = Key { name: "families", example: "families = \"either\"" };
 pub(super) static ANNOUNCE_EVERY: Key = Key { name: "announce_every", example: "announce_every = \"60s\"" };
 
-pub(super) static SCHEMAS: [&Schema; 4] = [&ROOT, &AUTH_TABLE, &REALTIME_TABLE, &VHOST_TABLE];
+pub(super) static SCHEMAS: [&Schema; 5] = [&ROOT, &AUTH_TABLE, &REALTIME_TABLE, &PEER_TABLE, &VHOST_TABLE];
 
 /// Jaro–Winkler similarity from which a known key is worth a guess.
 const NEAR: f64 = 0.8;

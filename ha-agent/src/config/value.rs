@@ -27,6 +27,12 @@ pub(super) fn file_path(text: &str) -> Result<PathBuf, Mistake> {
     if valid { Ok(text.into()) } else { Err(Mistake::PassphrasePath(Excerpt::new(text))) }
 }
 
+/// A path to a directory; whether there is one shows when it is used.
+pub(super) fn directory(text: &str) -> Result<PathBuf, Mistake> {
+    let valid = !text.is_empty() && !text.contains(char::is_control);
+    if valid { Ok(text.into()) } else { Err(Mistake::DirectoryPath(Excerpt::new(text))) }
+}
+
 /// A key whose value is a duration.
 #[derive(Debug)]
 pub(super) struct Timing {
@@ -60,6 +66,14 @@ pub(super) static ANNOUNCE_EVERY: Timing = Timing {
     examples: "'60s' or '5min'",
     min: Duration::from_secs(1),
     max: Duration::from_hours(1),
+};
+
+pub(super) static HEARTBEAT: Timing = Timing {
+    key: "heartbeat",
+    subject: "heartbeat",
+    examples: "'200ms' or '1s'",
+    min: Duration::from_millis(50),
+    max: Duration::from_secs(10),
 };
 
 pub(super) static CPU_DMA_LATENCY: Timing = Timing {

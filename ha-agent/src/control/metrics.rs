@@ -10,9 +10,12 @@ use jiff::Timestamp;
 pub use self::text::Format;
 
 use self::text::{Kind, Labels, Text};
-use super::status::{DetectorStatus, HistogramStatus, PeerStatus, Status, VhostStatus};
+use super::status::{
+    DetectorStatus, HistogramStatus, PeerConditionStatus, PeerLinkStatus, PeerStatus, Status, VhostStatus,
+};
 use crate::core::State;
 use crate::core::role::Role;
+use crate::peer::link::status::Condition;
 
 /// The status as metrics, in the format that the reader wants.
 #[must_use]
@@ -23,6 +26,9 @@ pub fn text(status: &Status, format: Format) -> String {
     vhosts(&mut text, &status.vhosts);
     frames(&mut text, status);
     peers(&mut text, &status.vhosts);
+    if let Some(link) = &status.peer_link {
+        peer_link(&mut text, link);
+    }
     text.finish()
 }
 
@@ -140,6 +146,28 @@ fn peers(text: &mut Text, vhosts: &[VhostStatus]) {
         #[expect(clippy::cast_precision_loss, reason = "no more digits are known")]
         peer.clock_difference_ms.map(|difference| difference as f64 / 1e3)
     });
+}
+
+fn peer_link(text: &mut Text, link: &PeerLinkStatus) {
+    let states = Condition::NAMES.map(|state| {
+        let is = f64::from(state == link.condition.state);
+        (vec![("state", state.to_owned())], is)
+    });
+    let help = "1 for the state that the link to the peer's agent is in, 0 for the others.";
+    text.family(Kind::Gauge, "ha_agent_peer_link_state", help, states);
+    let mut each = |name, help, value: fn(&PeerConditionStatus) -> Option<f64>| {
+        let samples = link
+            .paths
+            .iter()
+            .filter_map(|path| Some((vec![("address", path.address.to_string())], value(&path.condition)?)));
+        text.family(Kind::Gauge, name, help, samples);
+    };
+    let help = "1 if the peer answers on this path.";
+    each("ha_agent_peer_path_up", help, |path| Some(f64::from(path.via.is_some())));
+    let help = "From the last heartbeat on this path to its answer.";
+    each("ha_agent_peer_path_round_trip_seconds", help, |path| path.round_trip_ms.map(|ms| ms / 1e3));
+    let help = "How long ago the peer was heard on this path.";
+    each("ha_agent_peer_path_age_seconds", help, |path| path.age_ms.map(|ms| ms / 1e3));
 }
 
 fn histogram(text: &mut Text, name: &str, help: &str, histogram: &HistogramStatus) {

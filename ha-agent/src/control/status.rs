@@ -1,6 +1,7 @@
 //! The status: one snapshot for the command line, and for whatever else shows it.
 
 mod detector;
+mod peer_link;
 mod reasons;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ use crate::core::role::Role;
 use crate::core::{Cause, Demotions, Instant, Priority, State, Suspicion};
 use crate::journal::Entry;
 use ha_common::reason::{Counters, Reason};
+
+pub use self::peer_link::{PeerConditionStatus, PeerLinkStatus, PeerNodeStatus, PeerPathStatus};
 
 pub use self::detector::{
     Bucket, DetectorStatus, HistogramStatus, JitterStatus, LatenessStatus, RealtimeStatus,
@@ -45,6 +48,8 @@ pub struct Status {
     pub demotion: DemotionStatus,
     /// How its detector is doing.
     pub detector: DetectorStatus,
+    /// The link to the peer's agent; `null` if there is none in the configuration.
+    pub peer_link: Option<PeerLinkStatus>,
     /// Its virtual hosts, in the order of the configuration.
     pub vhosts: Vec<VhostStatus>,
     /// Frames on protocol 112 that are for none of our virtual hosts, by reason.

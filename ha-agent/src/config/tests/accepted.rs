@@ -1,14 +1,15 @@
 //! Good files, and good files with something to warn of.
 
 use std::fmt::{Debug, Display};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::super::choice::Choice;
 use super::super::{
-    Config, FamilyRule, MacChoice, Mode, PaceConfig, Passphrase, RealtimeConfig, Refused, VhostConfig,
+    Config, FamilyRule, MacChoice, Mode, PaceConfig, Passphrase, PeerConfig, RealtimeConfig, Refused,
+    VhostConfig,
 };
 use super::{
     CONFIG, FULL, GOOD, KEY, OLD_KEY, OLD_SECRET, SECRET, Site, addresses, changed, changed_in, peers,
@@ -85,6 +86,46 @@ fn the_fast_thread_is_kept_on_time_unless_told_otherwise() {
         let latency = Some(latency);
         assert_eq!(realtime(&format!("[realtime]\ncpu_dma_latency = \"{text}\"\n")).cpu_dma_latency, latency);
     }
+}
+
+#[test]
+fn the_link_to_the_peer_arrives_and_has_defaults() {
+    let site = Site::new(FULL);
+    let expected = PeerConfig {
+        listen: endpoints(&["10.77.0.1:7780", "[2001:db8:7::1]:7780"]),
+        connect: endpoints(&["10.77.0.2:7780"]),
+        heartbeat: Duration::from_millis(100),
+        dead_after: 3,
+        directory: "/srv/link".into(),
+    };
+    assert_eq!(site.load().expect("a configuration").peer, Some(expected));
+    let relative = Site::new(changed_in(FULL, "/srv/link", "link"));
+    let directory = relative.load().expect("a configuration").peer.map(|peer| peer.directory);
+    assert_eq!(directory, Some(relative.path("link")));
+    let peer = |table: &str| Site::new(format!("{GOOD}{table}")).load().expect("a configuration").peer;
+    assert_eq!(peer(""), None);
+    let least = "[peer]\nlisten = \"0.0.0.0:1\"\nconnect = [\"[2001:db8::2]:65535\", \"10.0.0.2:1\"]\n";
+    let expected = PeerConfig {
+        listen: endpoints(&["0.0.0.0:1"]),
+        connect: endpoints(&["[2001:db8::2]:65535", "10.0.0.2:1"]),
+        heartbeat: Duration::from_millis(200),
+        dead_after: 2,
+        directory: "/var/lib/ha-agent/peer".into(),
+    };
+    assert_eq!(peer(least), Some(expected.clone()));
+    for (line, heartbeat, dead_after) in
+        [("heartbeat = \"50ms\"", 50, 2), ("heartbeat = \"10s\"", 10_000, 2), ("dead_after = 255", 200, 255)]
+    {
+        let heartbeat = Duration::from_millis(heartbeat);
+        assert_eq!(
+            peer(&format!("{least}{line}\n")),
+            Some(PeerConfig { heartbeat, dead_after, ..expected.clone() })
+        );
+    }
+}
+
+fn endpoints(texts: &[&str]) -> Vec<SocketAddr> {
+    texts.iter().map(|text| text.parse().expect("an address with a port")).collect()
 }
 
 #[test]

@@ -163,4 +163,11 @@ unicast = ["fe80::2"]
 priority = 10
 lock_memory = false
 cpu_dma_latency = "20us"
+
+[peer]
+listen = ["10.77.0.1:7780", "[2001:db8:7::1]:7780"]
+connect = "10.77.0.2:7780"
+heartbeat = "100ms"
+dead_after = 3
+directory = "/srv/link"
 "#;

@@ -126,6 +126,13 @@ const TOKENS: &[&str] = &[
     "priority ",
     "lock_memory ",
     "cpu_dma_latency ",
+    "[peer]\n",
+    "listen ",
+    "connect ",
+    "heartbeat ",
+    "dead_after ",
+    "directory ",
+    "\"10.77.0.2:7780\"\n",
     "\"off\"\n",
     "\"leave\"\n",
 ];

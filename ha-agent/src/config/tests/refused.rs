@@ -66,6 +66,52 @@ fn what_is_no_real_time_is_refused() {
 }
 
 #[test]
+fn what_is_no_link_to_a_peer_is_refused() {
+    let both = "listen = \"10.0.0.1:7780\"\nconnect = \"10.0.0.2:7780\"\n";
+    let listen = |value: &str| format!("listen = {value}\nconnect = \"10.0.0.2:7780\"\n");
+    let connect = |value: &str| format!("listen = \"10.0.0.1:7780\"\nconnect = {value}\n");
+    let many: Vec<_> = (10..19).map(|host| format!("\"10.0.0.{host}:1\"")).collect();
+    for (table, line, expected) in [
+        (String::new(), 0, "missing key 'listen' in [peer]; add listen = [\"10.0.0.1:7780\"]".to_owned()),
+        ("listen = \"10.0.0.1:7780\"\n".to_owned(), 0, "missing key 'connect' in [peer]; add connect = [\"10.0.0.2:7780\"]".to_owned()),
+        (listen("[]"), 1, "listen is empty; list addresses with their ports, the interlink first".to_owned()),
+        (connect(&format!("[{}]", many.join(", "))), 2, "connect has 9 addresses, at most 8 are allowed; list fewer".to_owned()),
+        (listen("7780"), 1, "listen must be a string or an array of strings, not an integer; write listen = [\"10.0.0.1:7780\"]".to_owned()),
+        (connect("\"0.0.0.0:7780\""), 2, "connect '0.0.0.0' is the unspecified address; give the peer's own address".to_owned()),
+        (connect("\"[ff02::1]:7780\""), 2, "connect 'ff02::1' is a multicast address; give the peer's own address".to_owned()),
+        (connect("\"[fe80::1]:7780\""), 2, "connect 'fe80::1' is a link-local address, which is none without its interface; give the peer's own address".to_owned()),
+        (listen("\"127.0.0.1:7780\""), 1, "listen '127.0.0.1' is a loopback address; give an address of this node, or 0.0.0.0 or [::] for all".to_owned()),
+        (connect("\"[::ffff:10.0.0.2]:7780\""), 2, "connect '[::ffff:10.0.0.2]:7780' is an IPv4-mapped address; write it as IPv4, '10.0.0.2'".to_owned()),
+        (connect("[\"10.0.0.2:1\", \"10.0.0.2:2\"]"), 2, "connect has the address '10.0.0.2' twice, but an address is one path, whatever the port; remove one of the two".to_owned()),
+        (connect("\"10.0.0.1:7780\""), 2, "connect '10.0.0.1:7780' is where this node itself listens; give the peer's own address".to_owned()),
+        (connect("\"10.78.0.2:7780\""), 2, "connect '10.78.0.2' is a virtual address of vhost 'admin', which moves; give the node's own address".to_owned()),
+        (format!("{both}heartbeat = \"49ms\"\n"), 3, "heartbeat '49ms' is out of range; heartbeat is 50ms to 10s".to_owned()),
+        (format!("{both}dead_after = 1\n"), 3, "dead_after 1 is out of range; dead_after is 2 to 255".to_owned()),
+        (format!("{both}directory = \"\"\n"), 3, "directory '' is not a path; write directory = \"/var/lib/ha-agent/peer\"".to_owned()),
+        (format!("{both}heartbaet = \"1s\"\n"), 3, "unknown key 'heartbaet' in [peer]; did you mean 'heartbeat'?".to_owned()),
+    ] {
+        let start = GOOD.lines().count() + 1;
+        assert_refused(&format!("{GOOD}[peer]\n{table}"), &format!("{}: {expected}", start + line));
+    }
+    for text in [
+        "",
+        "10.0.0.2",
+        "10.0.0.2:0",
+        "10.0.0.2:65536",
+        "host:7780",
+        "2001:db8::1:7780",
+        "[fe80::1%eth0]:1",
+        ":7780",
+    ] {
+        let expected = format!(
+            "{}: connect '{text}' is not an address with a port; write for example '10.0.0.1:7780' or '[2001:db8::1]:7780'",
+            GOOD.lines().count() + 3
+        );
+        assert_refused(&format!("{GOOD}[peer]\n{}", connect(&format!("\"{text}\""))), &expected);
+    }
+}
+
+#[test]
 fn more_addresses_than_the_digest_covers_are_refused() {
     let text = changed("[\"10.77.0.100/24\"]", &addresses(65));
     let expected = "10: 65 addresses are too many for one [[vhost]]; it has at most 64, so add another";
@@ -148,8 +194,8 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ),
     (
         "[auth]",
-        "[peer]",
-        "3: unknown key 'peer' at the top of the file; known keys are node, auth, realtime, vhost",
+        "[xyz]",
+        "3: unknown key 'xyz' at the top of the file; known keys are node, auth, realtime, peer, vhost",
     ),
     ("[auth]\n", "[auth]\nvhid = 1\n", "4: unknown key 'vhid' in [auth]; it belongs in [[vhost]]"),
     (

@@ -121,7 +121,10 @@ fn every_key_is_either_applied_or_needs_a_restart() {
         let changed = |from: &str| from.starts_with(&format!("{key} ="));
         let restart = RESTARTS.iter().any(|(_, from, ..)| changed(from));
         let live = applied().iter().any(|(from, ..)| changed(from));
-        assert!(restart != live || ["auth", "realtime", "vhost"].contains(&key), "{key}: {restart} {live}");
+        assert!(
+            restart != live || ["auth", "realtime", "peer", "vhost"].contains(&key),
+            "{key}: {restart} {live}"
+        );
     }
 }
 
@@ -213,6 +216,32 @@ const RESTARTS: &[(&str, &str, &str, &str)] = &[
         "cpu_dma_latency = \"20us\"",
         "cpu_dma_latency = \"leave\"",
         "cpu_dma_latency in [realtime] changed from 20µs to leave",
+    ),
+    (
+        FULL,
+        "listen = [\"10.77.0.1:7780\", ",
+        "listen = [",
+        "listen in [peer] changed from 10.77.0.1:7780, [2001:db8:7::1]:7780 to [2001:db8:7::1]:7780",
+    ),
+    (
+        FULL,
+        "connect = \"10.77.0.2:7780\"",
+        "connect = \"10.77.0.2:7781\"",
+        "connect in [peer] changed from 10.77.0.2:7780 to 10.77.0.2:7781",
+    ),
+    (FULL, "heartbeat = \"100ms\"\n", "", "heartbeat in [peer] changed from 100ms to 200ms"),
+    (FULL, "dead_after = 3\n", "", "dead_after in [peer] changed from 3 to 2"),
+    (
+        FULL,
+        "directory = \"/srv/link\"",
+        "directory = \"/a\"",
+        "directory in [peer] changed from /srv/link to /a",
+    ),
+    (
+        GOOD,
+        "node = \"controller-a\"\n",
+        "node = \"controller-a\"\n[peer]\nlisten = \"10.0.0.1:7780\"\nconnect = \"10.0.0.2:7780\"\n",
+        "[peer] was added",
     ),
     (FULL, "name = \"data\"", "name = \"disks\"", "virtual host 'data' was removed"),
     (

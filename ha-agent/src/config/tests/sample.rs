@@ -21,7 +21,7 @@ fn the_sample_explains_every_key() {
         let explained = paragraphs.clone().any(|paragraph| {
             format!("\n{paragraph}").find(&assignment).is_some_and(|at| paragraph[..at].contains("# "))
         });
-        assert!(explained || ["auth", "realtime", "vhost"].contains(&key.as_str()), "{key}");
+        assert!(explained || ["auth", "realtime", "peer", "vhost"].contains(&key.as_str()), "{key}");
     }
 }
 

@@ -42,6 +42,12 @@ fn everything_that_counts_is_there() {
         r#"ha_agent_other_frames_total{reason="badvhid"} 9.0"#,
         r#"ha_agent_suspicions_total{vhost="da\"t\\a",interface="eth0",suspicion="regressed",source="10.77.0.9"} 2.0"#,
         r#"ha_agent_peer_clock_difference_seconds{vhost="da\"t\\a",interface="eth0",address="fe80::2"} -0.25"#,
+        r#"ha_agent_peer_link_state{state="up"} 1.0"#,
+        r#"ha_agent_peer_link_state{state="not_answering"} 0.0"#,
+        r#"ha_agent_peer_path_up{address="10.0.0.2:7780"} 1.0"#,
+        r#"ha_agent_peer_path_up{address="10.77.0.2:7780"} 0.0"#,
+        r#"ha_agent_peer_path_round_trip_seconds{address="10.0.0.2:7780"} 0.0005"#,
+        r#"ha_agent_peer_path_age_seconds{address="10.0.0.2:7780"} 0.02"#,
         "# EOF",
     ] {
         assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
@@ -152,6 +158,20 @@ fn status() -> Status {
             "refused": { "badauth": 3 }, "fault": "an address is missing",
         }],
         "other_frames": { "badvhid": 9 },
+        "peer_link": {
+            "state": "up", "sentence": "up", "via": "10.0.0.2:7780", "round_trip_ms": 0.5, "age_ms": 20.0,
+            "peer": { "name": "b", "id": "0", "agent": null }, "rotating": false,
+            "paths": [
+                {
+                    "address": "10.0.0.2:7780", "state": "up", "sentence": "up", "via": "10.0.0.2:7780",
+                    "round_trip_ms": 0.5, "age_ms": 20.0
+                },
+                {
+                    "address": "10.77.0.2:7780", "state": "down", "sentence": "down: refused", "via": null,
+                    "round_trip_ms": null, "age_ms": null
+                },
+            ],
+        },
     });
     serde_json::from_value(status).expect("a status")
 }
