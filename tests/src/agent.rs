@@ -133,6 +133,36 @@ impl Agent {
         self.process.wait_for_line(0, "running", PATIENCE).map(drop)
     }
 
+    /// Its configuration.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.directory.path().join(CONFIG)
+    }
+
+    /// The files of its link to the peer.
+    #[must_use]
+    pub fn peer_directory(&self) -> PathBuf {
+        self.directory.path().join(PEER)
+    }
+
+    /// Asks for how its link to the peer is until `look` finds something in it.
+    ///
+    /// # Errors
+    ///
+    /// If it does not within `patience`, with how the link is.
+    pub fn until_link<T>(&self, patience: Duration, mut look: impl FnMut(&Value) -> Option<T>) -> Result<T> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let status = self.status()?;
+            let link = status.get("peer_link").context("no link in the status")?;
+            if let Some(found) = look(link) {
+                return Ok(found);
+            }
+            ensure!(Instant::now() < deadline, "not within {patience:?}: {link:#}");
+            thread::sleep(LOOK);
+        }
+    }
+
     /// Its control socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
@@ -245,6 +275,8 @@ fn run_in(directory: &Path, environment: &[(String, String)], record: Option<&Pa
 const CONFIG: &str = "ha-agent.toml";
 /// What it knows beyond its end.
 const STATE: &str = "state";
+/// As the configuration names it.
+const PEER: &str = "peer";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is asked.
 const LOOK: Duration = Duration::from_millis(10);

@@ -45,8 +45,19 @@ pub struct AgentConfig {
     pub families: Option<String>,
     /// How often a master announces its addresses.
     pub announce_every: Option<String>,
+    /// The link to the peer's agent.
+    pub peer_link: Option<PeerLink>,
     /// Not in the file: where the agent records.
     pub record: Option<PathBuf>,
+}
+
+/// The link to the peer's agent; its files are beside the configuration.
+#[derive(Clone, Debug)]
+pub struct PeerLink {
+    /// Where to listen, with ports.
+    pub listen: Vec<String>,
+    /// Where the peer listens, with ports, best first.
+    pub connect: Vec<String>,
 }
 
 impl Default for AgentConfig {
@@ -69,6 +80,7 @@ impl Default for AgentConfig {
             advertise_from: None,
             families: None,
             announce_every: None,
+            peer_link: None,
             record: None,
         }
     }
@@ -113,6 +125,11 @@ impl AgentConfig {
         add("advertise_from", quoted(&self.advertise_from));
         add("families", quoted(&self.families));
         add("announce_every", quoted(&self.announce_every));
+        if let Some(PeerLink { listen, connect }) = &self.peer_link {
+            // Writing into a string does not fail.
+            let _ =
+                write!(text, "[peer]\nlisten = {listen:?}\nconnect = {connect:?}\ndirectory = \"peer\"\n");
+        }
         text
     }
 

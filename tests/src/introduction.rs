@@ -1,0 +1,77 @@
+//! Introducing two agents to each other, as an operator does it.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::agent::Agent;
+use crate::lan::Node;
+use crate::process::Process;
+
+/// `ha-agent pair init`, which waits for the other node.
+#[derive(Debug)]
+pub struct Host {
+    /// The process.
+    pub process: Process,
+    /// Where it waits.
+    pub address: String,
+    /// The code that it shows.
+    pub code: String,
+}
+
+impl Host {
+    /// Starts it, and reads what it says.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub fn start(node: &Node, agent: &Agent, arguments: &[&str]) -> Result<Self> {
+        let process = node.netns.spawn(command(agent, "init")?.args(arguments))?;
+        let line = process.wait_for_line(0, "on the other node", PATIENCE)?;
+        let line = process.lines().get(line).cloned().unwrap_or_default();
+        let mut words = line.split_whitespace().skip_while(|word| *word != "join").skip(1);
+        let address = words.next().context("no address")?.to_owned();
+        let code = words.nth(1).context("no code")?.to_owned();
+        Ok(Self { process, address, code })
+    }
+}
+
+/// Runs `ha-agent pair` with a subcommand in an agent's node; to be given more arguments.
+///
+/// # Errors
+///
+/// If there is no ha-agent.
+pub fn command(agent: &Agent, subcommand: &str) -> Result<Command> {
+    let mut command = Command::new(crate::agent_binary()?);
+    command.args(["pair", subcommand, "--config"]).arg(agent.config());
+    Ok(command)
+}
+
+/// Runs it to its end, which must be a good one. Returns what it printed.
+///
+/// # Errors
+///
+/// If it fails, with what it printed.
+pub fn run(node: &Node, command: &Command) -> Result<String> {
+    let mut process = node.netns.spawn(command)?;
+    let status = process.wait(PATIENCE)?;
+    let printed = process.lines().join("\n");
+    ensure!(status.success(), "{command:?}: {status}: {printed}");
+    Ok(printed)
+}
+
+/// Introduces the agents of two nodes to each other.
+///
+/// # Errors
+///
+/// If that fails.
+pub fn introduce(a: (&Node, &Agent), b: (&Node, &Agent)) -> Result<()> {
+    let mut host = Host::start(a.0, a.1, &[])?;
+    run(b.0, command(b.1, "join")?.args([&host.address, "--code", &host.code]))?;
+    let status = host.process.wait(PATIENCE)?;
+    ensure!(status.success(), "{status}: {}", host.process.lines().join("\n"));
+    Ok(())
+}
+
+const PATIENCE: Duration = Duration::from_secs(40);
