@@ -76,12 +76,22 @@ proptest! {
             peer: Some(Told { facts: peer.clone(), age: FRESH }),
             same_state: None,
         };
-        let blocked = |facts: &Facts, action| !codes(facts, action).is_empty();
+        let blocked = |facts: &Facts, side, action| -> Vec<Code> {
+            let found = reasons(facts);
+            let of_side = blocking(&found, action).filter(|reason| reason.side == side);
+            of_side.map(|reason| reason.code).filter(|code| code.definition().scope == Scope::Node).collect()
+        };
         let (here, there) = (facts(&a, &b), facts(&b, &a));
-        prop_assert_eq!(
-            blocked(&here, Action::SwitchoverAway),
-            blocked(&there, Action::SwitchoverHere)
-        );
+        for (action, mirrored) in [
+            (Action::SwitchoverAway, Action::SwitchoverHere),
+            (Action::SwitchoverHere, Action::SwitchoverAway),
+        ] {
+            let theirs = blocked(&there, Side::Local, mirrored);
+            prop_assert_eq!(blocked(&here, Side::Remote, action), theirs, "{}", action);
+        }
+        for action in [Action::AutomaticFailover, Action::Forced] {
+            prop_assert_eq!(blocked(&here, Side::Remote, action), vec![], "{}", action);
+        }
     }
 
     #[test]
