@@ -11,6 +11,7 @@
 
 mod clerk;
 pub mod detector;
+mod exchange;
 mod follow_error;
 pub mod hosts;
 pub mod interfaces;
@@ -46,6 +47,7 @@ use crate::peer::link::{self, Link};
 use crate::sys::{capabilities, clock};
 use clerk::Clerk;
 use detector::{Channels, Input, Snapshot, VhostSetup};
+use exchange::Known;
 pub use follow_error::FollowError;
 use interfaces::{Follower, Member, Modes};
 use memory::{Keeper, MemoryError};
@@ -191,6 +193,7 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
     };
 
     let link = start_link(&config);
+    let (pair, known) = watch::channel(Known::default());
     let names = config.vhosts.iter().map(|vhost| vhost.name.clone()).collect();
     let suspected = Suspected::new(config.vhosts.len());
     let watchman = Watchman::new(names, Arc::clone(&counters), suspected.clone(), inputs.clone());
@@ -208,6 +211,7 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
         detector: inputs.clone(),
         reloads: reloads.clone(),
         link: link.as_ref().map(Link::status),
+        pair: known,
     });
     tracing::info!(node = reporter.node(), socket = %files.socket.display(), "running");
     let (end_keeping, kept) = oneshot::channel();
@@ -218,6 +222,7 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
             tracing::info!("{signal}: leaving");
             Ok(())
         }
+        () = exchange::run(link.as_ref(), &reporter, pair) => Err(AgentError::Ended("the peer link")),
         () = server.serve(Arc::clone(&reporter)) => Err(AgentError::Ended("the control socket")),
         () = follow => Err(AgentError::Ended("the netlink connection")),
         () = watchman.run(note_queue) => Err(AgentError::Ended("the detector")),

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::detector::{Input, Snapshot};
+use super::exchange::Known;
 use super::interfaces::Modes;
 use super::notices::Suspected;
 use super::realtime::Granted;
@@ -14,9 +15,10 @@ use super::{PATIENCE, Reload, hosts};
 use crate::config::{Config, Mode};
 use crate::control::server::Source;
 use crate::control::status::{
-    self, Clocks, DemotionStatus, DetectorStatus, Parts, PeerLinkStatus, ReasonStatus, Status, VhostStatus,
-    by_reason,
+    self, Clocks, DemotionStatus, DetectorStatus, Parts, PeerFactsStatus, PeerLinkStatus, ReasonStatus,
+    Status, VhostStatus, by_reason,
 };
+use crate::core::reasons::NodeFacts;
 use crate::core::{Family, Instant};
 use crate::dataplane::Counters;
 use crate::journal::Journal;
@@ -38,6 +40,8 @@ pub(super) struct Reporter {
     pub(super) reloads: mpsc::Sender<Reload>,
     /// How the link to the peer is, if there is to be one.
     pub(super) link: Option<watch::Receiver<LinkStatus>>,
+    /// What is known of the other node.
+    pub(super) pair: watch::Receiver<Known>,
 }
 
 impl Reporter {
@@ -59,6 +63,19 @@ impl Reporter {
             (Ok(()), Ok(Ok(snapshot))) => Ok(snapshot),
             _ => Err("the detector does not answer".to_owned()),
         }
+    }
+}
+
+impl Reporter {
+    /// What this node knows of itself.
+    pub(super) async fn facts(&self) -> Result<NodeFacts, String> {
+        let snapshot = self.snapshot().await?;
+        Ok(self.facts_at(&snapshot))
+    }
+
+    fn facts_at(&self, snapshot: &Snapshot) -> NodeFacts {
+        let link = self.link.as_ref().map(|link| link.borrow().condition.clone());
+        status::facts(&self.config.borrow(), snapshot, link.as_ref())
     }
 }
 
@@ -89,15 +106,16 @@ impl Source for Reporter {
             };
             vhosts.push(VhostStatus::new(clocks, &parts));
         }
-        let facts = status::facts(&config, &snapshot);
+        let facts = self.pair.borrow().facts(clocks.monotonic, self.facts_at(&snapshot));
         Ok(Status {
             node: config.node.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             as_of: clocks.wall,
             as_of_monotonic_ns: clocks.monotonic.as_nanos(),
-            role: facts.role,
-            maintenance: facts.maintenance,
-            reasons: ReasonStatus::all(&facts),
+            role: facts.own.role,
+            maintenance: facts.own.maintenance,
+            reasons: ReasonStatus::all(&facts, self.link.is_some()),
+            peer: facts.peer.as_ref().map(PeerFactsStatus::new),
             demotion: DemotionStatus::new(&snapshot.demotions),
             detector: DetectorStatus::new(&self.granted, &snapshot),
             peer_link: self.link.as_ref().map(|link| PeerLinkStatus::new(clocks, &link.borrow())),

@@ -6,7 +6,8 @@ use super::exit::Exit;
 use super::{ControlArg, fail, say};
 use crate::control::client;
 use crate::control::status::{
-    DetectorStatus, HistogramStatus, PeerConditionStatus, PeerLinkStatus, PeerStatus, Status, VhostStatus,
+    DetectorStatus, HistogramStatus, PeerConditionStatus, PeerFactsStatus, PeerLinkStatus, PeerStatus,
+    Status, VhostStatus,
 };
 use crate::core::reasons::Severity;
 use ha_common::reason::Reason;
@@ -52,6 +53,15 @@ fn text(status: &Status) -> String {
     let maintenance = if status.maintenance { ", in maintenance" } else { "" };
     // Writing into a string does not fail.
     let _ = writeln!(text, "role      {}{maintenance}", status.role);
+    if let Some(peer) = &status.peer {
+        let maintenance = if peer.maintenance { ", in maintenance" } else { "" };
+        let PeerFactsStatus { node, version, role, age_ms, .. } = peer;
+        let age_s = age_ms / 1e3;
+        let _ = writeln!(
+            text,
+            "peer      {node} {role}{maintenance}  (ha-agent {version}; told {age_s:.1} s ago)"
+        );
+    }
     for reason in &status.reasons {
         let _ = writeln!(text, "{:<8}  {}", reason.severity, reason.sentence);
     }

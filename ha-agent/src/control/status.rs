@@ -24,8 +24,8 @@ pub use self::peer_link::{PeerConditionStatus, PeerLinkStatus, PeerNodeStatus, P
 pub use self::detector::{
     Bucket, DetectorStatus, HistogramStatus, JitterStatus, LatenessStatus, RealtimeStatus,
 };
-pub use self::reasons::ReasonStatus;
 pub(crate) use self::reasons::facts;
+pub use self::reasons::{PeerFactsStatus, ReasonStatus};
 
 /// What one node knows of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +44,8 @@ pub struct Status {
     pub maintenance: bool,
     /// What stands in the way of an action, the worst first.
     pub reasons: Vec<ReasonStatus>,
+    /// The other node; `null` until it told something.
+    pub peer: Option<PeerFactsStatus>,
     /// Why it would rather not be master.
     pub demotion: DemotionStatus,
     /// How its detector is doing.

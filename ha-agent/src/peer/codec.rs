@@ -133,7 +133,7 @@ pub const FRAME_LIMIT: usize = 64 * 1024;
 /// Bytes of what a message carries: what is left beside its kind and its other fields.
 pub const PAYLOAD_LIMIT: usize = FRAME_LIMIT - 256;
 /// How deep maps and arrays may be nested, in fields that nobody knows.
-const DEPTH_LIMIT: usize = 16;
+pub(crate) const DEPTH_LIMIT: usize = 16;
 /// The marker of a map with one entry.
 const ONE_ENTRY: u8 = 0x81;
 

@@ -4,6 +4,7 @@
 //! certificate, byte by byte, and nothing else. Nothing that decides a failover waits for the link.
 //!
 //! ```text
+//! facts        what a node tells of itself
 //! link         connections, heartbeats, what was heard
 //! codec        messages in frames
 //! └─ message   what two agents say to each other
@@ -15,6 +16,7 @@
 //! ```
 
 pub mod codec;
+pub mod facts;
 pub mod identity;
 pub mod link;
 pub mod message;

@@ -1,4 +1,4 @@
-//! What this node is, and what stands in the way of an action: as far as that needs no peer.
+//! What the nodes are, and what stands in the way of an action.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,13 +9,14 @@ use crate::agent::detector::{Snapshot, VhostSnapshot};
 use crate::agent::hosts;
 use crate::config::{Config, VhostConfig};
 use crate::core::demotion::Cause;
-use crate::core::liveness::{Carp, Evidence};
+use crate::core::liveness::{Carp, Evidence, PeerLink};
 use crate::core::reasons::{
-    Action, Code, Facts, Heartbeat, Interface, NodeFacts, Reason, Severity, VirtualHost, reasons,
+    Action, Code, Facts, Heartbeat, Interface, NodeFacts, Reason, Severity, Told, VirtualHost, reasons,
 };
 use crate::core::role::{Other, Role, Work};
 use crate::core::same_state::{Claim, Reservation};
 use crate::core::{Contender, Priority, State};
+use crate::peer::link::status::Condition;
 
 /// A reason, as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,10 +33,11 @@ pub struct ReasonStatus {
 
 impl ReasonStatus {
     /// All that stand in this node's way, the worst first.
-    pub(crate) fn all(own: &NodeFacts) -> Vec<Self> {
-        let facts = Facts { own: own.clone(), peer: None, same_state: None };
-        // That no peer was introduced says nothing while none can be.
-        reasons(&facts).iter().filter(|reason| reason.code != Code::NoPeer).map(Self::new).collect()
+    pub(crate) fn all(facts: &Facts, is_one_of_a_pair: bool) -> Vec<Self> {
+        let mut found = reasons(facts);
+        // That no peer was introduced says nothing where none is to be.
+        found.retain(|reason| is_one_of_a_pair || reason.code != Code::NoPeer);
+        found.iter().map(Self::new).collect()
     }
 
     fn new(reason: &Reason) -> Self {
@@ -48,21 +50,54 @@ impl ReasonStatus {
     }
 }
 
-/// What this node knows of itself.
-pub(crate) fn facts(config: &Config, snapshot: &Snapshot) -> NodeFacts {
+/// The other node, as it told last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerFactsStatus {
+    /// Its name.
+    pub node: String,
+    /// The version of its agent.
+    pub version: String,
+    /// What it is to its clients.
+    pub role: Role,
+    /// Whether an operator holds it.
+    pub maintenance: bool,
+    /// Its interfaces that have virtual hosts, and whether they have link.
+    pub interfaces: BTreeMap<String, bool>,
+    /// How long ago it told that, in ms.
+    pub age_ms: f64,
+}
+
+impl PeerFactsStatus {
+    pub(crate) fn new(told: &Told) -> Self {
+        let NodeFacts { version, role, claim, maintenance, interfaces, .. } = &told.facts;
+        Self {
+            node: claim.node.clone(),
+            version: version.clone(),
+            role: *role,
+            maintenance: *maintenance,
+            interfaces: interfaces.iter().map(|(name, interface)| (name.clone(), interface.link)).collect(),
+            age_ms: told.age.as_secs_f64() * 1e3,
+        }
+    }
+}
+
+/// What this node knows of itself; `link` is how the link to its peer is, if there is to be one.
+pub(crate) fn facts(config: &Config, snapshot: &Snapshot, link: Option<&Condition>) -> NodeFacts {
     let vhosts: Vec<_> = config.vhosts.iter().zip(&snapshot.vhosts).collect();
     let states: Vec<State> = snapshot.vhosts.iter().map(|vhost| vhost.state).collect();
     let maintenance = snapshot.demotions.causes().any(|cause| *cause == Cause::Hold);
     let heard: Vec<Carp> = vhosts.iter().map(|(config, vhost)| carp(config, vhost, snapshot)).collect();
     let other = if heard.contains(&Carp::Heard) {
         Other::Serves
-    } else if snapshot.vhosts.iter().any(|vhost| !vhost.peers.is_empty()) {
+    } else if peer_link(link) == PeerLink::Answering
+        || snapshot.vhosts.iter().any(|vhost| !vhost.peers.is_empty())
+    {
         Other::Quiet
     } else {
         Other::Nobody
     };
     let mut interfaces = BTreeMap::new();
-    let mut evidence = Evidence::default();
+    let mut evidence = Evidence { peer_link: peer_link(link), ..Evidence::default() };
     for ((config, vhost), heard) in vhosts.iter().zip(&heard) {
         let name = &config.interface;
         let interface = interfaces.entry(name.clone()).or_insert(Interface { critical: true, link: false });
@@ -86,6 +121,15 @@ pub(crate) fn facts(config: &Config, snapshot: &Snapshot) -> NodeFacts {
         heartbeat: Heartbeat::None,
         storage: None,
         evidence,
+    }
+}
+
+fn peer_link(link: Option<&Condition>) -> PeerLink {
+    match link {
+        None | Some(Condition::Unpaired) => PeerLink::Unpaired,
+        Some(Condition::Down { .. }) => PeerLink::Down,
+        Some(Condition::NotAnswering { .. }) => PeerLink::NotAnswering,
+        Some(Condition::Up { .. }) => PeerLink::Answering,
     }
 }
 

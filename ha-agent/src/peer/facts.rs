@@ -1,0 +1,100 @@
+//! What a node tells of itself, as it goes over the link: the named fields of [`NodeFacts`] in `MessagePack`, so that
+//! those that only a newer version knows are skipped.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+use super::codec::DEPTH_LIMIT;
+use crate::config::quote::OneLine;
+use crate::core::reasons::NodeFacts;
+
+/// Why facts could not be written or read. Displayed, it is one line.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}; update the older one of the two agents")]
+pub struct FactsError(String);
+
+/// For [`Link::publish`](super::link::Link::publish).
+///
+/// # Errors
+///
+/// None that is known: all of it can be written.
+pub fn encode(facts: &NodeFacts) -> Result<Bytes, FactsError> {
+    let mut payload = BytesMut::with_capacity(1024).writer();
+    let mut serializer = rmp_serde::Serializer::new(&mut payload).with_struct_map();
+    facts.serialize(&mut serializer).map_err(FactsError::new)?;
+    Ok(payload.into_inner().freeze())
+}
+
+/// What the peer published.
+///
+/// # Errors
+///
+/// If it is anything else.
+pub fn decode(payload: &[u8]) -> Result<NodeFacts, FactsError> {
+    let mut deserializer = rmp_serde::Deserializer::new(payload);
+    deserializer.set_max_depth(DEPTH_LIMIT);
+    NodeFacts::deserialize(&mut deserializer).map_err(FactsError::new)
+}
+
+impl FactsError {
+    /// What the reader says may quote the peer: it is cut.
+    fn new(cause: impl std::fmt::Display) -> Self {
+        Self(OneLine(&cause.to_string()).to_string().chars().take(200).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::core::liveness::{Carp, Evidence, PeerLink};
+    use crate::core::reasons::{Heartbeat, Interface, Storage, VirtualHost};
+    use crate::core::role::Role;
+    use crate::core::same_state::{Claim, Reservation};
+    use crate::core::{Contender, Priority};
+
+    fn facts(name: &str, flags: u8) -> NodeFacts {
+        let flag = |bit: u8| flags & (1 << bit) != 0;
+        let contender = Contender {
+            demote: flags,
+            priority: Priority { advbase: 1, advskew: flags },
+            source: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        let mut evidence = Evidence { peer_link: PeerLink::Answering, ..Evidence::default() };
+        evidence.carp.insert(name.to_owned(), Carp::Heard);
+        NodeFacts {
+            version: "0.1.0".to_owned(),
+            role: if flag(0) { Role::Master } else { Role::Backup },
+            claim: Claim { node: name.to_owned(), reservation: Reservation::NoDisks, contender },
+            maintenance: flag(1),
+            enabled: flag(2),
+            ready: flag(3),
+            ongoing: flag(4),
+            held: flag(5),
+            vhosts: vec![VirtualHost { vhid: flags, addresses: BTreeSet::from([name.to_owned()]) }],
+            interfaces: BTreeMap::from([(name.to_owned(), Interface { critical: flag(6), link: flag(7) })]),
+            heartbeat: Heartbeat::Up,
+            storage: flag(6).then(Storage::default),
+            evidence,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(name in "\\PC{0,20}", flags: u8) {
+            let facts = facts(&name, flags);
+            prop_assert_eq!(decode(&encode(&facts).unwrap()).unwrap(), facts);
+        }
+
+        #[test]
+        fn whatever_comes_is_read_or_refused(payload in prop::collection::vec(any::<u8>(), 0..400), cut: usize) {
+            let _ = decode(&payload);
+            let whole = encode(&facts("b", payload.first().copied().unwrap_or_default())).unwrap();
+            prop_assert!(decode(&whole[..cut % whole.len()]).is_err());
+        }
+    }
+}
