@@ -21,8 +21,6 @@ pub(super) struct Voice {
     taken: Taken,
     /// How many the understudy has sent.
     covered: u64,
-    /// The one after it, which lies ready as well, and when that is due.
-    spare: Option<(Instant, Advertisement, Prepared)>,
 }
 
 /// An advertisement that has left, or should have.
@@ -38,7 +36,7 @@ pub(super) struct Spoken {
 impl Voice {
     /// There is nothing to send through yet.
     pub(super) fn new(understudy: Option<(Rc<Understudy>, usize)>) -> Self {
-        Self { advertiser: None, understudy, taken: Taken::Nothing, covered: 0, spare: None }
+        Self { advertiser: None, understudy, taken: Taken::Nothing, covered: 0 }
     }
 
     /// How many advertisements the understudy has sent, as far as that was looked at.
@@ -71,7 +69,6 @@ impl Voice {
     /// Something has happened: what lies ready may no longer be true.
     pub(super) fn interrupt(&mut self) {
         self.take_back();
-        self.spare = None;
         match &mut self.taken {
             Taken::Unsent(_) => self.taken = Taken::Nothing,
             Taken::Sent { spare, .. } => *spare = None,
@@ -104,14 +101,19 @@ impl Voice {
         let prepared = match std::mem::replace(&mut self.taken, Taken::Nothing) {
             Taken::Unsent(part) if Some(part.due) == due && part.advertisement == advertisement => {
                 let Part { due, interval, advertisement, prepared, spare } = *part;
-                self.spare = spare.map(|spare| (due + interval, advertisement, spare));
+                // Before anything else: this processor may stand still while it sends.
+                if let Some(prepared) = spare {
+                    self.give(Part { due: due + interval, interval, advertisement, prepared, spare: None });
+                }
                 prepared
             }
             // Where the next one is due as well, this one is said again in its place, unless that was just said, too.
             Taken::Sent { due: its, next, left, advertisement: said, sent, spare, times: _ }
                 if due.is_some_and(|due| covers(due, its, left, next)) && said == advertisement =>
             {
-                self.spare = spare.map(|spare| (spare.due, spare.advertisement, spare.prepared));
+                if let Some(spare) = spare {
+                    self.give(*spare);
+                }
                 return Some(Spoken { sent, left, covered: true });
             }
             // One that is just leaving may not leave after all: one too many is better than one too few.
@@ -133,15 +135,32 @@ impl Voice {
         twice: bool,
         next_counter: &mut dyn FnMut(Instant) -> u64,
     ) {
-        let Some((understudy, vhost)) = self.understudy.clone().filter(|_| interval <= FAST) else { return };
-        let ready = self.spare.take().filter(|(its, said, _)| *its == due && *said == advertisement);
-        let prepared = match ready {
-            Some((.., prepared)) => Some(prepared),
-            None => self.prepare(advertisement, due, next_counter),
+        if self.understudy.is_none() || interval > FAST {
+            return;
+        }
+        self.take_back();
+        let prepared = match std::mem::replace(&mut self.taken, Taken::Nothing) {
+            Taken::Unsent(part) if part.due == due && part.advertisement == advertisement => {
+                Some(part.prepared)
+            }
+            // Said already, while this processor stood still.
+            taken @ Taken::Sent { due: its, .. } if its == due => {
+                self.taken = taken;
+                return;
+            }
+            Taken::Nothing | Taken::Unsent(_) | Taken::Leaving | Taken::Sent { .. } => {
+                self.prepare(advertisement, due, next_counter)
+            }
         };
         if let Some(prepared) = prepared {
             let spare = if twice { self.prepare(advertisement, due + interval, next_counter) } else { None };
-            understudy.give(vhost, Part { due, interval, advertisement, prepared, spare });
+            self.give(Part { due, interval, advertisement, prepared, spare });
+        }
+    }
+
+    fn give(&self, part: Part) {
+        if let Some((understudy, vhost)) = &self.understudy {
+            understudy.give(*vhost, part);
         }
     }
 
