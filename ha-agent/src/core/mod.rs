@@ -15,7 +15,7 @@
 //! What two nodes that know each other decide together: [`liveness`], whether the peer is alive;
 //! [`group`], which interfaces stand for one another; [`role`], what a node is to its clients; [`same_state`],
 //! who yields when both serve; [`reasons`], what stands in the way of an action;
-//! [`discipline`], when the role may change.
+//! [`discipline`], when the role may change; [`pair`], the agreement itself.
 
 mod announcements;
 pub mod command;
@@ -27,6 +27,7 @@ pub mod fresh;
 pub mod group;
 pub mod liveness;
 pub mod pace;
+pub mod pair;
 mod patience;
 pub mod reasons;
 pub mod role;
