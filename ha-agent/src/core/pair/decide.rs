@@ -191,19 +191,30 @@ impl Pair {
 
     pub(super) fn end_doubt(&mut self, now: Instant) {
         if let Some(why) = self.doubt() {
-            match self.phase {
-                Phase::Taking { .. } | Phase::Active | Phase::Offering | Phase::Granting => {
-                    self.step_down(now, why);
-                }
-                Phase::Standby
-                | Phase::Promised { .. }
-                | Phase::Claiming { .. }
-                | Phase::Resuming
-                | Phase::Releasing(_)
-                | Phase::Granted
-                | Phase::Ended => {}
-            }
+            self.stop_serving(now, why);
         }
+    }
+
+    pub(super) fn stop_serving(&mut self, now: Instant, why: Why) {
+        match self.phase {
+            Phase::Taking { .. } | Phase::Active | Phase::Offering | Phase::Granting => {
+                self.step_down(now, why);
+            }
+            Phase::Releasing(Purpose::Handover) => self.release_after_all(now, why),
+            Phase::Standby
+            | Phase::Promised { .. }
+            | Phase::Claiming { .. }
+            | Phase::Resuming
+            | Phase::Releasing(Purpose::StepDown(_) | Purpose::Undo(_))
+            | Phase::Granted
+            | Phase::Ended => {}
+        }
+    }
+
+    /// What was released for the peer is released because we may not have it.
+    fn release_after_all(&mut self, now: Instant, why: Why) {
+        self.finish(End::Left(why));
+        self.enter(now, Phase::Releasing(Purpose::StepDown(why)), Some(self.settings.release));
     }
 
     fn step_down(&mut self, now: Instant, why: Why) {
@@ -247,8 +258,7 @@ impl Pair {
         if purpose == Purpose::Handover
             && let Some(why) = self.reason_to_stop()
         {
-            self.finish(End::Left(why));
-            self.enter(now, Phase::Releasing(Purpose::StepDown(why)), Some(self.settings.release));
+            self.release_after_all(now, why);
         }
     }
 

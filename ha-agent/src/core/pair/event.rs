@@ -187,6 +187,8 @@ pub enum Report {
     Taken(Generation),
     /// It does not; some of it may.
     TakeFailed(Generation),
+    /// What serves is not ours any more: the reservation is gone.
+    Lost(Generation),
 }
 
 /// What the machine waits for.

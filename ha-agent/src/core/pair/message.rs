@@ -166,3 +166,61 @@ pub enum Saying {
     /// I keep it.
     Abort(Why),
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn message() -> Message {
+        let generation = Generation::new(5).expect("small");
+        let request = Request { node: Node::A, start: 3, number: 1 };
+        Message {
+            state: State {
+                start: 3,
+                number: Sequence(9),
+                boot: 7,
+                role: Role::Active,
+                request: Some(request),
+                generation,
+                fit: true,
+                held: false,
+                shared: Shared::default(),
+            },
+            word: Some(Word { request, generation, saying: Saying::Refuse(Refusal::NotFit) }),
+        }
+    }
+
+    #[test]
+    fn it_comes_back_as_it_was() -> serde_json::Result<()> {
+        let text = serde_json::to_string(&message())?;
+        assert_eq!(serde_json::from_str::<Message>(&text)?, message());
+        Ok(())
+    }
+
+    #[test]
+    fn an_older_senders_fields_are_absent_and_a_newer_ones_are_skipped() -> serde_json::Result<()> {
+        let text =
+            json!({"state": {"start": 1, "number": 2, "role": "standby", "generation": 4, "mood": "good"}});
+        let Message { state, word } = serde_json::from_value(text)?;
+        assert_eq!((state.role, state.fit, state.request, word), (Role::Standby, false, None, None));
+        Ok(())
+    }
+
+    #[test]
+    fn a_newer_senders_values_are_read_as_other() -> serde_json::Result<()> {
+        assert_eq!(serde_json::from_value::<Role>(json!("contemplating"))?, Role::Other);
+        assert_eq!(serde_json::from_value::<Why>(json!("full_moon"))?, Why::Other);
+        assert_eq!(serde_json::from_value::<Refusal>(json!("full_moon"))?, Refusal::Other);
+        // What is not understood at all is refused by its name.
+        let error = serde_json::from_value::<Saying>(json!("sing")).expect_err("unknown");
+        assert!(error.to_string().contains("sing"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn no_number_is_beyond_counting() {
+        assert!(serde_json::from_value::<Generation>(json!(u64::MAX)).is_err());
+    }
+}

@@ -24,14 +24,14 @@ mod event;
 mod generation;
 mod give;
 pub mod message;
+mod phase;
 pub mod report;
 mod take;
+mod tell;
 mod wish;
 
 use std::collections::VecDeque;
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use super::time::Instant;
 use event::Deadlines;
@@ -39,7 +39,9 @@ pub use event::{
     Carp, Command, Event, Link, Liveness, PeerVhosts, Record, Report, Settings, Stance, Timer, Vhosts, Wish,
 };
 pub use generation::{Generation, Node, TooLarge};
-use message::{Message, Request, Role, Saying, Sequence, State, Word};
+use message::{Message, Request, Saying, Sequence, State, Word};
+use phase::{Handover, Peer};
+pub use phase::{Phase, Purpose};
 use report::{Claim, End, Progress, Standing, Step, Story, Wait, Why};
 
 /// One node of a pair.
@@ -77,92 +79,6 @@ pub struct Pair {
     /// The last request that we backed out of.
     backed: Option<(Request, Why)>,
     commands: VecDeque<Command>,
-}
-
-/// What a node is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Nothing serves here.
-    Standby,
-    /// The same, and we have promised the peer to take over when it says so.
-    Promised {
-        /// The peer's virtual hosts were seen to lead since: so if they follow, they have bowed out.
-        led: bool,
-    },
-    /// We mean to take over: our generation is being stored, and we make sure that we may.
-    Claiming {
-        /// Why.
-        claim: Claim,
-        /// With a lease: the peer has had time to stop.
-        quiet: bool,
-    },
-    /// The executor takes over.
-    Taking {
-        /// Why.
-        claim: Claim,
-        /// It has; the generation is not stored yet.
-        taken: bool,
-    },
-    /// We have just started and are found serving: we ask whether we still may.
-    Resuming,
-    /// We serve.
-    Active,
-    /// We serve, and have asked the peer whether it is ready.
-    Offering,
-    /// We serve; it is; that the next generation is the peer's is being stored.
-    Granting,
-    /// The executor releases.
-    Releasing(Purpose),
-    /// Nothing serves here, the peer was told, and we wait until it serves.
-    Granted,
-    /// We were to end this node.
-    Ended,
-}
-
-/// What a release is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Purpose {
-    /// The peer is to take over.
-    Handover,
-    /// We may not serve any more.
-    StepDown(Why),
-    /// We could not take over.
-    Undo(Why),
-}
-
-/// A switchover, on either side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Handover {
-    request: Request,
-    /// What the taker would be active in; the first of all while it only asks.
-    generation: Generation,
-    forced: bool,
-    force_after: Option<Duration>,
-}
-
-/// What is known of the other node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Peer {
-    link: Link,
-    /// The last that it said of itself.
-    state: Option<State>,
-    /// It has said so since the link is up.
-    is_fresh: bool,
-    liveness: Liveness,
-    vhosts: PeerVhosts,
-}
-
-impl Peer {
-    fn answers(&self) -> bool {
-        self.link == Link::Up && self.liveness != Liveness::Dead
-    }
-
-    /// How it is, if it can be asked.
-    fn fresh(&self) -> Option<State> {
-        self.state.filter(|_| self.is_fresh && self.answers())
-    }
 }
 
 impl Pair {
@@ -429,8 +345,13 @@ impl Pair {
             Report::ReleaseFailed(term) if term == self.term => self.release_failed(now),
             Report::Taken(term) if term == self.term => self.taken(),
             Report::TakeFailed(term) if term == self.term => self.take_failed(now),
+            Report::Lost(term) if term == self.term => self.stop_serving(now, Why::Fenced),
             // Of an order that another one has broken off.
-            Report::Released(_) | Report::ReleaseFailed(_) | Report::Taken(_) | Report::TakeFailed(_) => {}
+            Report::Released(_)
+            | Report::ReleaseFailed(_)
+            | Report::Taken(_)
+            | Report::TakeFailed(_)
+            | Report::Lost(_) => {}
         }
     }
 
@@ -535,125 +456,5 @@ impl Pair {
 
     fn journal(&mut self, story: Story) {
         self.commands.push_back(Command::Journal(story));
-    }
-
-    /// Says what else follows from how we are now: what is to be stored, how the virtual hosts are to advertise, whether we
-    /// want the lease, and what the peer has to know.
-    fn settle(&mut self) {
-        if self.record != self.storing {
-            self.storing = self.record;
-            self.commands.push_back(Command::Store(self.record));
-        }
-        let stance = self.stance_wanted();
-        if stance != self.stance {
-            self.stance = stance;
-            self.commands.push_back(Command::Stance(stance));
-        }
-        let lease = self.lease_wanted();
-        if lease != self.wanted_lease {
-            self.wanted_lease = lease;
-            self.commands.push_back(Command::Lease(lease));
-        }
-        let news = (self.state(), self.word());
-        if self.told != Some(news) {
-            self.send(news.1);
-            self.told = Some(news);
-        }
-    }
-
-    fn stance_wanted(&self) -> Stance {
-        match self.phase {
-            Phase::Standby | Phase::Promised { .. } | Phase::Granted => Stance::Follow,
-            Phase::Taking { .. }
-            | Phase::Resuming
-            | Phase::Active
-            | Phase::Offering
-            | Phase::Granting
-            | Phase::Releasing(_) => Stance::Lead,
-            Phase::Claiming { .. } | Phase::Ended => self.stance,
-        }
-    }
-
-    fn lease_wanted(&self) -> Option<Generation> {
-        match self.phase {
-            Phase::Taking { .. } | Phase::Active | Phase::Offering | Phase::Granting => Some(self.term),
-            Phase::Claiming { .. } if self.stored.generation >= self.term => Some(self.term),
-            // Not given back before nothing serves any more.
-            Phase::Claiming { .. } | Phase::Releasing(_) | Phase::Resuming | Phase::Ended => {
-                self.wanted_lease
-            }
-            Phase::Standby | Phase::Promised { .. } | Phase::Granted => None,
-        }
-        .filter(|_| self.settings.witness.is_some())
-    }
-
-    /// How we are, for the peer to know.
-    fn state(&self) -> State {
-        let busy = match self.phase {
-            Phase::Standby
-            | Phase::Promised { .. }
-            | Phase::Offering
-            | Phase::Granting
-            | Phase::Releasing(Purpose::Handover)
-            | Phase::Granted => self.handover,
-            Phase::Claiming { .. }
-            | Phase::Taking { .. }
-            | Phase::Resuming
-            | Phase::Active
-            | Phase::Releasing(Purpose::StepDown(_) | Purpose::Undo(_))
-            | Phase::Ended => None,
-        };
-        State {
-            start: self.record.starts,
-            number: Sequence::default(),
-            boot: self.settings.boot,
-            role: match self.phase {
-                Phase::Standby | Phase::Promised { .. } | Phase::Granted => Role::Standby,
-                Phase::Claiming { .. } => Role::Claiming,
-                Phase::Taking { .. } => Role::Taking,
-                Phase::Resuming => Role::Resuming,
-                Phase::Active | Phase::Offering | Phase::Granting => Role::Active,
-                Phase::Releasing(_) | Phase::Ended => Role::Releasing,
-            },
-            request: busy.map(|handover| handover.request),
-            generation: self.stored.generation,
-            fit: self.is_fit(),
-            held: self.record.held,
-            shared: self.record.shared,
-        }
-    }
-
-    /// What we have to say until it is answered.
-    fn word(&self) -> Option<Word> {
-        let Handover { request, generation, forced, force_after } = self.handover?;
-        let saying = match self.phase {
-            Phase::Standby => Saying::Ask { forced, force_after },
-            Phase::Promised { .. } if self.stored.promised >= generation => Saying::Ready,
-            Phase::Offering => Saying::Prepare { forced },
-            Phase::Granted => Saying::Commit,
-            Phase::Promised { .. }
-            | Phase::Claiming { .. }
-            | Phase::Taking { .. }
-            | Phase::Resuming
-            | Phase::Active
-            | Phase::Granting
-            | Phase::Releasing(_)
-            | Phase::Ended => return None,
-        };
-        Some(Word { request, generation, saying })
-    }
-
-    /// Says this once; `word()` is what is repeated.
-    fn say(&mut self, Word { request, generation, .. }: Word, saying: Saying) {
-        self.send(Some(Word { request, generation, saying }));
-    }
-
-    fn send(&mut self, word: Option<Word>) {
-        // Before our start is stored, the next start could have the same number.
-        if self.peer.link != Link::Down && self.stored.starts == self.record.starts {
-            self.number.0 = self.number.0.saturating_add(1);
-            let state = State { number: self.number, ..self.state() };
-            self.commands.push_back(Command::Send(Message { state, word }));
-        }
     }
 }

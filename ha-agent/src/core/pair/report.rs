@@ -127,6 +127,8 @@ pub enum Why {
     Unconfirmed,
     /// No virtual host has link, and the peer link does not answer.
     Isolated,
+    /// What we served is another node's by now.
+    Fenced,
     /// What a newer version says.
     #[serde(other)]
     Other,
@@ -277,6 +279,7 @@ impl Why {
             Self::NoPermit => "no_permit",
             Self::Unconfirmed => "unconfirmed",
             Self::Isolated => "isolated",
+            Self::Fenced => "fenced",
             Self::Other => "other",
         }
     }
@@ -304,6 +307,7 @@ impl fmt::Display for Why {
             Self::NoPermit => "neither the witness nor the peer vouches for this node",
             Self::Unconfirmed => "the peer did not confirm that it serves",
             Self::Isolated => "no virtual host has link, and the peer link does not answer",
+            Self::Fenced => "the reservation of what it served is gone",
             Self::Other => "for a reason that only a newer version knows",
         })
     }
