@@ -5,6 +5,7 @@
 //! copy without a change.
 
 mod matrix;
+mod pair;
 mod planted;
 
 use std::collections::BTreeMap;
@@ -35,7 +36,8 @@ fn build() -> Result<PathBuf> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("planted");
     let mut files = Files::new();
-    let crates = FAULTS.iter().map(|fault| (fault.name, Some(fault))).chain([(ORIGINAL, None)]);
+    let faults = FAULTS.iter().chain(&pair::FAULTS);
+    let crates = faults.map(|fault| (fault.name, Some(fault))).chain([(ORIGINAL, None)]);
     for (name, fault) in crates.clone() {
         let krate = plant(&sources, name, fault).with_context(|| format!("planting {name}"))?;
         files.extend(krate.into_iter().map(|(path, text)| (Path::new(name).join(path), text)));

@@ -13,7 +13,7 @@ pub(crate) struct Fault {
     pub(crate) file: &'static str,
     pub(crate) from: &'static str,
     pub(crate) to: &'static str,
-    found_by: &'static [&'static str],
+    pub(crate) found_by: &'static [&'static str],
 }
 
 pub(crate) const FAULTS: [Fault; 9] = [
@@ -117,11 +117,11 @@ fn each_planted_fault_is_found() -> Result<()> {
 }
 
 /// The first line that a program said.
-fn verdict(output: &Output) -> String {
+pub(crate) fn verdict(output: &Output) -> String {
     said(output).lines().next().unwrap_or_default().to_owned()
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
