@@ -127,7 +127,7 @@ impl Pair {
     pub(super) fn take_turn(&mut self, now: Instant) {
         match self.phase {
             Phase::Standby | Phase::Resuming if self.reason_to_take() == Err(Wait::OurTurn) => {
-                self.claim(now, Claim::NobodyActive);
+                self.claim(now, Claim::OurTurn);
             }
             Phase::Granted if self.is_orphaned() => self.go_back(now, Why::Unconfirmed),
             Phase::Standby
@@ -229,7 +229,8 @@ impl Pair {
         if !self.may_go_on(now) {
             return;
         }
-        if self.highest() > self.term {
+        let disputed = self.peer.state.is_some_and(|peer| peer.role.leads() && peer.generation > self.term);
+        if self.highest() > self.term && !disputed {
             // What was not taken after all. Who serves has the highest.
             self.term = self.highest().next_for(self.node());
             self.record.generation = self.term;

@@ -30,6 +30,9 @@ mod take;
 mod tell;
 mod wish;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -276,9 +279,10 @@ impl Pair {
         self.record.generation.max(self.record.promised).max(self.term).max(told.unwrap_or_default())
     }
 
-    /// Without a witness, we need no permit; with one, it or the peer has to vouch for us.
+    /// Without a witness, we need no permit; with one, it or the peer has to vouch for us. The peer does if it has said how
+    /// it is since the link last came back: it may have taken over meanwhile.
     fn is_permitted(&self) -> bool {
-        self.settings.witness.is_none() || self.lease || self.peer.answers()
+        self.settings.witness.is_none() || self.lease || self.peer.fresh().is_some()
     }
 
     fn enter(&mut self, now: Instant, phase: Phase, limit: Option<Duration>) {

@@ -77,6 +77,8 @@ pub enum Claim {
     PeerDead,
     /// Neither node is active, and it is our turn.
     NobodyActive,
+    /// The same, and the peer can't be asked: it does not lead, for as long as we waited for our turn.
+    OurTurn,
     /// We were active before, and nobody has taken over since.
     Resumed,
     /// A switchover did not come to its end.
@@ -336,6 +338,7 @@ impl fmt::Display for Claim {
             Self::Yielded => f.write_str("the peer's virtual hosts bowed out, as agreed"),
             Self::PeerDead => f.write_str("the peer is dead"),
             Self::NobodyActive => f.write_str("neither node was active"),
+            Self::OurTurn => f.write_str("nobody led for a while, and the link does not answer"),
             Self::Resumed => f.write_str("this node was active before"),
             Self::Returned(why) => write!(f, "the role comes back: {why}"),
             Self::Operator => f.write_str("the operator said so"),

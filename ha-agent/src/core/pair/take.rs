@@ -160,11 +160,13 @@ impl Pair {
         } else if !self.peer.answers() {
             let agreed = match claim {
                 Claim::Operator | Claim::Returned(_) | Claim::Yielded | Claim::Committed => true,
+                // What it rests on is gone with the link, or with the silence.
                 Claim::PeerDead | Claim::NobodyActive | Claim::Resumed => false,
+                Claim::OurTurn => self.peer.liveness == Liveness::Alive,
             };
             match (self.peer.liveness, self.peer.vhosts) {
                 (Liveness::Alive, PeerVhosts::Leads) => self.give_way(now, claim),
-                (Liveness::Unknown | Liveness::Partitioned, _) if !agreed => {
+                (Liveness::Alive | Liveness::Unknown | Liveness::Partitioned, _) if !agreed => {
                     self.let_go(now, End::Left(Why::NoAnswer));
                 }
                 _ if self.settings.witness.is_none() || (self.lease && quiet) => self.take(now, claim),
@@ -201,6 +203,7 @@ impl Pair {
                 | Claim::Yielded
                 | Claim::PeerDead
                 | Claim::NobodyActive
+                | Claim::OurTurn
                 | Claim::Resumed
                 | Claim::Operator => End::Left(Why::NewerGeneration),
             },
@@ -248,9 +251,12 @@ impl Pair {
         self.finish(match claim {
             Claim::Returned(why) => End::Returned(why),
             Claim::PeerDead => End::Left(Why::PeerDead),
-            Claim::Committed | Claim::Yielded | Claim::NobodyActive | Claim::Resumed | Claim::Operator => {
-                End::Moved
-            }
+            Claim::Committed
+            | Claim::Yielded
+            | Claim::NobodyActive
+            | Claim::OurTurn
+            | Claim::Resumed
+            | Claim::Operator => End::Moved,
         });
         self.enter(now, Phase::Active, None);
         if let Some(word) = word {

@@ -180,7 +180,7 @@ impl Judge {
         let Some(agent) = &world.nodes[node].agent else { return };
         let record = agent.pair.record();
         let by_itself = match claim {
-            Claim::PeerDead | Claim::NobodyActive => true,
+            Claim::PeerDead | Claim::NobodyActive | Claim::OurTurn => true,
             Claim::Committed | Claim::Yielded | Claim::Resumed | Claim::Returned(_) | Claim::Operator => {
                 false
             }
