@@ -75,7 +75,7 @@ impl Pair {
     }
 
     /// Whether this node may take over by itself.
-    fn automatic(&self) -> Result<(), Wait> {
+    pub(super) fn automatic(&self) -> Result<(), Wait> {
         if self.record.held {
             Err(Wait::Held)
         } else if self.record.shared.disabled {

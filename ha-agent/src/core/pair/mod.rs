@@ -143,8 +143,9 @@ impl Pair {
     /// The host keeps these promises:
     ///
     /// - *`now` never goes back.*
-    /// - *What has run out comes first.* A link that has not answered for its dead time, and a lease, are told as such
-    ///   before anything that is read at the same time: so an agent that was stopped does not act on what was true before.
+    /// - *What has run out comes first.* A link that has not answered for its dead time, a lease, and a verdict that rests on
+    ///   what was heard before a pause are told as such before anything that is read at the same time: so an agent that was
+    ///   stopped does not act on what was true before.
     /// - *A deadline comes last*, after everything that can be read.
     /// - *Stores are carried out in order*, and told by [`Event::Stored`] when they are on the disk, not before.
     ///

@@ -146,7 +146,16 @@ impl Pair {
         if self.stored.generation < self.term {
             return;
         }
-        if self.serving && !self.is_permitted() {
+        let by_itself = match claim {
+            Claim::PeerDead | Claim::NobodyActive | Claim::OurTurn => true,
+            Claim::Committed | Claim::Yielded | Claim::Returned(_) | Claim::Resumed | Claim::Operator => {
+                false
+            }
+        };
+        // In a switchover, the promise was asked for.
+        if by_itself && self.handover.is_none() && self.automatic().is_err() {
+            self.let_go(now, End::Stayed(Why::Cancelled));
+        } else if self.serving && !self.is_permitted() {
             self.let_go(now, End::Left(Why::NoPermit));
         } else if let Some(peer) = self.peer.fresh() {
             let ours = peer.generation == self.term;

@@ -206,9 +206,11 @@ impl Agent {
         Parcel::Beat { sent: now, echo: self.beat }
     }
 
-    /// It was stopped, and goes on.
+    /// It was stopped, and goes on: what has run out meanwhile comes before what is there to read.
     pub fn wake(&mut self, now: Instant) {
         self.listens = now;
+        self.tell_link(now);
+        self.tell_verdict(now);
     }
 
     /// Looks at the clock, reads all there is, and then lets the deadlines come.

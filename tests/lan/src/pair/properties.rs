@@ -177,8 +177,8 @@ impl Judge {
     }
 
     fn judge_claim(&mut self, world: &World, node: usize, claim: Claim) {
-        let Some(agent) = &world.nodes[node].agent else { return };
-        let record = agent.pair.record();
+        // What was said after it was last stored, it may not have read by then.
+        let record = world.nodes[node].disk;
         let by_itself = match claim {
             Claim::PeerDead | Claim::NobodyActive | Claim::OurTurn => true,
             Claim::Committed | Claim::Yielded | Claim::Resumed | Claim::Returned(_) | Claim::Operator => {
