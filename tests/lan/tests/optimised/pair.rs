@@ -85,7 +85,7 @@ pub(crate) const FAULTS: [Fault; 10] = [
 #[test]
 fn every_property_holds() -> Result<()> {
     let began = Instant::now();
-    let output = run_original(&["pair", SCHEDULES, SEED])?;
+    let output = run_original(&["pair", FEWER, SEED])?;
     eprintln!("the pair as it is {} in {:.1?}", verdict(&output), began.elapsed());
     ensure!(output.status.success(), "the pair as it is: {}", said(&output));
     Ok(())
@@ -106,5 +106,7 @@ fn each_planted_fault_is_found() -> Result<()> {
     Ok(())
 }
 
+/// Until each fault is found; without one they would take minutes.
 const SCHEDULES: &str = "20000";
+const FEWER: &str = "5000";
 const SEED: &str = "1";
