@@ -153,7 +153,8 @@ fn strangers_change_nothing_and_cost_little() -> Result<()> {
         after.resident.saturating_sub(before) >> 10
     );
     ensure!(cost < 20 << 20, "it cost {} MiB", cost >> 20);
-    let lines = a.process.lines().split_off(mark);
+    let mut lines = a.process.lines().split_off(mark);
+    lines.retain(|line| line.contains("WARN"));
     ensure!(lines.len() <= 3 && lines.iter().all(|line| line.contains("turned away")), "{lines:#?}");
     site.nothing_moved()
 }
