@@ -16,7 +16,7 @@ use crate::{
 /// Either of them cannot be built.
 pub(crate) fn build_agent() -> Result<PathBuf> {
     ebpf::build()?;
-    say("building the agent (the first time about 2 minutes, then 1 second)");
+    say("building the agent (the first time about 4 minutes, then 1 second)");
     let mut cargo = cargo()?;
     cargo.args(["build", "--quiet", "--release", "--locked", "--package", "ha-agent"]);
     shown(&mut cargo)?;

@@ -151,7 +151,8 @@ fn memory_limit() -> io::Result<Option<u64>> {
     Ok((soft != RLIM_INFINITY).then_some(soft))
 }
 
-/// Reads in the code of the program and its libraries.
+/// Reads in the code of the program. What it needs of libraries it has used by then, and everybody else keeps them in
+/// memory, too.
 fn read_in_code() -> io::Result<()> {
     let maps = fs::read_to_string("/proc/self/maps")?;
     for (start, end) in maps.lines().filter_map(code) {
@@ -164,15 +165,16 @@ fn read_in_code() -> io::Result<()> {
     Ok(())
 }
 
-/// Start and end of the code that a line of `/proc/self/maps` stands for, if it is code from a file.
+/// Start and end of the code that a line of `/proc/self/maps` stands for, if it is code from a file that is no library.
 fn code(line: &str) -> Option<(usize, usize)> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
     let permissions = fields.next()?;
-    let is_file = fields.nth(3)?.starts_with('/');
+    let file = fields.nth(3)?.rsplit_once('/')?.1;
+    let is_library = file.contains(".so");
     let address = |text| usize::from_str_radix(text, 16).ok();
     let range = Some((address(start)?, address(end)?)).filter(|(start, end)| start < end);
-    range.filter(|_| permissions.contains('x') && is_file)
+    range.filter(|_| permissions.contains('x') && !is_library)
 }
 
 const DMA_LATENCY: &str = "/dev/cpu_dma_latency";
@@ -190,6 +192,7 @@ mod tests {
 5571c2a34000-5571c2f30000 r-xp 00034000 fe:00 1234 /usr/sbin/a path (deleted)
 7ffc0a1f0000-7ffc0a1f2000 r-xp 00000000 00:00 0 [vdso]
 7f0000000000-7f0000021000 rw-p 00000000 00:00 0
+7f0000100000-7f0000200000 r-xp 00010000 fe:00 1235 /usr/lib/x86_64-linux-gnu/libm.so.6
 nonsense
 5-4 r-xp 0 0 0 /x";
         assert_eq!(maps.lines().filter_map(code).collect::<Vec<_>>(), [(0x5571_c2a3_4000, 0x5571_c2f3_0000)]);
