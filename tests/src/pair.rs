@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::agent::Agent;
 use crate::capture::{Capture, Captured, Seen};
@@ -103,12 +103,18 @@ impl Pair {
     /// If there are none.
     pub fn gap(&self, from: impl Into<IpAddr>, to: impl Into<IpAddr>) -> Result<Duration> {
         let (from, to) = (from.into(), to.into());
-        let all = self.capture.advertisements(0);
-        let last = all.iter().rfind(|seen| seen.source == from && !seen.is_bow_out());
-        let last = last.map_or(0, |seen| seen.at_ns);
-        let first = all.iter().find(|seen| seen.source == to && seen.at_ns > last);
-        ensure!(last > 0 && first.is_some(), "{from} and then {to} should have advertised");
-        Ok(Duration::from_nanos(first.map_or(0, |seen| seen.at_ns) - last))
+        for _ in 0..=LAST_WORDS {
+            let all = self.capture.advertisements(0);
+            let last = all.iter().rfind(|seen| seen.source == from && !seen.is_bow_out());
+            let last = last.map_or(0, |seen| seen.at_ns);
+            let first = all.iter().find(|seen| seen.source == to && seen.at_ns > last);
+            if let Some(first) = first.filter(|_| last > 0) {
+                return Ok(Duration::from_nanos(first.at_ns - last));
+            }
+            // The witness looks at frames a little later than who receives them.
+            self.next_advertisements(1)?;
+        }
+        bail!("{from} and then {to} should have advertised");
     }
 
     /// The gratuitous ARPs for an address, from the `from`th frame on.
