@@ -67,7 +67,7 @@ pub enum Taken {
         advertisement: Advertisement,
         /// What became of it.
         sent: Sent,
-        /// How many were sent, with the one before.
+        /// How many left, with the one before.
         times: u64,
         /// What is to be sent next.
         spare: Option<Box<Part>>,
@@ -281,7 +281,8 @@ impl Part {
         let next = due + interval;
         let spare = spare.map(|prepared| Self { due: next, interval, advertisement, prepared, spare: None });
         let sent = prepared.send();
-        let (left, times, spare) = (clock::now(), times + 1, spare.map(Box::new));
+        let times = times + u64::from(sent.frames > 0);
+        let (left, spare) = (clock::now(), spare.map(Box::new));
         Taken::Sent { due, next, left, advertisement, sent, times, spare }
     }
 }
