@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::agent::Agent;
-use crate::lan::Node;
+use crate::config::{AgentConfig, PeerLink};
+use crate::lan::{Lan, Node};
+use crate::pair::Pair;
 use crate::process::Process;
 
 /// `ha-agent pair init`, which waits for the other node.
@@ -34,6 +36,43 @@ impl Host {
         let address = words.next().context("no address")?.to_owned();
         let code = words.nth(1).context("no code")?.to_owned();
         Ok(Self { process, address, code })
+    }
+}
+
+/// Two agents that may be linked, not introduced to each other yet, and a network between their nodes alone.
+#[derive(Debug)]
+pub struct Linked {
+    /// The master.
+    pub a: Agent,
+    /// Its standby.
+    pub b: Agent,
+    /// 10.99.0.0/24.
+    pub interlink: Lan,
+    /// The nodes, and the network of the clients.
+    pub pair: Pair,
+}
+
+impl Linked {
+    /// Starts them, with a path of the link in each of these networks `10.N.0.0/24`, best first: 99 is the interlink's,
+    /// 77 the clients'.
+    ///
+    /// # Errors
+    ///
+    /// If they do not start.
+    pub fn start(label: &str, networks: &[u8]) -> Result<Self> {
+        let pair = Pair::new(label)?;
+        let interlink = Lan::new(&format!("{label}-x"))?;
+        for (node, host) in [(&pair.a, 1), (&pair.b, 2)] {
+            interlink.cable_as(node, "link0")?;
+            node.netns.ip(&format!("addr add 10.99.0.{host}/24 dev link0"))?;
+        }
+        let at = |host: u8| networks.iter().map(|net| format!("10.{net}.0.{host}:7780")).collect();
+        let config = |own: u8, peer: u8| {
+            let peer_link = Some(PeerLink { listen: at(own), connect: at(peer) });
+            AgentConfig { peer_link, advskew: (own - 1) * 100, ..AgentConfig::default() }
+        };
+        let (a, b) = pair.start(&config(1, 2), &config(2, 1))?;
+        Ok(Self { a, b, interlink, pair })
     }
 }
 

@@ -4,14 +4,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use lab::introduction::introduce;
-use lab::{Agent, AgentConfig, Lan, Pair, PeerLink};
+use lab::Agent;
+use lab::introduction::{Linked, introduce};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 #[test]
 fn each_shows_the_other_and_names_what_stands_in_the_way() -> Result<()> {
-    let Some(Site { a, b, interlink, pair }) = Site::new("both")? else { return Ok(()) };
+    let Some(Linked { a, b, interlink, pair }) = linked("both")? else { return Ok(()) };
     until(&a, |status| reasons(status) == ["NO_PEER"])?;
     introduce((&pair.a, &a), (&pair.b, &b))?;
     for (agent, other, role) in [(&a, "b", "BACKUP"), (&b, "a", "MASTER")] {
@@ -62,7 +62,7 @@ fn each_shows_the_other_and_names_what_stands_in_the_way() -> Result<()> {
 
 #[test]
 fn the_same_state_on_both_is_named_on_both_within_two_seconds() -> Result<()> {
-    let Some(Site { a, b, interlink: _interlink, pair }) = Site::new("same")? else { return Ok(()) };
+    let Some(Linked { a, b, interlink: _interlink, pair }) = linked("same")? else { return Ok(()) };
     introduce((&pair.a, &a), (&pair.b, &b))?;
     for agent in [&a, &b] {
         until(agent, |status| status["peer"].is_object() && reasons(status).is_empty())?;
@@ -85,34 +85,9 @@ fn the_same_state_on_both_is_named_on_both_within_two_seconds() -> Result<()> {
     Ok(())
 }
 
-/// A pair that is not introduced yet, and an interlink.
-struct Site {
-    a: Agent,
-    b: Agent,
-    interlink: Lan,
-    pair: Pair,
-}
-
-impl Site {
-    /// `a` is master; the agents reach each other on the interlink only.
-    fn new(label: &str) -> Result<Option<Self>> {
-        if !lab::available() {
-            return Ok(None);
-        }
-        let pair = Pair::new(label)?;
-        let interlink = Lan::new(&format!("{label}-x"))?;
-        for (node, host) in [(&pair.a, 1), (&pair.b, 2)] {
-            interlink.cable_as(node, "link0")?;
-            node.netns.ip(&format!("addr add 10.99.0.{host}/24 dev link0"))?;
-        }
-        let config = |own: u8, peer: u8| {
-            let at = |host: u8| vec![format!("10.99.0.{host}:7780")];
-            let peer_link = Some(PeerLink { listen: at(own), connect: at(peer) });
-            AgentConfig { peer_link, advskew: (own - 1) * 100, ..AgentConfig::default() }
-        };
-        let (a, b) = pair.start(&config(1, 2), &config(2, 1))?;
-        Ok(Some(Self { a, b, interlink, pair }))
-    }
+/// Two agents that reach each other on the interlink only, not introduced yet.
+fn linked(label: &str) -> Result<Option<Linked>> {
+    lab::available().then(|| Linked::start(label, &[99])).transpose()
 }
 
 fn reasons(status: &Value) -> Vec<String> {

@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use ha_agent::peer::identity::{Identity, NodeId};
 use ha_agent::peer::tls::Tls;
-use lab::introduction::{Host, command, introduce, run};
+use lab::introduction::{Host, Linked, command, introduce, run};
 use lab::process::memory;
-use lab::{Agent, AgentConfig, Lan, Node, Pair, PeerLink};
+use lab::{Agent, Node};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 #[test]
 fn a_pair_is_introduced_by_a_code_and_linked_over_two_paths() -> Result<()> {
-    let Some(site) = Site::new("intro")? else { return Ok(()) };
-    let Site { pair, interlink, a, b } = &site;
+    let Some(site) = linked("intro")? else { return Ok(()) };
+    let Linked { pair, interlink, a, b } = &site;
     for agent in [a, b] {
         agent.until_link(PATIENCE, |link| (link["state"] == "unpaired").then_some(()))?;
     }
@@ -53,13 +53,13 @@ fn a_pair_is_introduced_by_a_code_and_linked_over_two_paths() -> Result<()> {
     for (agent, peer) in [(a, "2"), (b, "1")] {
         up_via(agent, &format!("10.99.0.{peer}:7780"))?;
     }
-    site.nothing_moved()
+    nothing_moved(&site)
 }
 
 #[test]
 fn a_stopped_peer_is_not_answering_within_two_heartbeats() -> Result<()> {
-    let Some(site) = Site::new("stopped")? else { return Ok(()) };
-    let Site { pair, a, b, .. } = &site;
+    let Some(site) = linked("stopped")? else { return Ok(()) };
+    let Linked { pair, a, b, .. } = &site;
     introduce((&pair.a, a), (&pair.b, b))?;
     for agent in [a, b] {
         agent.until_link(PATIENCE, |link| all_paths(link, "up").then_some(()))?;
@@ -84,8 +84,8 @@ fn a_stopped_peer_is_not_answering_within_two_heartbeats() -> Result<()> {
 
 #[test]
 fn keys_are_changed_while_the_agents_run_and_old_ones_are_refused() -> Result<()> {
-    let Some(site) = Site::new("rotation")? else { return Ok(()) };
-    let Site { pair, a, b, .. } = &site;
+    let Some(site) = linked("rotation")? else { return Ok(()) };
+    let Linked { pair, a, b, .. } = &site;
     let before = run(&pair.a, command(a, "rotate")?.args(["--wait", "0"]));
     ensure!(format!("{:#}", before.err().context("rotated unpaired")?).contains("not paired"));
     introduce((&pair.a, a), (&pair.b, b))?;
@@ -107,13 +107,13 @@ fn keys_are_changed_while_the_agents_run_and_old_ones_are_refused() -> Result<()
         is_let_in(&pair.witness, &Identity::from_pem(own.as_bytes())?, b)?,
         "the new certificate is not let in"
     );
-    site.nothing_moved()
+    nothing_moved(&site)
 }
 
 #[test]
 fn strangers_change_nothing_and_cost_little() -> Result<()> {
-    let Some(site) = Site::new("strangers")? else { return Ok(()) };
-    let Site { pair, a, b, .. } = &site;
+    let Some(site) = linked("strangers")? else { return Ok(()) };
+    let Linked { pair, a, b, .. } = &site;
     introduce((&pair.a, a), (&pair.b, b))?;
     for agent in [a, b] {
         agent.until_link(PATIENCE, |link| all_paths(link, "up").then_some(()))?;
@@ -156,48 +156,23 @@ fn strangers_change_nothing_and_cost_little() -> Result<()> {
     let mut lines = a.process.lines().split_off(mark);
     lines.retain(|line| line.contains("WARN"));
     ensure!(lines.len() <= 3 && lines.iter().all(|line| line.contains("turned away")), "{lines:#?}");
-    site.nothing_moved()
+    nothing_moved(&site)
 }
 
-/// Two agents with a link over two paths.
-struct Site {
-    a: Agent,
-    b: Agent,
-    interlink: Lan,
-    pair: Pair,
+/// Two agents with a link over two paths, not introduced yet.
+fn linked(label: &str) -> Result<Option<Linked>> {
+    lab::available().then(|| Linked::start(label, &[99, 77])).transpose()
 }
 
-impl Site {
-    /// Not introduced yet; `a` is master.
-    fn new(label: &str) -> Result<Option<Self>> {
-        if !lab::available() {
-            return Ok(None);
-        }
-        let pair = Pair::new(label)?;
-        let interlink = Lan::new(&format!("{label}-x"))?;
-        for (node, host) in [(&pair.a, 1), (&pair.b, 2)] {
-            interlink.cable_as(node, "link0")?;
-            node.netns.ip(&format!("addr add 10.99.0.{host}/24 dev link0"))?;
-        }
-        let config = |own: u8, peer: u8| {
-            let at = |host: u8| ["99", "77"].map(|net| format!("10.{net}.0.{host}:7780")).to_vec();
-            let peer_link = Some(PeerLink { listen: at(own), connect: at(peer) });
-            AgentConfig { peer_link, advskew: (own - 1) * 100, ..AgentConfig::default() }
-        };
-        let (a, b) = pair.start(&config(1, 2), &config(2, 1))?;
-        Ok(Some(Self { a, b, interlink, pair }))
+/// Checks that the master is the one that it was all the time.
+fn nothing_moved(Linked { a, b, .. }: &Linked) -> Result<()> {
+    for (agent, state) in [(a, "MASTER"), (b, "BACKUP")] {
+        let vhost = agent.vhost()?;
+        ensure!(vhost["state"] == state, "{vhost:#}");
     }
-
-    /// Checks that the master is the one that it was all the time.
-    fn nothing_moved(&self) -> Result<()> {
-        for (agent, state) in [(&self.a, "MASTER"), (&self.b, "BACKUP")] {
-            let vhost = agent.vhost()?;
-            ensure!(vhost["state"] == state, "{vhost:#}");
-        }
-        let masters = self.b.changes(0);
-        ensure!(!masters.iter().any(|line| line.contains("-> MASTER")), "{masters:#?}");
-        Ok(())
-    }
+    let masters = b.changes(0);
+    ensure!(!masters.iter().any(|line| line.contains("-> MASTER")), "{masters:#?}");
+    Ok(())
 }
 
 fn all_paths(link: &Value, state: &str) -> bool {
