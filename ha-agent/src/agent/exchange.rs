@@ -40,12 +40,11 @@ impl Known {
     }
 }
 
-/// Tells the peer of this node with each heartbeat, and takes in what it tells, for ever. Without a link, nothing
-/// happens.
+/// Tells the peer of this node now and then, and takes in what it tells, for ever. Without a link, nothing happens.
 pub(super) async fn run(link: Option<&Link>, reporter: &Reporter, known: watch::Sender<Known>) {
     let Some(link) = link else { return std::future::pending().await };
     let mut states = link.peer_state();
-    let mut beat = tokio::time::interval(link.heartbeat().min(SELDOM));
+    let mut beat = tokio::time::interval(EVERY);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut same_state, mut log) = (SameState::default(), Log::default());
     loop {
@@ -59,7 +58,7 @@ pub(super) async fn run(link: Option<&Link>, reporter: &Reporter, known: watch::
                 if let Some(told) = state.and_then(|state| log.read(&state)) {
                     known.send_modify(|known| known.told = Some((clock::now(), told)));
                 }
-                // The next heartbeat is soon enough to judge it.
+                // The next round is soon enough to judge it.
                 continue;
             }
         }
@@ -76,8 +75,8 @@ pub(super) async fn run(link: Option<&Link>, reporter: &Reporter, known: watch::
     }
 }
 
-/// At least so often, so that what a node tells stays [fresh](FRESH).
-const SELDOM: Duration = Duration::from_millis(300);
+/// Often enough that what a node tells stays [fresh](FRESH); each time it asks the detector, which has more to do.
+const EVERY: Duration = Duration::from_millis(200);
 
 /// What was written into the log: each thing once, until it is over.
 #[derive(Default)]

@@ -64,9 +64,7 @@ impl Reporter {
             _ => Err("the detector does not answer".to_owned()),
         }
     }
-}
 
-impl Reporter {
     /// What this node knows of itself.
     pub(super) async fn facts(&self) -> Result<NodeFacts, String> {
         let snapshot = self.snapshot().await?;

@@ -135,12 +135,6 @@ impl Link {
         Ok(Self { shared, messages: Some(message_queue), tasks })
     }
 
-    /// From one heartbeat to the next.
-    #[must_use]
-    pub fn heartbeat(&self) -> Duration {
-        self.shared.settings.heartbeat
-    }
-
     /// How it is, now and from now on.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<LinkStatus> {
