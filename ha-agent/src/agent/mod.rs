@@ -17,6 +17,7 @@ pub mod hosts;
 pub mod interfaces;
 mod memory;
 mod notices;
+mod pair;
 pub mod realtime;
 mod reporter;
 mod rules;
@@ -36,6 +37,7 @@ use tokio::task::JoinHandle;
 use crate::cli::exit::Exit;
 use crate::config::{self, Config, Mode, PeerConfig};
 use crate::control::server::{Server, ServerError};
+use crate::core::pair::report::Why;
 use crate::dataplane::{Dataplane, LoadError, Loaded};
 use crate::exec::{self, Report};
 use crate::journal::Journal;
@@ -52,6 +54,8 @@ pub use follow_error::FollowError;
 use interfaces::{Follower, Member, Modes};
 use memory::{Keeper, MemoryError};
 use notices::{Suspected, Watchman};
+pub use pair::RecordFileError;
+use pair::Secretary;
 use realtime::Granted;
 use reporter::Reporter;
 use rules::Rules;
@@ -74,6 +78,14 @@ pub enum AgentError {
     /// The recording.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// What this node stored of its pair.
+    #[error(transparent)]
+    Pair(#[from] RecordFileError),
+    /// What should have been let go could not be: another node may serve it by now.
+    #[error(
+        "this node of a pair had to end: {0}; look at what `ip address` shows before it is started again"
+    )]
+    EndedHard(Why),
     /// The kernel program.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -111,6 +123,8 @@ impl AgentError {
             Self::TooMany(_) => Exit::Config,
             Self::Control(error) => error.exit(),
             Self::Record(error) => error.exit(),
+            Self::Pair(RecordFileError::Damaged { .. } | RecordFileError::Newer { .. }) => Exit::Data,
+            Self::Pair(RecordFileError::Io { .. }) | Self::EndedHard(_) => Exit::Os,
             Self::Load(error) => error.exit(),
             Self::Interface(error) => error.exit(),
             Self::Memory(error) => error.exit(),
@@ -165,6 +179,17 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
     let counters = Arc::new(counters);
     let (inputs, input_queue) = mpsc::unbounded_channel();
     let (notes, note_queue) = mpsc::unbounded_channel();
+    let (pair_outputs, pair_queue) = mpsc::unbounded_channel();
+    let is_paired = pair::is_paired(&config);
+    let secretary = match &config.peer {
+        Some(_) => {
+            let record = pair::stored(&files.state)?;
+            let secretary = Secretary::new(&files.state, record, inputs.clone(), pair_queue);
+            Some(secretary.map_err(|cause| AgentError::Os { what: "a place for the pair's record", cause })?)
+        }
+        None => None,
+    };
+    let news = secretary.as_ref().map(Secretary::news);
     let rules = Rules::new(tables, &config)?;
     let (keeper, stored) = Keeper::open(&files.state, &config, memory, inputs.clone())?;
     let (reports, report_queue) = mpsc::unbounded_channel();
@@ -181,7 +206,9 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
     // After everything that was needed for the start only: what is locked stays.
     let granted = Granted::ask(&config.realtime);
     let started = record(recording, &config).and_then(|(recorder, written)| {
-        let channels = Channels { events, given, patiences, inputs: input_queue, notes, recorder };
+        let inputs = input_queue;
+        let pair = pair_outputs;
+        let channels = Channels { events, given, patiences, inputs, notes, pair, is_paired, recorder };
         Ok((detector::start(setups, config.auth.mode, config.realtime.priority, channels)?, written))
     });
     let (mut detector, written) = match started {
@@ -192,7 +219,8 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
         }
     };
 
-    let link = start_link(&config);
+    let mut link = start_link(&config);
+    let mut pairing = tokio::spawn(pair(&config, link.as_mut(), secretary));
     let (pair, known) = watch::channel(Known::default());
     let names = config.vhosts.iter().map(|vhost| vhost.name.clone()).collect();
     let suspected = Suspected::new(config.vhosts.len());
@@ -212,6 +240,7 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
         reloads: reloads.clone(),
         link: link.as_ref().map(Link::status),
         pair: known,
+        news,
     });
     tracing::info!(node = reporter.node(), socket = %files.socket.display(), "running");
     let (end_keeping, kept) = oneshot::channel();
@@ -226,10 +255,14 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
         () = server.serve(Arc::clone(&reporter)) => Err(AgentError::Ended("the control socket")),
         () = follow => Err(AgentError::Ended("the netlink connection")),
         () = watchman.run(note_queue) => Err(AgentError::Ended("the detector")),
+        why = &mut pairing => Err(why.map_or(AgentError::Ended("the pair"), AgentError::EndedHard)),
         _ = &mut keeping => Err(AgentError::Ended("the memory")),
         _ = &mut detector => Err(AgentError::Ended("the detector")),
         _ = &mut executor => Err(AgentError::Ended("the executor")),
     };
+    if result.is_ok() {
+        reporter.hand_over().await;
+    }
     let last = if detector.is_terminated() { None } else { leave(&inputs, detector).await };
     // It is gone only if it failed.
     let _ = end_keeping.send(last.filter(|_| reporter.mode() == Mode::Strict));
@@ -238,6 +271,7 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
     }
     // However the detector ended. The senders of orders go with it and with the follower.
     end(follower, executor).await;
+    pairing.abort();
     if let Some(link) = link {
         link.close().await;
     }
@@ -257,6 +291,24 @@ fn start_link(config: &Config) -> Option<Link> {
     let settings = link::Settings { node, listen, connect, heartbeat, dead_after, directory };
     let started = Link::start(settings);
     started.inspect_err(|error| tracing::error!("no link to the peer: {error}; restart ha-agent")).ok()
+}
+
+/// What the pair machine can't do itself, if this node is to be one of two.
+fn pair(
+    config: &Config,
+    link: Option<&mut Link>,
+    secretary: Option<Secretary>,
+) -> impl Future<Output = Why> + use<> {
+    let parts = config.peer.clone().zip(link).zip(secretary).and_then(|((peer, link), secretary)| {
+        let messages = link.take_messages()?;
+        Some(secretary.run(config.clone(), peer, link.status(), messages, link.speaker()))
+    });
+    async move {
+        match parts {
+            Some(run) => run.await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// Begins the recording, if there is to be one. The receiver receives when it is written to its end.

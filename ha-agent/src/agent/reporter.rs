@@ -4,20 +4,24 @@ use std::sync::{Arc, PoisonError};
 
 use ha_common::abi::COMMON_SLOT;
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use super::detector::partner::PairInput;
 use super::detector::{Input, Snapshot};
 use super::exchange::Known;
 use super::interfaces::Modes;
 use super::notices::Suspected;
+use super::pair::{self, PairNews};
 use super::realtime::Granted;
 use super::{PATIENCE, Reload, hosts};
 use crate::config::{Config, Mode};
 use crate::control::server::Source;
 use crate::control::status::{
-    self, Clocks, DemotionStatus, DetectorStatus, Parts, PeerFactsStatus, PeerLinkStatus, ReasonStatus,
-    Status, VhostStatus, by_reason,
+    self, Clocks, DemotionStatus, DetectorStatus, PairStatus, Parts, PeerFactsStatus, PeerLinkStatus,
+    ReasonStatus, Status, VhostStatus, by_reason,
 };
+use crate::core::pair::message::Request;
+use crate::core::pair::{Phase, Wish};
 use crate::core::reasons::NodeFacts;
 use crate::core::{Family, Instant};
 use crate::dataplane::Counters;
@@ -42,6 +46,8 @@ pub(super) struct Reporter {
     pub(super) link: Option<watch::Receiver<LinkStatus>>,
     /// What is known of the other node.
     pub(super) pair: watch::Receiver<Known>,
+    /// What happens in a switchover, if this node may be one of two.
+    pub(super) news: Option<broadcast::Sender<PairNews>>,
 }
 
 impl Reporter {
@@ -62,6 +68,25 @@ impl Reporter {
         match (asked, tokio::time::timeout(PATIENCE, answer).await) {
             (Ok(()), Ok(Ok(snapshot))) => Ok(snapshot),
             _ => Err("the detector does not answer".to_owned()),
+        }
+    }
+
+    /// Lets the peer take over before this node ends.
+    pub(super) async fn hand_over(&self) {
+        let Ok(Snapshot { pair: Some(pair), .. }) = self.snapshot().await else { return };
+        if let Some(news) = self.news.as_ref().filter(|_| pair.phase == Phase::Active && pair.peer.is_some())
+        {
+            pair::hand_over(&self.detector, news, pair.settings.node).await;
+        }
+    }
+
+    /// What an operator wants of the pair; answered by the last request of this node.
+    async fn wish(&self, wish: Wish) -> Result<Option<Request>, String> {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.detector.send(Input::Pair(PairInput::Wish(wish, reply)));
+        match (asked, tokio::time::timeout(PATIENCE, answer).await) {
+            (Ok(()), Ok(Ok(request))) => Ok(request),
+            _ => Err(NO_PAIR.to_owned()),
         }
     }
 
@@ -114,6 +139,7 @@ impl Source for Reporter {
             maintenance: facts.own.maintenance,
             reasons: ReasonStatus::all(&facts, self.link.is_some()),
             peer: facts.peer.as_ref().map(PeerFactsStatus::new),
+            pair: snapshot.pair.as_ref().map(PairStatus::new),
             demotion: DemotionStatus::new(&snapshot.demotions),
             detector: DetectorStatus::new(&self.granted, &snapshot),
             peer_link: self.link.as_ref().map(|link| PeerLinkStatus::new(clocks, &link.borrow())),
@@ -133,9 +159,18 @@ impl Source for Reporter {
     }
 
     async fn hold(&self, hold: bool) -> Result<String, String> {
+        if self.snapshot().await?.pair.is_some() {
+            self.wish(if hold { Wish::Hold } else { Wish::Resume }).await?;
+            return Ok(
+                if hold { "held: nothing fails over to this node by itself" } else { "resumed" }.to_owned()
+            );
+        }
         self.detector.send(Input::Hold(hold)).map_err(|_| "the detector does not answer".to_owned())?;
         // Answered behind the order: so it is obeyed.
         self.snapshot().await?;
         Ok(if hold { "held: the other nodes go first" } else { "resumed" }.to_owned())
     }
 }
+
+const NO_PAIR: &str =
+    "this node is not one of a pair yet: it has no [peer], or was not introduced to it; see `ha-agent pair`";

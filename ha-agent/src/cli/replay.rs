@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::exit::Exit;
 use super::fail;
 use crate::config::quote::OneLine;
+use crate::core::pair::Stance;
 use crate::core::{Advert, Advertisement, Command, Event, Instant, Link, Silence, Stall, Timer};
 use crate::journal::replay::{Ending, Replay, ReplayError, Replayed};
 use crate::journal::trace::{Header, Step};
@@ -200,6 +201,8 @@ impl Display for Because<'_> {
             }
             Event::Unwatched(family) => write!(f, "the kernel's timer for {family} can't be relied on"),
             Event::Demote(level) => write!(f, "the demotion level is {level}"),
+            Event::Stance(Stance::Lead) => f.write_str("the pair wants this node to lead"),
+            Event::Stance(Stance::Follow) => f.write_str("the pair wants this node to follow"),
             Event::Deadline(timer) => f.write_str(match timer {
                 Timer::Advertise => "an advertisement was due",
                 Timer::MasterDown | Timer::MasterDownV6 => "patience ended",

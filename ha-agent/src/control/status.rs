@@ -1,6 +1,7 @@
 //! The status: one snapshot for the command line, and for whatever else shows it.
 
 mod detector;
+mod pair;
 mod peer_link;
 mod reasons;
 
@@ -24,6 +25,7 @@ pub use self::peer_link::{PeerConditionStatus, PeerLinkStatus, PeerNodeStatus, P
 pub use self::detector::{
     Bucket, DetectorStatus, HistogramStatus, JitterStatus, LatenessStatus, RealtimeStatus,
 };
+pub use self::pair::PairStatus;
 pub(crate) use self::reasons::facts;
 pub use self::reasons::{PeerFactsStatus, ReasonStatus};
 
@@ -46,6 +48,8 @@ pub struct Status {
     pub reasons: Vec<ReasonStatus>,
     /// The other node; `null` until it told something.
     pub peer: Option<PeerFactsStatus>,
+    /// How this node stands in its pair; `null` if it is not one of two.
+    pub pair: Option<PairStatus>,
     /// Why it would rather not be master.
     pub demotion: DemotionStatus,
     /// How its detector is doing.
@@ -318,6 +322,7 @@ impl Change {
             | Cause::Hopeless { .. }
             | Cause::Superior { .. }
             | Cause::Tie { .. }
+            | Cause::Active
             | Cause::LinkDown(_)
             | Cause::Leave => (None, None),
         };

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::election::Priority;
 use super::family::{Family, Sources};
+use super::pair::Stance;
 use super::time::{Instant, nanos};
 use super::timers::Timer;
 
@@ -56,6 +57,8 @@ pub enum Event {
     Unwatched(Family),
     /// The demotion level of this host changed; 0 is none (CARP specification §5.4).
     Demote(u8),
+    /// One node of a pair: whom we let win. Alone, we lead.
+    Stance(Stance),
     /// The deadline of this timer has come.
     Deadline(Timer),
     /// Every [`Command::DropAddresses`] given so far has been carried out.
@@ -240,6 +243,8 @@ pub enum Cause {
         /// The old master.
         source: IpAddr,
     },
+    /// This node of a pair has become the active one: BACKUP to MASTER.
+    Active,
     /// Another master is less demoted than we are: MASTER to BACKUP.
     LessDemoted {
         /// The new master.
@@ -277,6 +282,7 @@ impl Cause {
             Self::Demoted { .. } => "demoted",
             Self::Preempt { .. } => "preempt",
             Self::Hopeless { .. } => "hopeless",
+            Self::Active => "active",
             Self::LessDemoted { .. } => "less_demoted",
             Self::Superior { .. } => "superior",
             Self::Tie { .. } => "tie",
@@ -305,6 +311,7 @@ impl fmt::Display for Cause {
             Self::Demoted { source } => write!(f, "the master {source} is demoted, and we are less so"),
             Self::Preempt { source } => write!(f, "our priority is better than that of the master {source}"),
             Self::Hopeless { source } => write!(f, "the master {source} advertises too slowly for us"),
+            Self::Active => f.write_str("this node is the active one of its pair now"),
             Self::LessDemoted { source } => write!(f, "{source} is master and less demoted than we are"),
             Self::Superior { source } => write!(f, "{source} is master with a better priority"),
             Self::Tie { source } => write!(f, "{source} is master with the same priority and wins the tie"),
@@ -371,6 +378,7 @@ mod tests {
                 "less_demoted",
                 "10.77.0.2 is master and less demoted than we are",
             ),
+            (Cause::Active, "active", "this node is the active one of its pair now"),
             (Cause::Stalled { source }, "stalled", "we had stalled, and 10.77.0.2 is master meanwhile"),
             (Cause::Superior { source }, "superior", "10.77.0.2 is master with a better priority"),
             (Cause::Tie { source }, "tie", "10.77.0.2 is master with the same priority and wins the tie"),

@@ -13,6 +13,7 @@ use super::command::{Advert, Cause, Command, Event, Link, LinkDown, Silence, Sta
 use super::election::{Contender, Priority, Verdict};
 use super::family::{Families, Family, Sources};
 use super::pace::Pace;
+use super::pair::Stance;
 use super::patience::{Ear, Guard, Patience};
 use super::time::{Instant, maybe_nanos};
 use super::timers::{Timer, TimerTable};
@@ -65,6 +66,8 @@ pub struct Vhost {
     sources: Sources,
     /// The demotion level of the host, 0 for none.
     demote: u8,
+    /// Whom we let win, as one node of a pair.
+    stance: Stance,
     /// In BACKUP: whom we have heard.
     patience: Patience,
     /// In BACKUP: what is still to be said to the master.
@@ -85,6 +88,7 @@ impl Vhost {
             timers: TimerTable::default(),
             sources: Sources::UNSPECIFIED,
             demote: 0,
+            stance: Stance::Lead,
             patience: Patience::new(Instant::from_nanos(0)),
             parting: None,
             announcements: Announcements::begin(Instant::from_nanos(0), Duration::ZERO, Duration::ZERO),
@@ -155,6 +159,7 @@ impl Vhost {
         match (self.state, event) {
             (State::Init, Event::Link(Link::Up { sources })) => self.start(now, sources),
             (State::Init, Event::Demote(level)) => self.demote = level,
+            (State::Init, Event::Stance(stance)) => self.stance = stance,
             (State::Init, Event::Leave) => self.never_start(),
             (
                 State::Init,
@@ -188,6 +193,7 @@ impl Vhost {
             (State::Backup, Event::Silence(silence)) => self.listen_in_vain(silence),
             (State::Backup, Event::Unwatched(family)) => self.distrust(family),
             (State::Backup, Event::Demote(level)) => self.demote_backup(level),
+            (State::Backup, Event::Stance(stance)) => self.place_backup(now, stance),
             (State::Backup, Event::Leave) => self.leave_backup(now),
             (State::Backup, Event::Released { held }) => self.let_go(held),
             (
@@ -201,6 +207,7 @@ impl Vhost {
             (State::Master, Event::Deadline(Timer::Advertise)) => self.advertise(now),
             (State::Master, Event::Deadline(Timer::Announce)) => self.announce(now),
             (State::Master, Event::Demote(level)) => self.demote_master(level),
+            (State::Master, Event::Stance(stance)) => self.place_master(stance),
             (State::Master, Event::Leave) => self.release(now),
             (
                 State::Master,
@@ -216,6 +223,7 @@ impl Vhost {
             (State::Stalled, Event::Advert(advert)) => self.step_back(now, advert),
             (State::Stalled, Event::Deadline(Timer::Advertise)) => self.resume(now),
             (State::Stalled, Event::Demote(level)) => self.demote = level,
+            (State::Stalled, Event::Stance(stance)) => self.stance = stance,
             (State::Stalled, Event::Leave) => self.release(now),
             (
                 State::Stalled,
@@ -234,6 +242,7 @@ impl Vhost {
             (State::Leaving, Event::Deadline(Timer::Advertise)) => self.advertise(now),
             (State::Leaving, Event::Deadline(Timer::Release)) => self.end_waiting(now),
             (State::Leaving, Event::Demote(level)) => self.demote_master(level),
+            (State::Leaving, Event::Stance(stance)) => self.place_master(stance),
             (State::Leaving, Event::Released { .. }) => self.bow_out(now),
             (
                 State::Leaving,
@@ -313,7 +322,7 @@ impl Vhost {
 
     fn judge(&self, Advert { source, priority, demote, .. }: Advert) -> Verdict {
         let own = self.sources.of(Family::of(source));
-        let us = Contender { demote: self.demote, priority: self.advertised(), source: own };
+        let us = Contender { demote: self.level(), priority: self.advertised(), source: own };
         us.judge(Contender { demote, priority, source })
     }
 
@@ -327,8 +336,20 @@ impl Vhost {
         self.commands.push_back(Command::Notify(Transition { at, from, to, cause }));
     }
 
+    /// The demotion level that others are to see. Who follows is more demoted than anybody who leads, and waits no longer
+    /// for that: the level decides between the two of a pair, the priority stays as it is.
+    fn level(&self) -> u8 {
+        match self.stance {
+            Stance::Lead => self.demote,
+            Stance::Follow => self.demote.saturating_add(FOLLOWING),
+        }
+    }
+
     /// The priority that others are to see.
     fn advertised(&self) -> Priority {
         self.settings.priority.demoted(self.demote)
     }
 }
+
+/// What is added to the demotion level of a node that lets its peer win; a leading one has less in all.
+pub const FOLLOWING: u8 = 128;

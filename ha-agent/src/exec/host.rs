@@ -113,6 +113,9 @@ impl Host {
                 (self.wanted, self.drop_owed) = (true, false);
                 (self.address_up, self.announced, self.arrived) = (None, None, true);
                 self.take(netlink);
+                let well = self.address_up.is_some();
+                // It is gone only while the agent ends.
+                let _ = self.detector.send(Input::Took { vhost: self.vhost, well });
             }
             Order::Drop => {
                 self.wanted = false;

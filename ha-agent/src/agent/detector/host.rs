@@ -20,6 +20,7 @@ use super::{Note, Peer, VhostSetup, VhostSnapshot};
 use crate::agent::hosts;
 use crate::agent::understudy::Understudy;
 use crate::config::Mode;
+use crate::core::vhost::FOLLOWING;
 use crate::core::{
     self, Advertisement, Command, Event, Family, Heard, Instant, Link, Priority, Silence, Sources, Stall,
     State, Suspicions, Timer, Vhost,
@@ -33,6 +34,7 @@ use crate::sys::clock;
 
 /// One virtual host.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not one state")]
 pub(super) struct Host {
     pub(super) machine: Vhost,
     keys: Vec<WatchKey>,
@@ -53,6 +55,15 @@ pub(super) struct Host {
     drops: usize,
     /// Whether an order to drop, since the core was last told, found addresses.
     held: bool,
+    /// When it began to listen last.
+    listens: Instant,
+    /// Whether addresses are let on, and whether the machine wants them there.
+    gate: Gate,
+    wants: bool,
+    /// An order to drop them, or to put them on, is under way because of the gate.
+    closing: bool,
+    opening: bool,
+    has_addresses: bool,
     peers: BTreeMap<IpAddr, Peer>,
     sent: u64,
     send_errors: u64,
@@ -63,6 +74,15 @@ pub(super) struct Host {
     recorder: Option<Rc<Recorder>>,
     orders: Orders,
     notes: mpsc::UnboundedSender<Note>,
+}
+
+/// Whether a master's addresses are let on: one node of a pair serves only while it is the active one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// They are.
+    Open,
+    /// They are not, and those that were are taken off.
+    Closed,
 }
 
 /// What the kernel program is told from here.
@@ -99,6 +119,12 @@ impl Host {
             outcomes: Vec::new(),
             drops: 0,
             held: false,
+            listens: Instant::from_nanos(0),
+            gate: Gate::Open,
+            wants: false,
+            closing: false,
+            opening: false,
+            has_addresses: false,
             peers: BTreeMap::new(),
             sent: 0,
             send_errors: 0,
@@ -258,9 +284,97 @@ impl Host {
         self.drops = self.drops.saturating_sub(1);
         self.held |= held;
         if well && self.drops == 0 {
+            (self.closing, self.has_addresses) = (false, false);
             let held = std::mem::take(&mut self.held);
             self.handle(now, Event::Released { held });
         }
+    }
+
+    /// Lets the addresses on, or takes them off.
+    pub(super) fn set_gate(&mut self, gate: Gate) {
+        let before = std::mem::replace(&mut self.gate, gate);
+        match gate {
+            Gate::Open if before == Gate::Closed && self.wants => {
+                self.take();
+                self.orders.give(Order::Announce);
+            }
+            Gate::Open => {}
+            Gate::Closed => {
+                self.closing = true;
+                self.drop_addresses();
+            }
+        }
+    }
+
+    /// The addresses were ordered, and are there, or not.
+    pub(super) fn took(&mut self, well: bool) {
+        (self.opening, self.has_addresses) = (false, well);
+    }
+
+    /// An order to take them off because of the gate is not carried out yet.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// An order to put them on is not carried out yet.
+    pub(super) fn is_opening(&self) -> bool {
+        self.opening
+    }
+
+    /// Whether the addresses are there.
+    pub(super) fn has_addresses(&self) -> bool {
+        self.has_addresses
+    }
+
+    /// Whether the machine wants them there.
+    pub(super) fn wants_addresses(&self) -> bool {
+        self.wants
+    }
+
+    /// Whether another node is heard, within our patience, and if so, whether it leads.
+    pub(super) fn peer_leads(&self, now: Instant) -> Option<bool> {
+        let newest = self.peers.values().max_by_key(|peer| peer.heard)?;
+        let is_fresh = match self.machine.state() {
+            State::Init => false,
+            // The machine is the judge.
+            State::Backup => !self.is_undecided(),
+            State::Master | State::Stalled | State::Leaving => now < self.forgotten(newest),
+        };
+        let Advertisement { priority, demote } = newest.advertisement;
+        is_fresh.then_some(demote < FOLLOWING && !priority.is_bow_out())
+    }
+
+    /// When the one that is heard will have been heard for too long ago.
+    pub(super) fn forgets_peer(&self) -> Option<Instant> {
+        let newest = self.peers.values().max_by_key(|peer| peer.heard)?;
+        match self.machine.state() {
+            State::Init | State::Backup => None,
+            State::Master | State::Stalled | State::Leaving => Some(self.forgotten(newest)),
+        }
+    }
+
+    fn forgotten(&self, peer: &Peer) -> Instant {
+        peer.heard + self.machine.master_down_time()
+    }
+
+    /// Whether it still waits whether there is a master, or has slept.
+    pub(super) fn is_undecided(&self) -> bool {
+        match self.machine.state() {
+            State::Init | State::Master | State::Leaving => false,
+            State::Backup => self.peers.values().all(|peer| peer.heard < self.listens),
+            State::Stalled => true,
+        }
+    }
+
+    fn take(&mut self) {
+        self.opening = true;
+        self.orders.give(Order::Take);
+    }
+
+    fn drop_addresses(&mut self) {
+        self.drops += 1;
+        self.opening = false;
+        self.orders.give(Order::Drop);
     }
 
     /// Gives the core an event, and carries out or passes on what it answers.
@@ -276,6 +390,7 @@ impl Host {
             | Event::Stall(_)
             | Event::Unwatched(_)
             | Event::Demote(_)
+            | Event::Stance(_)
             | Event::Released { .. }
             | Event::Leave => {
                 self.voice.interrupt();
@@ -298,13 +413,27 @@ impl Host {
                     self.note(Note::Stalled { vhost: self.index, lasted });
                     continue;
                 }
-                Command::TakeAddresses => Order::Take,
-                Command::DropAddresses => {
-                    self.drops += 1;
-                    Order::Drop
+                Command::TakeAddresses => {
+                    self.wants = true;
+                    match self.gate {
+                        Gate::Open => self.take(),
+                        Gate::Closed => {}
+                    }
+                    continue;
                 }
-                Command::Announce => Order::Announce,
+                Command::DropAddresses => {
+                    self.wants = false;
+                    self.drop_addresses();
+                    continue;
+                }
+                Command::Announce => match self.gate {
+                    Gate::Open => Order::Announce,
+                    Gate::Closed => continue,
+                },
                 Command::Notify(transition) => {
+                    if transition.to == State::Backup && transition.from == State::Init {
+                        self.listens = now;
+                    }
                     let advertised = self.advertised.filter(|_| transition.to == State::Master);
                     Order::Record { transition, advertised }
                 }

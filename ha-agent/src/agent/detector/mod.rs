@@ -20,6 +20,7 @@
 mod agenda;
 mod counter;
 mod host;
+pub mod partner;
 mod sending;
 mod snapshot;
 pub mod timing;
@@ -39,7 +40,8 @@ use ha_common::wire::ethernet;
 use tokio::sync::{mpsc, oneshot};
 
 use self::agenda::Agenda;
-use self::host::{Host, Kernel};
+use self::host::{Gate, Host, Kernel};
+use self::partner::{HostOrder, PairInput, PairOutput, Partner};
 use self::sending::Sending;
 pub use self::snapshot::{Peer, Snapshot, VhostSnapshot};
 use self::timing::Timing;
@@ -48,6 +50,7 @@ use crate::agent::realtime::Scheduling;
 use crate::agent::understudy::Understudy;
 use crate::config::Mode;
 use crate::core::demotion;
+use crate::core::pair::Stance;
 use crate::core::{self, Demotions, Event, Instant, Link, Suspicion};
 use crate::dataplane::{Events, Given, Patiences};
 use crate::exec::Orders;
@@ -93,6 +96,15 @@ pub enum Input {
         /// Whether any had been there.
         held: bool,
     },
+    /// An order to put a virtual host's addresses on was carried out.
+    Took {
+        /// Which one.
+        vhost: usize,
+        /// Whether they are there now.
+        well: bool,
+    },
+    /// For the pair machine.
+    Pair(PairInput),
     /// Sign a virtual host's advertisements with another key.
     Sign {
         /// Which one.
@@ -168,6 +180,10 @@ pub struct Channels {
     pub inputs: mpsc::UnboundedReceiver<Input>,
     /// What it tells them.
     pub notes: mpsc::UnboundedSender<Note>,
+    /// What the pair machine wants of them.
+    pub pair: mpsc::UnboundedSender<PairOutput>,
+    /// Whether this node is known to be one of a pair: then nothing is served before [`PairInput::Begin`].
+    pub is_paired: bool,
     /// Where is written down what the machines are told and decide, if anywhere.
     pub recorder: Option<Recorder>,
 }
@@ -186,7 +202,7 @@ pub fn start(
 ) -> io::Result<oneshot::Receiver<Snapshot>> {
     let (ended, end) = oneshot::channel();
     thread::Builder::new().name("ha-detector".to_owned()).spawn(move || {
-        let Channels { events, given, patiences, inputs, notes, recorder } = channels;
+        let Channels { events, given, patiences, inputs, notes, pair, is_paired, recorder } = channels;
         touch_stack();
         let scheduling = Scheduling::ask(priority);
         let kernel = Kernel { given, patiences };
@@ -194,7 +210,11 @@ pub fn start(
             tracing::warn!(%error, "nobody advertises where the detector is late: no thread for it");
             None
         });
-        let detector = Detector::new(vhosts, mode, scheduling, kernel, understudy, recorder, notes);
+        let mut detector = Detector::new(vhosts, mode, scheduling, kernel, understudy, recorder, notes);
+        detector.outputs = Some(pair);
+        if is_paired {
+            detector.shut();
+        }
         let result = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
@@ -227,6 +247,9 @@ struct Detector {
     timing: Timing,
     vigil: Vigil,
     notes: mpsc::UnboundedSender<Note>,
+    /// The pair machine, where this node is one of two, and where its wants go.
+    partner: Option<Partner>,
+    outputs: Option<mpsc::UnboundedSender<PairOutput>>,
 }
 
 impl Detector {
@@ -258,6 +281,15 @@ impl Detector {
             timing,
             vigil: Vigil::default(),
             notes,
+            partner: None,
+            outputs: None,
+        }
+    }
+
+    /// Serves nothing until the pair machine says so.
+    fn shut(&mut self) {
+        for host in &mut self.hosts {
+            host.set_gate(Gate::Closed);
         }
     }
 
@@ -303,6 +335,7 @@ impl Detector {
             }
             self.judge(now);
             self.judge_sending(now);
+            self.judge_pair(now);
             timer.set(self.next_deadline())?;
         }
         Ok(self.snapshot(clock::now()))
@@ -356,6 +389,14 @@ impl Detector {
             Input::Dropped { vhost, well, held } => {
                 self.host(now, vhost, |host| host.dropped(now, well, held));
             }
+            Input::Took { vhost, well } => self.host(now, vhost, |host| host.took(well)),
+            Input::Pair(PairInput::Begin(begin)) => self.begin_pair(now, *begin),
+            Input::Pair(input) => {
+                if let Some(partner) = &mut self.partner {
+                    partner.tell_link(now);
+                    partner.input(now, input);
+                }
+            }
             Input::Sign { vhost, mac } => self.host(now, vhost, |host| host.sign(mac)),
             Input::Mode(mode) => self.hosts.iter_mut().for_each(|host| host.set_mode(mode)),
             Input::Hold(hold) => self.demote(now, demotion::Cause::Hold, hold),
@@ -369,7 +410,8 @@ impl Detector {
         let vhosts = self.hosts.iter().map(Host::snapshot).collect();
         let (demotions, scheduling) = (self.demotions.clone(), self.scheduling.clone());
         let (timing, processor) = (self.timing.clone(), clock::thread_time());
-        Snapshot { at: now, demotions, scheduling, timing, processor, vhosts }
+        let pair = self.partner.as_ref().map(Partner::snapshot);
+        Snapshot { at: now, demotions, scheduling, timing, processor, vhosts, pair }
     }
 
     /// Lets a virtual host do something, and notes what became of it.
@@ -438,6 +480,37 @@ impl Detector {
         }
     }
 
+    /// From here on, one of two.
+    fn begin_pair(&mut self, now: Instant, begin: partner::Begin) {
+        let Some(outputs) = self.outputs.clone().filter(|_| self.partner.is_none()) else { return };
+        let serving = self.hosts.iter().any(Host::has_addresses);
+        let partner = Partner::new(now, begin, serving, outputs);
+        if partner.gate() == Gate::Closed {
+            self.shut();
+        }
+        self.partner = Some(partner);
+        self.each_host(now, |host| host.handle(now, Event::Stance(Stance::Follow)));
+    }
+
+    /// Lets the pair machine see what became of it all, and the hosts do what it wants; which it sees, too.
+    fn judge_pair(&mut self, now: Instant) {
+        for _ in 0..ROUNDS {
+            let Some(partner) = &mut self.partner else { return };
+            let orders = partner.round(now, &mut self.hosts);
+            if orders.is_empty() {
+                return;
+            }
+            for order in orders {
+                match order {
+                    HostOrder::Gate(gate) => self.hosts.iter_mut().for_each(|host| host.set_gate(gate)),
+                    HostOrder::Stance(stance) => {
+                        self.each_host(now, |host| host.handle(now, Event::Stance(stance)));
+                    }
+                }
+            }
+        }
+    }
+
     /// Whoever can't advertise through an interface had better not be master.
     fn judge_sending(&mut self, now: Instant) {
         self.sending.forgive(now);
@@ -447,7 +520,11 @@ impl Detector {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let others = [self.sending.next_deadline(), self.vigil.next_deadline()];
+        let pair = self.partner.as_ref().and_then(|partner| partner.next_deadline(&self.hosts));
+        let others = [self.sending.next_deadline(), self.vigil.next_deadline(), pair];
         self.agenda.next().into_iter().chain(others.into_iter().flatten()).min()
     }
 }
+
+/// One round of the pair machine leads to another, but not to many.
+const ROUNDS: u32 = 4;

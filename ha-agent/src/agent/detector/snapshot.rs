@@ -6,6 +6,7 @@ use std::time::Duration;
 use ha_common::fresh::Stamp;
 use ha_common::reason::Counters;
 
+use super::partner::PairSnapshot;
 use super::timing::Timing;
 use crate::agent::realtime::Scheduling;
 use crate::core::{Advertisement, Demotions, Instant, State, Suspicion};
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub processor: Duration,
     /// One a virtual host.
     pub vhosts: Vec<VhostSnapshot>,
+    /// How the pair looks, if this node is one of two.
+    pub pair: Option<PairSnapshot>,
 }
 
 /// What the detector knows of one virtual host.

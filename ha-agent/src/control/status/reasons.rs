@@ -85,7 +85,9 @@ impl PeerFactsStatus {
 pub(crate) fn facts(config: &Config, snapshot: &Snapshot, link: Option<&Condition>) -> NodeFacts {
     let vhosts: Vec<_> = config.vhosts.iter().zip(&snapshot.vhosts).collect();
     let states: Vec<State> = snapshot.vhosts.iter().map(|vhost| vhost.state).collect();
-    let maintenance = snapshot.demotions.causes().any(|cause| *cause == Cause::Hold);
+    let record = snapshot.pair.map(|pair| pair.record);
+    let held = record.is_some_and(|record| record.held);
+    let maintenance = held || snapshot.demotions.causes().any(|cause| *cause == Cause::Hold);
     let heard: Vec<Carp> = vhosts.iter().map(|(config, vhost)| carp(config, vhost, snapshot)).collect();
     let other = if heard.contains(&Carp::Heard) {
         Other::Serves
@@ -112,7 +114,7 @@ pub(crate) fn facts(config: &Config, snapshot: &Snapshot, link: Option<&Conditio
         role: Role::of(&states, Work::Idle, other),
         claim: claim(config, snapshot),
         maintenance,
-        enabled: true,
+        enabled: record.is_none_or(|record| !record.shared.disabled),
         ready: true,
         ongoing: states.contains(&State::Leaving),
         held: false,

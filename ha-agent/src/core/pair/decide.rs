@@ -40,7 +40,7 @@ impl Pair {
     }
 
     fn reason_of(&self, ours: bool) -> Result<Claim, Wait> {
-        if !self.is_able() {
+        if self.vhosts == Vhosts::Init {
             return Err(Wait::NotFit);
         }
         if self.timers.is_armed(Timer::Rest) {
@@ -54,7 +54,8 @@ impl Pair {
                 Role::Active | Role::Taking => Err(Wait::PeerActive),
                 Role::Resuming | Role::Claiming | Role::Releasing | Role::Other => Err(Wait::PeerBusy),
                 Role::Standby if state.request.is_some() => Err(Wait::PeerBusy),
-                Role::Standby if !ours && state.fit => Err(Wait::PeersTurn),
+                // Who is not well serves rather than nobody.
+                Role::Standby if (!ours || !self.ready) && state.fit => Err(Wait::PeersTurn),
                 Role::Standby => automatic,
             };
         }

@@ -35,6 +35,8 @@ pub struct Settings {
     /// How long a node rests after something failed that it began by itself.
     #[serde(with = "nanos")]
     pub rest: Duration,
+    /// Whether the nodes share disks: then nothing is taken before it is stored that it is.
+    pub shares_disks: bool,
     /// With a witness: how long a node with a lease waits before it takes over from a dead peer. At least what the peer
     /// needs to find that the link does not answer, and to stop then.
     #[serde(with = "maybe_nanos")]

@@ -50,6 +50,26 @@ pub enum Phase {
     Ended,
 }
 
+impl Phase {
+    /// A label for JSON, in `snake_case`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Standby => "standby",
+            Self::Promised { .. } => "promised",
+            Self::Claiming { .. } => "claiming",
+            Self::Taking { .. } => "taking",
+            Self::Resuming => "resuming",
+            Self::Active => "active",
+            Self::Offering => "offering",
+            Self::Granting => "granting",
+            Self::Releasing(_) => "releasing",
+            Self::Granted => "granted",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 /// What a release is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,5 +1,6 @@
 //! The standby's side: promises, makes sure that it may, and takes over.
 
+use super::event::Settings;
 use super::event::{Command, Liveness, PeerVhosts, Timer};
 use super::message::{Role, Saying, Word};
 use super::report::{Claim, End, Refusal, Step, Story, Why};
@@ -143,7 +144,7 @@ impl Pair {
 
     /// Takes over if that is stored, and nobody else does or may.
     pub(super) fn weigh_claim(&mut self, now: Instant, claim: Claim, quiet: bool) {
-        if self.stored.generation < self.term {
+        if self.stored.generation < self.term && !self.need_not_wait(claim) {
             return;
         }
         let by_itself = match claim {
@@ -182,6 +183,12 @@ impl Pair {
                 _ => self.await_quiet(now),
             }
         }
+    }
+
+    /// From a dead peer, where only addresses move: nobody is told before it is stored, and clients need not wait for a disk.
+    fn need_not_wait(&self, claim: Claim) -> bool {
+        let Settings { shares_disks, witness, .. } = self.settings;
+        claim == Claim::PeerDead && !shares_disks && witness.is_none() && !self.peer.answers()
     }
 
     /// With the witness's lease, the peer still has to notice that it has none.

@@ -17,13 +17,18 @@ fn settings(node: Node) -> Settings {
         take: MS * 300,
         turn: MS * 100,
         rest: MS * 400,
+        shares_disks: false,
         witness: None,
     }
 }
 
 /// B, fit to serve, whose record says that A was active; stored as it goes.
 fn standby(record: Record, link: Link, liveness: Liveness, peer: PeerVhosts) -> Pair {
-    let mut pair = Pair::new(NOW, settings(Node::B), record, 0, false);
+    standby_of(settings(Node::B), record, link, liveness, peer)
+}
+
+fn standby_of(settings: Settings, record: Record, link: Link, liveness: Liveness, peer: PeerVhosts) -> Pair {
+    let mut pair = Pair::new(NOW, settings, record, 0, false);
     tell(&mut pair, Event::Carp(Carp { own: Vhosts::Backup, peer }));
     tell(&mut pair, Event::Ready(true));
     tell(&mut pair, Event::Link(link));
@@ -105,8 +110,20 @@ fn a_dead_peer_is_replaced_unless_an_operator_is_against_it() {
 }
 
 #[test]
-fn nothing_is_taken_before_it_is_stored() {
+fn addresses_alone_are_taken_from_a_dead_peer_at_once_and_vouched_for_once_it_is_stored() {
     let mut pair = standby(Record::default(), Link::Down, Liveness::Unknown, PeerVhosts::Silent);
+    pair.handle(NOW, Event::Peer(Liveness::Dead));
+    assert!(matches!(pair.phase(), Phase::Taking { .. }));
+    pair.handle(NOW, Event::Executor(Report::Taken(pair.term())));
+    assert!(matches!(pair.phase(), Phase::Taking { taken: true, .. }));
+    pair.handle(NOW, Event::Stored(pair.record()));
+    assert_eq!(pair.phase(), Phase::Active);
+}
+
+#[test]
+fn nothing_that_is_shared_is_taken_before_it_is_stored() {
+    let settings = Settings { shares_disks: true, ..settings(Node::B) };
+    let mut pair = standby_of(settings, Record::default(), Link::Down, Liveness::Unknown, PeerVhosts::Silent);
     pair.handle(NOW, Event::Peer(Liveness::Dead));
     assert!(matches!(pair.phase(), Phase::Claiming { .. }));
     let record = pair.record();

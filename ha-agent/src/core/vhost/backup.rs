@@ -4,6 +4,7 @@ use super::{Settings, Vhost};
 use crate::core::command::{Advert, Advertisement, Cause, Command, Silence, State};
 use crate::core::election::Verdict;
 use crate::core::family::{Family, Sources};
+use crate::core::pair::Stance;
 use crate::core::patience::{Ear, Guard, Patience, Word};
 use crate::core::time::Instant;
 use crate::core::timers::Timer;
@@ -109,7 +110,7 @@ impl Vhost {
     fn last_word(&self, Advert { priority: theirs, demote, .. }: Advert) -> Option<Advertisement> {
         let own = self.advertised();
         let priority = if theirs.beats(own) { own } else { theirs.next_worse()? };
-        Some(Advertisement { priority, demote: self.demote.max(demote) })
+        Some(Advertisement { priority, demote: self.level().max(demote) })
     }
 
     /// The kernel says that a family is silent. Judged when the deadline is: whatever was heard since comes before.
@@ -183,6 +184,15 @@ impl Vhost {
         patience.distrust(Ear::First);
         patience.distrust(Ear::Second);
         self.follow(patience);
+    }
+
+    /// Who becomes the active one of a pair does not wait for an advertisement: the other one has let go.
+    pub(super) fn place_backup(&mut self, now: Instant, stance: Stance) {
+        let before = std::mem::replace(&mut self.stance, stance);
+        match stance {
+            Stance::Lead if before == Stance::Follow => self.become_master(now, Cause::Active),
+            Stance::Lead | Stance::Follow => {}
+        }
     }
 
     pub(super) fn leave_backup(&mut self, now: Instant) {

@@ -8,6 +8,7 @@ use crate::core::announcements::Announcements;
 use crate::core::command::{Advert, Advertisement, Cause, Command, LinkDown, State};
 use crate::core::election::{Priority, Verdict};
 use crate::core::family::{Families, Family};
+use crate::core::pair::Stance;
 use crate::core::patience::{Patience, Word};
 use crate::core::time::Instant;
 use crate::core::timers::Timer;
@@ -60,6 +61,14 @@ impl Vhost {
     pub(super) fn demote_master(&mut self, level: u8) {
         if level != self.demote {
             self.demote = level;
+            self.push_advertisement();
+        }
+    }
+
+    /// Told at once, too.
+    pub(super) fn place_master(&mut self, stance: Stance) {
+        if stance != self.stance {
+            self.stance = stance;
             self.push_advertisement();
         }
     }
@@ -181,7 +190,7 @@ impl Vhost {
     }
 
     pub(super) fn bow_out(&mut self, now: Instant) {
-        let farewell = Advertisement { priority: Priority::BOW_OUT, demote: self.demote };
+        let farewell = Advertisement { priority: Priority::BOW_OUT, demote: self.level() };
         self.commands.push_back(Command::Advertise(farewell));
         self.stop(now, Cause::Leave);
     }
@@ -192,7 +201,7 @@ impl Vhost {
     }
 
     fn push_advertisement(&mut self) {
-        let advertisement = Advertisement { priority: self.advertised(), demote: self.demote };
+        let advertisement = Advertisement { priority: self.advertised(), demote: self.level() };
         self.commands.push_back(Command::Advertise(advertisement));
     }
 

@@ -166,6 +166,26 @@ impl Link {
         Ok(())
     }
 
+    /// What speaks to the peer about the pair.
+    #[must_use]
+    pub fn speaker(&self) -> Speaker {
+        Speaker(Arc::clone(&self.shared))
+    }
+
+    /// Ends it, and says so to the peer where that takes no time.
+    pub async fn close(mut self) {
+        self.shared.update(|paths| paths.end_others(None, &[], LEAVING));
+        // Connections say it themselves.
+        tokio::time::sleep(PARTING).await;
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Speaks to the peer about the pair, as long as the link runs.
+#[derive(Clone, Debug)]
+pub struct Speaker(Arc<Shared>);
+
+impl Speaker {
     /// Sends the peer a message about the pair, on the best path. That it was taken does not say that it arrives.
     ///
     /// # Errors
@@ -175,19 +195,16 @@ impl Link {
         if payload.len() > PAYLOAD_LIMIT {
             return Err(SendError::TooLarge);
         }
-        match self.shared.update(|paths| paths.send(Message::Pair { payload })) {
+        match self.0.update(|paths| paths.send(Message::Pair { payload })) {
             Some(true) => Ok(()),
             Some(false) => Err(SendError::Full),
             None => Err(SendError::NotUp),
         }
     }
 
-    /// Ends it, and says so to the peer where that takes no time.
-    pub async fn close(mut self) {
-        self.shared.update(|paths| paths.end_others(None, &[], LEAVING));
-        // Connections say it themselves.
-        tokio::time::sleep(PARTING).await;
-        self.tasks.shutdown().await;
+    /// Asks the peer whether it lives, on all paths: whatever it says shows in the status. At once, beside the heartbeats.
+    pub fn ask(&self) {
+        self.0.update(|paths| paths.ask());
     }
 }
 

@@ -127,6 +127,13 @@ impl Paths {
         }
     }
 
+    /// Sends a heartbeat beside the others; its answer counts as being heard only.
+    pub(super) fn ask(&self) {
+        for standing in self.all.iter().filter_map(|path| path.standing.as_ref()) {
+            standing.outbox.heartbeat(0);
+        }
+    }
+
     /// A connection is no more.
     pub(super) fn release(&mut self, ticket: Ticket, why: String) {
         let Some(path) = self.of(ticket) else { return };

@@ -108,7 +108,7 @@ fn down(status: &LinkStatus) -> &str {
 async fn two_nodes_find_each_other_and_tell() {
     let pair = Pair::new();
     let (a, mut b) = (pair.start(0), pair.start(1));
-    assert_eq!(a.send(Bytes::new()), Err(SendError::NotUp));
+    assert_eq!(a.speaker().send(Bytes::new()), Err(SendError::NotUp));
     a.publish("older".into()).unwrap();
     a.publish("newer".into()).unwrap();
     let status = until(&a, "up", is_up).await;
@@ -120,7 +120,7 @@ async fn two_nodes_find_each_other_and_tell() {
     assert_eq!(told.unwrap().payload, "newer");
     let mut messages = b.take_messages().unwrap();
     for number in 0..10u8 {
-        a.send(vec![number; 1000].into()).unwrap();
+        a.speaker().send(vec![number; 1000].into()).unwrap();
     }
     for number in 0..10u8 {
         let message = timeout(PATIENCE, messages.recv()).await.unwrap().unwrap();
@@ -128,7 +128,7 @@ async fn two_nodes_find_each_other_and_tell() {
     }
     let large = Bytes::from(vec![0; PAYLOAD_LIMIT + 1]);
     assert_eq!(
-        (a.send(large.clone()), a.publish(large)),
+        (a.speaker().send(large.clone()), a.publish(large)),
         (Err(SendError::TooLarge), Err(SendError::TooLarge))
     );
     // Together: what is told is soon replaced by what comes of dialing anew.
@@ -214,7 +214,7 @@ async fn a_peer_that_says_nothing_more_is_not_answering() {
     for sequence in 0..10 {
         frames.send(Message::Heartbeat { sequence }).await.unwrap();
     }
-    assert_eq!(a.send(Bytes::new()), Err(SendError::NotUp));
+    assert_eq!(a.speaker().send(Bytes::new()), Err(SendError::NotUp));
     let answers = async {
         loop {
             match frames.next().await {

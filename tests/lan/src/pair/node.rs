@@ -9,7 +9,7 @@ use crate::core::pair::{
     self, Carp, Generation, Link, Liveness, Node as Name, Pair, PeerVhosts, Phase, Record, Report, Stance,
     Vhosts, Wish,
 };
-use crate::core::vhost::Vhost;
+use crate::core::vhost::{FOLLOWING, Vhost};
 use crate::core::{
     self, Advert, Advertisement, Command, Families, Family, Instant, Pace, Priority, Sources, State,
 };
@@ -164,7 +164,7 @@ impl Agent {
             families: Families::only(Family::V4),
             announce_every: None,
         });
-        vhost.handle(now, core::Event::Demote(1));
+        vhost.handle(now, core::Event::Stance(Stance::Follow));
         let mut sources = Sources::UNSPECIFIED;
         if let IpAddr::V4(address) = source {
             sources.v4 = address;
@@ -281,7 +281,7 @@ impl Agent {
     fn tell_verdict(&mut self, now: Instant) {
         let peer = match self.heard {
             Some((heard, demote)) if now.saturating_since(heard) <= PATIENCE => {
-                if demote == 0 {
+                if demote < FOLLOWING {
                     PeerVhosts::Leads
                 } else {
                     PeerVhosts::Follows
@@ -316,11 +316,7 @@ impl Agent {
         loop {
             while let Some(command) = self.pair.next_command() {
                 if let pair::Command::Stance(stance) = command {
-                    let level = match stance {
-                        Stance::Lead => 0,
-                        Stance::Follow => 1,
-                    };
-                    self.vhost.handle(now, core::Event::Demote(level));
+                    self.vhost.handle(now, core::Event::Stance(stance));
                 }
                 outputs.push(Output::Pair(command));
             }

@@ -341,6 +341,7 @@ pub fn settings(node: Name) -> pair::Settings {
         take: ms(300),
         turn: ms(100),
         rest: ms(400),
+        shares_disks: false,
         witness: None,
     }
 }

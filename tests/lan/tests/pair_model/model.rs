@@ -405,6 +405,7 @@ impl World {
             take: TIME,
             turn: TIME,
             rest: TIME,
+            shares_disks: self.third == Third::Reservation,
             witness: (self.third == Third::Witness).then_some(TIME),
         };
         it.pair = Some(Pair::new(END, settings, it.disk, 0, it.serves));

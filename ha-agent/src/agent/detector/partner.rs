@@ -1,0 +1,386 @@
+//! One of two: the pair machine, on the fast thread, and what it has to know of the virtual hosts and of the link.
+//!
+//! It is here, since a silence that the kernel has told is to lead to addresses without a detour. Whatever takes time
+//! (storing, talking to the peer, telling the operator) is passed on, and nobody here waits for it.
+//!
+//! *Asking.* That the link was up a moment ago does not say that the peer lives now. So when the virtual hosts of a standby
+//! fall silent while the link is up, the peer is asked over it, and has [`ANSWER`] to say anything at all.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::host::{Gate, Host};
+use crate::core::pair::message::{Message, Request, State as PeerState};
+use crate::core::pair::report::{End, Progress, Story, Why};
+use crate::core::pair::{
+    Carp, Command, Event, Generation, Link, Liveness, Pair, PeerVhosts, Phase, Record, Report, Settings,
+    Stance, Vhosts, Wish,
+};
+use crate::core::{Instant, State};
+
+/// What the pair machine is told from outside.
+#[derive(Debug)]
+pub enum PairInput {
+    /// The node is one of a pair, from now on.
+    Begin(Box<Begin>),
+    /// How the link is.
+    Link(LinkNow),
+    /// The peer said something.
+    Heard(Message),
+    /// An operator wants something. Answered by the last request of this node, before or after it.
+    Wish(Wish, oneshot::Sender<Option<Request>>),
+    /// This is on the disk.
+    Stored(Record),
+}
+
+/// What a node of a pair begins with.
+#[derive(Debug)]
+pub struct Begin {
+    /// How it is to behave.
+    pub settings: Settings,
+    /// What was stored.
+    pub record: Record,
+    /// At least this is the number of the start.
+    pub least_start: u64,
+    /// How long the link may go without a word of the peer.
+    pub link_dead: Duration,
+}
+
+/// The link to the peer's agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkNow {
+    /// There is no connection.
+    Down,
+    /// There is one, and nobody answers.
+    NotAnswering,
+    /// The peer answers; it was heard at this moment.
+    Up(Instant),
+}
+
+/// What is to be done elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub enum PairOutput {
+    /// To be put on the disk.
+    Store(Record),
+    /// To be said to the peer.
+    Send(Message),
+    /// The peer is to be asked whether it lives.
+    Ask,
+    /// To be shown.
+    Progress(Progress),
+    /// A switchover has ended.
+    Ended(Request, End),
+    /// To be written down.
+    Journal(Story),
+    /// This node is to end.
+    EndHard(Why),
+}
+
+/// How the pair looks from here.
+#[derive(Clone, Copy, Debug)]
+pub struct PairSnapshot {
+    /// Which of the two this node is, and how it behaves.
+    pub settings: Settings,
+    /// What it does.
+    pub phase: Phase,
+    /// The generation that it serves in, or last did.
+    pub term: Generation,
+    /// What it wants stored.
+    pub record: Record,
+    /// Whether its addresses are let on.
+    pub serving: bool,
+    /// Why it does not take over, if it does not.
+    pub wait: Option<crate::core::pair::report::Wait>,
+    /// What the peer said last, if it can be asked.
+    pub peer: Option<PeerState>,
+    /// The verdict on the peer.
+    pub liveness: Liveness,
+    /// What the virtual hosts say.
+    pub carp: Carp,
+    /// How the last switchover ended.
+    pub last: Option<(Request, End)>,
+}
+
+/// The pair machine and what surrounds it.
+#[derive(Debug)]
+pub(super) struct Partner {
+    machine: Pair,
+    settings: Settings,
+    link: LinkNow,
+    link_dead: Duration,
+    /// Since when the peer is asked.
+    asked: Option<Instant>,
+    /// Before that, nothing shows that the peer is dead: the link has had no time.
+    settles: Instant,
+    told: (Link, Carp, Liveness),
+    /// Whether all virtual hosts have link.
+    ready: bool,
+    /// What the virtual hosts are to report.
+    order: Option<Order>,
+    gate: Gate,
+    last: Option<(Request, End)>,
+    request: Option<Request>,
+    outputs: mpsc::UnboundedSender<PairOutput>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    Take(Generation),
+    Release(Generation),
+}
+
+impl Partner {
+    /// `serving` says whether any of the hosts has its addresses.
+    pub(super) fn new(
+        now: Instant,
+        begin: Begin,
+        serving: bool,
+        outputs: mpsc::UnboundedSender<PairOutput>,
+    ) -> Self {
+        let Begin { settings, record, least_start, link_dead } = begin;
+        Self {
+            machine: Pair::new(now, settings, record, least_start, serving),
+            settings,
+            link: LinkNow::Down,
+            link_dead,
+            asked: None,
+            settles: now + link_dead * 2,
+            told: <(Link, Carp, Liveness)>::default(),
+            ready: false,
+            order: None,
+            gate: if serving { Gate::Open } else { Gate::Closed },
+            last: None,
+            request: None,
+            outputs,
+        }
+    }
+
+    /// Whether addresses are let on.
+    pub(super) fn gate(&self) -> Gate {
+        self.gate
+    }
+
+    pub(super) fn snapshot(&self) -> PairSnapshot {
+        let (_, carp, liveness) = self.told;
+        PairSnapshot {
+            settings: self.settings,
+            phase: self.machine.phase(),
+            term: self.machine.term(),
+            record: self.machine.record(),
+            serving: self.gate == Gate::Open,
+            wait: self.machine.reason_to_take().err().filter(|_| self.machine.phase() == Phase::Standby),
+            peer: self.machine.peer(),
+            liveness,
+            carp,
+            last: self.last,
+        }
+    }
+
+    /// Takes in what was said. What has run out is to be told before: see [`Self::tell_link`].
+    pub(super) fn input(&mut self, now: Instant, input: PairInput) {
+        match input {
+            PairInput::Begin(_) => {}
+            PairInput::Link(link) => {
+                self.link = link;
+                self.tell_link(now);
+            }
+            PairInput::Heard(message) => self.machine.handle(now, Event::Heard(message)),
+            PairInput::Stored(record) => self.machine.handle(now, Event::Stored(record)),
+            PairInput::Wish(wish, reply) => {
+                self.machine.handle(now, Event::Wish(wish));
+                self.pass_on();
+                // Who asked may have gone.
+                let _ = reply.send(self.request);
+            }
+        }
+    }
+
+    /// Whether the peer answers now.
+    pub(super) fn tell_link(&mut self, now: Instant) {
+        let link = match self.link {
+            LinkNow::Down => Link::Down,
+            LinkNow::NotAnswering => Link::NotAnswering,
+            LinkNow::Up(heard) => {
+                let is_asked_in_vain = self.asked.is_some_and(|at| heard < at && now >= at + ANSWER);
+                if is_asked_in_vain || now.saturating_since(heard) >= self.link_dead {
+                    Link::NotAnswering
+                } else {
+                    Link::Up
+                }
+            }
+        };
+        if link != self.told.0 {
+            self.told.0 = link;
+            self.machine.handle(now, Event::Link(link));
+        }
+    }
+
+    /// Tells the machine how all is, lets its deadlines come, and has the hosts do what it says. Returns whether they had
+    /// anything to do.
+    pub(super) fn round(&mut self, now: Instant, hosts: &mut [Host]) -> Vec<HostOrder> {
+        self.tell_link(now);
+        self.tell_verdict(now, hosts);
+        self.tell_done(now, hosts);
+        while let Some((due, timer)) = self.machine.poll_timeout()
+            && due <= now
+        {
+            self.machine.handle(now, Event::Deadline(timer));
+        }
+        self.pass_on()
+    }
+
+    /// When there is something to look at, without anything to read.
+    pub(super) fn next_deadline(&self, hosts: &[Host]) -> Option<Instant> {
+        let (link, carp, liveness) = self.told;
+        let machine = self.machine.poll_timeout().map(|(at, _)| at);
+        let link = match self.link {
+            LinkNow::Up(heard) if link == Link::Up => {
+                let answer = self.asked.filter(|at| heard < *at).map(|at| at + ANSWER);
+                Some(answer.map_or(heard + self.link_dead, |answer| answer.min(heard + self.link_dead)))
+            }
+            LinkNow::Up(_) | LinkNow::NotAnswering | LinkNow::Down => None,
+        };
+        let settles = (liveness == Liveness::Unknown).then_some(self.settles);
+        let heard =
+            (carp.peer != PeerVhosts::Silent).then(|| hosts.iter().filter_map(Host::forgets_peer).min());
+        [machine, link, settles, heard.flatten()].into_iter().flatten().min()
+    }
+
+    fn tell_verdict(&mut self, now: Instant, hosts: &[Host]) {
+        let carp = Carp { own: own(hosts), peer: peer(now, hosts) };
+        let is_standby = !self.machine.may_write();
+        let in_vain = carp.own == Vhosts::Master && carp.peer == PeerVhosts::Silent && is_standby;
+        match self.asked {
+            None if in_vain && self.told.0 == Link::Up => {
+                self.asked = Some(now);
+                self.put(PairOutput::Ask);
+            }
+            Some(_) if !in_vain => self.asked = None,
+            None | Some(_) => {}
+        }
+        let ready = hosts.iter().all(|host| host.machine.state() != State::Init);
+        if ready != self.ready {
+            self.ready = ready;
+            self.machine.handle(now, Event::Ready(ready));
+        }
+        if carp != self.told.1 {
+            self.told.1 = carp;
+            self.machine.handle(now, Event::Carp(carp));
+        }
+        let liveness = if self.told.0 == Link::Up || carp.peer != PeerVhosts::Silent {
+            Liveness::Alive
+        } else if hosts.iter().any(Host::is_undecided) || carp.own != Vhosts::Master || now < self.settles {
+            Liveness::Unknown
+        } else {
+            Liveness::Dead
+        };
+        if liveness != self.told.2 {
+            self.told.2 = liveness;
+            self.machine.handle(now, Event::Peer(liveness));
+        }
+    }
+
+    /// Whether what was ordered of the hosts is done.
+    fn tell_done(&mut self, now: Instant, hosts: &[Host]) {
+        let report = match self.order {
+            Some(Order::Release(term)) if !hosts.iter().any(Host::is_closing) => Report::Released(term),
+            Some(Order::Take(term)) if !hosts.iter().any(Host::is_opening) => {
+                // A part of the service is better than none.
+                if hosts.iter().any(Host::has_addresses) {
+                    Report::Taken(term)
+                } else if hosts.iter().any(Host::wants_addresses) {
+                    Report::TakeFailed(term)
+                } else {
+                    return;
+                }
+            }
+            Some(Order::Release(_) | Order::Take(_)) | None => return,
+        };
+        self.order = None;
+        self.machine.handle(now, Event::Executor(report));
+    }
+
+    /// Passes on what the machine wants; returns what the hosts are to do, in this order.
+    fn pass_on(&mut self) -> Vec<HostOrder> {
+        let mut orders = Vec::new();
+        while let Some(command) = self.machine.next_command() {
+            match command {
+                Command::Store(record) => self.put(PairOutput::Store(record)),
+                Command::Send(message) => self.put(PairOutput::Send(message)),
+                Command::Release(term) => {
+                    self.order = Some(Order::Release(term));
+                    self.gate = Gate::Closed;
+                    orders.push(HostOrder::Gate(Gate::Closed));
+                }
+                Command::Take(term) => {
+                    self.order = Some(Order::Take(term));
+                    self.gate = Gate::Open;
+                    orders.push(HostOrder::Gate(Gate::Open));
+                }
+                Command::Stance(stance) => orders.push(HostOrder::Stance(stance)),
+                // Without a witness, there is none.
+                Command::Lease(_) => {}
+                Command::Progress(progress) => {
+                    self.note_request(progress.request);
+                    self.put(PairOutput::Progress(progress));
+                }
+                Command::Ended { request, end } => {
+                    self.note_request(request);
+                    self.last = Some((request, end));
+                    self.put(PairOutput::Ended(request, end));
+                }
+                Command::Journal(story) => self.put(PairOutput::Journal(story)),
+                Command::EndHard(why) => self.put(PairOutput::EndHard(why)),
+            }
+        }
+        orders
+    }
+
+    fn note_request(&mut self, request: Request) {
+        if request.node == self.settings.node {
+            self.request = self.request.max(Some(request));
+        }
+    }
+
+    fn put(&self, output: PairOutput) {
+        // It is gone only while the agent ends.
+        let _ = self.outputs.send(output);
+    }
+}
+
+/// What the virtual hosts are to do.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum HostOrder {
+    /// Whether addresses are let on.
+    Gate(Gate),
+    /// How to advertise.
+    Stance(Stance),
+}
+
+/// Ours, as a whole.
+fn own(hosts: &[Host]) -> Vhosts {
+    let mut own = Vhosts::Init;
+    for host in hosts {
+        match host.machine.state() {
+            State::Init => {}
+            State::Backup => return Vhosts::Backup,
+            State::Master | State::Stalled | State::Leaving => own = Vhosts::Master,
+        }
+    }
+    own
+}
+
+/// The peer's, as a whole: one that leads is enough.
+fn peer(now: Instant, hosts: &[Host]) -> PeerVhosts {
+    let heard = hosts.iter().filter_map(|host| host.peer_leads(now));
+    match heard.max() {
+        None => PeerVhosts::Silent,
+        Some(false) => PeerVhosts::Follows,
+        Some(true) => PeerVhosts::Leads,
+    }
+}
+
+/// How long a peer that is asked may take to say anything: far longer than a way through both agents, far shorter than
+/// anybody minds.
+const ANSWER: Duration = Duration::from_millis(10);

@@ -1,0 +1,324 @@
+//! What the pair machine can't do on the fast thread: store, speak with the peer, tell the operator.
+//!
+//! ```text
+//!   link ──conditions, messages──▶ detector (pair machine) ──records──▶ disk ──stored──▶ detector
+//!     ▲                                     └──messages, questions, news──▶ here
+//!     └──────────────────────────────────────────────────────────────────────┘
+//! ```
+
+mod record;
+
+use std::path::Path;
+use std::sync::mpsc as std_mpsc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{fs, io};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+pub use self::record::RecordFileError;
+use super::detector::Input;
+use super::detector::partner::{Begin, LinkNow, PairInput, PairOutput};
+use super::hosts;
+use crate::config::{Config, PeerConfig};
+use crate::core::Priority;
+use crate::core::pair::message::{Message, Request};
+use crate::core::pair::report::{End, Progress, Why};
+use crate::core::pair::{Node, Record, Settings, Wish};
+use crate::peer::codec::DEPTH_LIMIT;
+use crate::peer::link::Speaker;
+use crate::peer::link::status::{Condition, LinkStatus};
+use crate::peer::store::{Part, Store};
+
+/// What an operator may want to see of a switchover.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum PairNews {
+    /// A step goes on, or is over.
+    Progress(Progress),
+    /// It has ended.
+    Ended(Request, End),
+}
+
+/// Whether this node was introduced to another one.
+pub(super) fn is_paired(config: &Config) -> bool {
+    config.peer.as_ref().is_some_and(|peer| Store::at(&peer.directory).path(Part::Peer).exists())
+}
+
+/// Reads what this node stored of the pair.
+///
+/// # Errors
+///
+/// If it is there, and can't be used.
+pub(super) fn stored(state: &Path) -> Result<Record, RecordFileError> {
+    record::read(&record::path(state))
+}
+
+/// Whoever speaks for the machine; made before the detector starts, run once there is a link.
+#[derive(Debug)]
+pub(super) struct Secretary {
+    detector: mpsc::UnboundedSender<Input>,
+    outputs: mpsc::UnboundedReceiver<PairOutput>,
+    records: std_mpsc::Sender<Record>,
+    news: broadcast::Sender<PairNews>,
+    record: Record,
+}
+
+impl Secretary {
+    /// `record` is what was stored.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no thread, or the directory can't be made.
+    pub(super) fn new(
+        state: &Path,
+        record: Record,
+        detector: mpsc::UnboundedSender<Input>,
+        outputs: mpsc::UnboundedReceiver<PairOutput>,
+    ) -> io::Result<Self> {
+        let records = record::start(record::path(state), detector.clone())?;
+        Ok(Self { detector, outputs, records, news: broadcast::Sender::new(NEWS), record })
+    }
+
+    /// What operators may want to see, from now on.
+    pub(super) fn news(&self) -> broadcast::Sender<PairNews> {
+        self.news.clone()
+    }
+
+    /// Carries all this out. Ends only if the node is to end, and says why.
+    pub(super) async fn run(
+        mut self,
+        config: Config,
+        peer: PeerConfig,
+        mut status: watch::Receiver<LinkStatus>,
+        mut messages: mpsc::Receiver<Bytes>,
+        speaker: Speaker,
+    ) -> Why {
+        let node = loop {
+            if status.borrow_and_update().peer.is_some() {
+                match side(&peer).await {
+                    Some(node) => break node,
+                    None => tracing::warn!("which of the pair this node is can't be read from its files"),
+                }
+            }
+            if status.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        };
+        let begin = Begin {
+            settings: settings(&config, &peer, node),
+            record: self.record,
+            least_start: wall_ms(),
+            link_dead: peer.heartbeat * u32::from(peer.dead_after),
+        };
+        tracing::info!("pair: this node is {node}");
+        self.tell(PairInput::Begin(Box::new(begin)));
+        let mut complaint = None;
+        let mut link = None;
+        loop {
+            let now = link_now(&status.borrow_and_update());
+            if link != Some(now) {
+                link = Some(now);
+                self.tell(PairInput::Link(now));
+            }
+            tokio::select! {
+                biased;
+                output = self.outputs.recv() => match output {
+                    Some(PairOutput::EndHard(why)) => return why,
+                    Some(output) => self.carry_out(output, &speaker, &mut complaint),
+                    None => return std::future::pending().await,
+                },
+                message = messages.recv() => match message.as_deref().map(decode) {
+                    Some(Ok(message)) => self.tell(PairInput::Heard(message)),
+                    Some(Err(error)) => tracing::warn!("the peer says what this version does not understand: {error}"),
+                    None => return std::future::pending().await,
+                },
+                changed = status.changed() => if changed.is_err() {
+                    return std::future::pending().await;
+                },
+            }
+        }
+    }
+
+    fn carry_out(&self, output: PairOutput, speaker: &Speaker, complaint: &mut Option<String>) {
+        match output {
+            // The thread is gone only while the agent ends.
+            PairOutput::Store(record) => drop(self.records.send(record)),
+            PairOutput::Send(message) => {
+                let sent = encode(&message).and_then(|bytes| speaker.send(bytes).map_err(|e| e.to_string()));
+                // It is said again with the next heartbeat; the link's own state is shown elsewhere.
+                let error = sent.err();
+                if let Some(error) = error.as_ref().filter(|_| *complaint != error) {
+                    tracing::debug!("a message about the pair was not sent: {error}");
+                }
+                *complaint = error;
+            }
+            PairOutput::Ask => speaker.ask(),
+            // Nobody may be looking.
+            PairOutput::Progress(progress) => drop(self.news.send(PairNews::Progress(progress))),
+            PairOutput::Ended(request, end) => drop(self.news.send(PairNews::Ended(request, end))),
+            PairOutput::Journal(story) => tracing::info!("pair: {story}"),
+            PairOutput::EndHard(_) => {}
+        }
+    }
+
+    fn tell(&self, input: PairInput) {
+        // It is gone only while the agent ends.
+        let _ = self.detector.send(Input::Pair(input));
+    }
+}
+
+/// Hands the role over to the peer, if this node has it and the peer is there to take it; so that a node that ends in order
+/// leaves no gap. Returns when that is over, or has taken too long.
+pub(super) async fn hand_over(
+    detector: &mpsc::UnboundedSender<Input>,
+    news: &broadcast::Sender<PairNews>,
+    node: Node,
+) {
+    let mut news = news.subscribe();
+    let wish = Wish::Failover { to: node.other(), forced: false, force_after: None };
+    let handed = async {
+        let (reply, answer) = oneshot::channel();
+        detector.send(Input::Pair(PairInput::Wish(wish, reply))).ok()?;
+        let request = answer.await.ok()??;
+        loop {
+            match news.recv().await.ok()? {
+                PairNews::Ended(ended, end) if ended == request => return Some(end),
+                PairNews::Ended(..) | PairNews::Progress(_) => {}
+            }
+        }
+    };
+    match tokio::time::timeout(HAND_OVER, handed).await {
+        Ok(Some(end)) => tracing::info!("pair: before this node ends: {end}"),
+        Ok(None) | Err(_) => tracing::warn!("pair: the role was not handed over in time"),
+    }
+}
+
+fn link_now(status: &LinkStatus) -> LinkNow {
+    match status.condition {
+        Condition::Unpaired | Condition::Down { .. } => LinkNow::Down,
+        Condition::NotAnswering { .. } => LinkNow::NotAnswering,
+        Condition::Up { heard, .. } => LinkNow::Up(heard),
+    }
+}
+
+/// The node whose number is the smaller one is A: the numbers are made at the introduction, and stay.
+async fn side(peer: &PeerConfig) -> Option<Node> {
+    let store = Store::at(&peer.directory);
+    let read = move || {
+        let own = store.identity(Part::Node).ok()??.certificate().id();
+        let peer = store.certificate(Part::Peer).ok()??.id();
+        Some(if own < peer { Node::A } else { Node::B })
+    };
+    tokio::task::spawn_blocking(read).await.ok()?
+}
+
+/// The link's and the virtual hosts' times say what the pair's must be.
+fn settings(config: &Config, peer: &PeerConfig, node: Node) -> Settings {
+    let patience = config.vhosts.iter().map(|vhost| {
+        let priority = Priority { advbase: vhost.advbase, advskew: vhost.advskew };
+        hosts::pace(vhost.pace).master_down_time(priority.demoted(1))
+    });
+    let patience = patience.max().unwrap_or_default();
+    Settings {
+        node,
+        boot: boot(),
+        repeat: peer.heartbeat,
+        answer: peer.heartbeat * 5,
+        release: STEP,
+        take: STEP,
+        turn: patience * 2 + LEAST_TURN,
+        rest: REST,
+        shares_disks: false,
+        witness: None,
+    }
+}
+
+/// This boot of the machine, by a random number of the kernel's; 0 where there is none.
+fn boot() -> u64 {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+    u64::from_str_radix(&digits, 16).unwrap_or(0)
+}
+
+fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// With named fields, so that an older or newer agent skips what it does not know.
+fn encode(message: &Message) -> Result<Bytes, String> {
+    let mut payload = BytesMut::with_capacity(512).writer();
+    let mut serializer = rmp_serde::Serializer::new(&mut payload).with_struct_map();
+    message.serialize(&mut serializer).map_err(|error| error.to_string())?;
+    Ok(payload.into_inner().freeze())
+}
+
+fn decode(payload: &[u8]) -> Result<Message, String> {
+    let mut deserializer = rmp_serde::Deserializer::new(payload);
+    deserializer.set_max_depth(DEPTH_LIMIT);
+    // What the reader says may quote the peer: it is cut.
+    Message::deserialize(&mut deserializer).map_err(|error| {
+        crate::config::quote::OneLine(&error.to_string()).to_string().chars().take(200).collect()
+    })
+}
+
+/// News that nobody has read yet.
+const NEWS: usize = 64;
+/// How long a release or a takeover may take: addresses are a matter of milliseconds.
+const STEP: Duration = Duration::from_secs(5);
+/// How long a node rests that failed by itself.
+const REST: Duration = Duration::from_secs(5);
+/// From one turn to the next, beside what the virtual hosts wait.
+const LEAST_TURN: Duration = Duration::from_millis(200);
+/// How long an agent that ends waits for the peer to take over.
+const HAND_OVER: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Instant;
+    use crate::core::pair::Generation;
+    use crate::core::pair::message::{Role, Saying, Sequence, Shared, State, Word};
+
+    #[test]
+    fn a_message_comes_back_as_it_was_and_what_is_cut_off_is_refused() {
+        let generation = Generation::new(5).expect("small");
+        let request = Request { node: Node::B, start: u64::MAX, number: 1 };
+        let state = State {
+            start: 3,
+            number: Sequence(9),
+            boot: 7,
+            role: Role::Active,
+            request: Some(request),
+            generation,
+            fit: true,
+            held: false,
+            shared: Shared::default(),
+        };
+        let saying = Saying::Ask { forced: true, force_after: Some(Duration::from_secs(30)) };
+        let message = Message { state, word: Some(Word { request, generation, saying }) };
+        let payload = encode(&message).expect("can be written");
+        assert_eq!(decode(&payload), Ok(message));
+        for end in 0..payload.len() {
+            assert!(decode(&payload[..end]).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn when_the_link_is_up_it_counts_from_when_the_peer_was_heard() {
+        let heard = Instant::from_nanos(5);
+        let via = ([10, 0, 0, 1], 7780).into();
+        let up = Condition::Up { via, round_trip: Duration::ZERO, heard };
+        let table = [
+            (Condition::Unpaired, LinkNow::Down),
+            (Condition::Down { why: String::new() }, LinkNow::Down),
+            (Condition::NotAnswering { heard: None }, LinkNow::NotAnswering),
+            (up, LinkNow::Up(heard)),
+        ];
+        for (condition, expected) in table {
+            let status = LinkStatus { condition, peer: None, rotating: false, paths: Vec::new() };
+            assert_eq!(link_now(&status), expected);
+        }
+    }
+}

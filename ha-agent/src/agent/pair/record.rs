@@ -1,0 +1,156 @@
+//! What a node of a pair must know after a restart: one small file, replaced as a whole.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::agent::detector::Input;
+use crate::agent::detector::partner::PairInput;
+use crate::core::pair::Record;
+
+/// Why the file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordFileError {
+    /// The system refuses.
+    #[error("{} can't be {verb}: {cause}; this node of a pair keeps there whether it may be active: name another directory with --state", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was to be done with it.
+        verb: &'static str,
+        /// The system's error.
+        cause: io::Error,
+    },
+    /// It is not what was written.
+    #[error("{} is damaged: {cause}; if the other node is active, remove the file: this one then learns from it", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: String,
+    },
+    /// A newer agent wrote it.
+    #[error("{} is of version {found}, and this agent knows {VERSION}; run the newer ha-agent", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+}
+
+/// Its form.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored {
+    version: u32,
+    record: Record,
+}
+
+/// Where the file is.
+pub(super) fn path(state: &Path) -> PathBuf {
+    state.join("pair.json")
+}
+
+/// Reads it; what there is before the first is [`Record::default`].
+///
+/// # Errors
+///
+/// See [`RecordFileError`].
+pub(super) fn read(path: &Path) -> Result<Record, RecordFileError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Record::default()),
+        Err(cause) => return Err(RecordFileError::Io { path: path.to_owned(), verb: "read", cause }),
+    };
+    match serde_json::from_slice::<Stored>(&bytes) {
+        Ok(Stored { version, .. }) if version > VERSION => {
+            Err(RecordFileError::Newer { path: path.to_owned(), found: version })
+        }
+        Ok(Stored { record, .. }) => Ok(record),
+        Err(error) => Err(RecordFileError::Damaged { path: path.to_owned(), cause: error.to_string() }),
+    }
+}
+
+/// Puts it on the disk in one step: after a crash, there is the old one or the new one.
+fn write(path: &Path, record: Record) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
+    file.write_all(&serde_json::to_vec(&Stored { version: VERSION, record })?)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Writes what comes, in its order, on a thread of its own, and tells the detector of each that is on the disk. One
+/// that can't be written is not told: the machine gives up what depends on it.
+///
+/// # Errors
+///
+/// If there is no thread, or the directory can't be made.
+pub(super) fn start(path: PathBuf, detector: UnboundedSender<Input>) -> io::Result<mpsc::Sender<Record>> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let (records, queue) = mpsc::channel();
+    thread::Builder::new().name("ha-pair-store".to_owned()).spawn(move || {
+        for record in queue {
+            match write(&path, record) {
+                // It is gone only while the agent ends.
+                Ok(()) => drop(detector.send(Input::Pair(PairInput::Stored(record)))),
+                Err(cause) => {
+                    tracing::error!("{}", RecordFileError::Io { path: path.clone(), verb: "written", cause });
+                }
+            }
+        }
+    })?;
+    Ok(records)
+}
+
+const VERSION: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Result;
+
+    use super::*;
+    use crate::core::pair::Generation;
+
+    #[test]
+    fn what_is_written_is_read_and_what_is_not_ours_is_refused_by_name() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = path(directory.path());
+        assert_eq!(read(&path)?, Record::default());
+        let record = Record { starts: 3, generation: Generation::new(7)?, held: true, ..Record::default() };
+        write(&path, record)?;
+        assert_eq!(read(&path)?, record);
+        let whole = fs::read(&path)?;
+        for end in 0..whole.len() {
+            fs::write(&path, &whole[..end])?;
+            assert!(matches!(read(&path), Err(RecordFileError::Damaged { .. })), "{end}");
+        }
+        fs::write(&path, r#"{"version": 9, "record": {}}"#)?;
+        assert!(matches!(read(&path), Err(RecordFileError::Newer { found: 9, .. })));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn each_record_is_told_once_it_can_be_read() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = path(&directory.path().join("made"));
+        let (detector, mut inputs) = tokio::sync::mpsc::unbounded_channel();
+        let records = start(path.clone(), detector)?;
+        for starts in 1..=3 {
+            records.send(Record { starts, ..Record::default() })?;
+            let Some(Input::Pair(PairInput::Stored(told))) = inputs.recv().await else { panic!("nothing") };
+            assert_eq!((told.starts, read(&path)?.starts), (starts, starts));
+        }
+        Ok(())
+    }
+}
