@@ -484,12 +484,12 @@ impl Detector {
     fn begin_pair(&mut self, now: Instant, begin: partner::Begin) {
         let Some(outputs) = self.outputs.clone().filter(|_| self.partner.is_none()) else { return };
         let serving = self.hosts.iter().any(Host::has_addresses);
-        let partner = Partner::new(now, begin, serving, outputs);
-        if partner.gate() == Gate::Closed {
+        self.partner = Some(Partner::new(now, begin, serving, outputs));
+        // Who serves leads until it is known who is to.
+        if !serving {
             self.shut();
+            self.each_host(now, |host| host.handle(now, Event::Stance(Stance::Follow)));
         }
-        self.partner = Some(partner);
-        self.each_host(now, |host| host.handle(now, Event::Stance(Stance::Follow)));
     }
 
     /// Lets the pair machine see what became of it all, and the hosts do what it wants; which it sees, too.

@@ -138,7 +138,11 @@ impl Partner {
         serving: bool,
         outputs: mpsc::UnboundedSender<PairOutput>,
     ) -> Self {
-        let Begin { settings, record, least_start, link_dead } = begin;
+        let Begin { settings, mut record, least_start, link_dead } = begin;
+        if serving && record == Record::default() {
+            // It has served alone until now: the pair begins with it.
+            record.generation = record.generation.next_for(settings.node);
+        }
         Self {
             machine: Pair::new(now, settings, record, least_start, serving),
             settings,
@@ -154,11 +158,6 @@ impl Partner {
             request: None,
             outputs,
         }
-    }
-
-    /// Whether addresses are let on.
-    pub(super) fn gate(&self) -> Gate {
-        self.gate
     }
 
     pub(super) fn snapshot(&self) -> PairSnapshot {
