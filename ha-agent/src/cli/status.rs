@@ -6,8 +6,8 @@ use super::exit::Exit;
 use super::{ControlArg, fail, say};
 use crate::control::client;
 use crate::control::status::{
-    DetectorStatus, HistogramStatus, PeerConditionStatus, PeerFactsStatus, PeerLinkStatus, PeerStatus,
-    Status, VhostStatus,
+    DetectorStatus, HistogramStatus, PairStatus, PeerConditionStatus, PeerFactsStatus, PeerLinkStatus,
+    PeerStatus, Status, VhostStatus,
 };
 use crate::core::reasons::Severity;
 use ha_common::reason::Reason;
@@ -62,6 +62,10 @@ fn text(status: &Status) -> String {
             "peer      {node} {role}{maintenance}  (ha-agent {version}; told {age_s:.1} s ago)"
         );
     }
+    if let Some(pair) = &status.pair {
+        // Writing into a string does not fail.
+        let _ = describe_pair(&mut text, pair);
+    }
     for reason in &status.reasons {
         let _ = writeln!(text, "{:<8}  {}", reason.severity, reason.sentence);
     }
@@ -83,6 +87,28 @@ fn text(status: &Status) -> String {
         let _ = describe(&mut text, vhost);
     }
     text
+}
+
+fn describe_pair(text: &mut String, pair: &PairStatus) -> std::fmt::Result {
+    let PairStatus { side, phase, generation, held, disabled, preferred, .. } = pair;
+    write!(text, "pair      this is {side}: {phase}, generation {generation}; the peer is {}", pair.verdict)?;
+    if *held {
+        write!(text, "; held")?;
+    }
+    if *disabled {
+        write!(text, "; failover disabled")?;
+    }
+    if let Some(node) = preferred {
+        write!(text, "; {node} preferred")?;
+    }
+    writeln!(text)?;
+    if let Some(because) = &pair.waits_because {
+        writeln!(text, "  waits     {because}")?;
+    }
+    if let Some(last) = &pair.last_sentence {
+        writeln!(text, "  last      {last}")?;
+    }
+    Ok(())
 }
 
 fn describe_detector(text: &mut String, detector: &DetectorStatus) -> std::fmt::Result {

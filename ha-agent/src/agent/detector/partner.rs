@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::host::{Gate, Host};
+use crate::core::pair::brake::Brake;
 use crate::core::pair::message::{Message, Request, State as PeerState};
-use crate::core::pair::report::{End, Progress, Story, Why};
+use crate::core::pair::report::{Claim, End, Progress, Story, Why};
 use crate::core::pair::{
     Carp, Command, Event, Generation, Link, Liveness, Pair, PeerVhosts, Phase, Record, Report, Settings,
     Stance, Vhosts, Wish,
@@ -73,6 +74,8 @@ pub enum PairOutput {
     Ended(Request, End),
     /// To be written down.
     Journal(Story),
+    /// It took over too often: it does no more by itself.
+    Alarm,
     /// This node is to end.
     EndHard(Why),
 }
@@ -100,6 +103,8 @@ pub struct PairSnapshot {
     pub carp: Carp,
     /// How the last switchover ended.
     pub last: Option<(Request, End)>,
+    /// Whether it took over too often, and does no more by itself.
+    pub braked: bool,
 }
 
 /// The pair machine and what surrounds it.
@@ -116,11 +121,14 @@ pub(super) struct Partner {
     told: (Link, Carp, Liveness),
     /// Whether all virtual hosts have link.
     ready: bool,
+    /// What the hosts are to do, and were not told yet.
+    waiting: Vec<HostOrder>,
     /// What the virtual hosts are to report.
     order: Option<Order>,
     gate: Gate,
     last: Option<(Request, End)>,
     request: Option<Request>,
+    brake: Brake,
     outputs: mpsc::UnboundedSender<PairOutput>,
 }
 
@@ -152,10 +160,12 @@ impl Partner {
             settles: now + link_dead * 2,
             told: <(Link, Carp, Liveness)>::default(),
             ready: false,
+            waiting: Vec::new(),
             order: None,
             gate: if serving { Gate::Open } else { Gate::Closed },
             last: None,
             request: None,
+            brake: Brake::default(),
             outputs,
         }
     }
@@ -173,6 +183,7 @@ impl Partner {
             liveness,
             carp,
             last: self.last,
+            braked: self.brake.is_on(),
         }
     }
 
@@ -187,8 +198,13 @@ impl Partner {
             PairInput::Heard(message) => self.machine.handle(now, Event::Heard(message)),
             PairInput::Stored(record) => self.machine.handle(now, Event::Stored(record)),
             PairInput::Wish(wish, reply) => {
+                if wish == Wish::Resume {
+                    self.brake.release();
+                }
                 self.machine.handle(now, Event::Wish(wish));
-                self.pass_on();
+                // What the hosts are to do is seen in this round.
+                let orders = self.pass_on(now);
+                self.waiting.extend(orders);
                 // Who asked may have gone.
                 let _ = reply.send(self.request);
             }
@@ -226,7 +242,7 @@ impl Partner {
         {
             self.machine.handle(now, Event::Deadline(timer));
         }
-        self.pass_on()
+        self.pass_on(now)
     }
 
     /// When there is something to look at, without anything to read.
@@ -301,8 +317,8 @@ impl Partner {
     }
 
     /// Passes on what the machine wants; returns what the hosts are to do, in this order.
-    fn pass_on(&mut self) -> Vec<HostOrder> {
-        let mut orders = Vec::new();
+    fn pass_on(&mut self, now: Instant) -> Vec<HostOrder> {
+        let mut orders = std::mem::take(&mut self.waiting);
         while let Some(command) = self.machine.next_command() {
             match command {
                 Command::Store(record) => self.put(PairOutput::Store(record)),
@@ -329,11 +345,24 @@ impl Partner {
                     self.last = Some((request, end));
                     self.put(PairOutput::Ended(request, end));
                 }
-                Command::Journal(story) => self.put(PairOutput::Journal(story)),
+                Command::Journal(story) => {
+                    self.put(PairOutput::Journal(story));
+                    self.watch_brake(now, story);
+                }
                 Command::EndHard(why) => self.put(PairOutput::EndHard(why)),
             }
         }
         orders
+    }
+
+    /// Takeovers of its own accord are counted; what an operator wants, or the peer agreed to, is not.
+    fn watch_brake(&mut self, now: Instant, story: Story) {
+        if let Story::Takes { claim: Claim::PeerDead | Claim::NobodyActive | Claim::OurTurn, .. } = story
+            && self.brake.count(now)
+        {
+            self.put(PairOutput::Alarm);
+            self.machine.handle(now, Event::Wish(Wish::Hold));
+        }
     }
 
     fn note_request(&mut self, request: Request) {

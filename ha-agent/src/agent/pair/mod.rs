@@ -158,6 +158,7 @@ impl Secretary {
             PairOutput::Progress(progress) => drop(self.news.send(PairNews::Progress(progress))),
             PairOutput::Ended(request, end) => drop(self.news.send(PairNews::Ended(request, end))),
             PairOutput::Journal(story) => tracing::info!("pair: {story}"),
+            PairOutput::Alarm => tracing::error!("{ALARM}"),
             PairOutput::EndHard(_) => {}
         }
     }
@@ -263,6 +264,8 @@ fn decode(payload: &[u8]) -> Result<Message, String> {
     })
 }
 
+const ALARM: &str = "pair: too many takeovers in ten minutes: this node is held, and takes over no more by itself; find out why, then \
+    `ha-agent resume`";
 /// News that nobody has read yet.
 const NEWS: usize = 64;
 /// How long a release or a takeover may take: addresses are a matter of milliseconds.

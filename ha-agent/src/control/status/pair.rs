@@ -40,8 +40,19 @@ pub struct PairStatus {
 
 impl PairStatus {
     pub(crate) fn new(pair: &PairSnapshot) -> Self {
-        let PairSnapshot { settings, phase, term, record, serving, wait, peer, liveness, last, carp: _ } =
-            pair;
+        let PairSnapshot {
+            settings,
+            phase,
+            term,
+            record,
+            serving,
+            wait,
+            peer,
+            liveness,
+            last,
+            carp: _,
+            braked: _,
+        } = pair;
         let last = last.map(|(_, end)| end);
         Self {
             side: settings.node,

@@ -117,7 +117,7 @@ pub(crate) fn facts(config: &Config, snapshot: &Snapshot, link: Option<&Conditio
         enabled: record.is_none_or(|record| !record.shared.disabled),
         ready: true,
         ongoing: states.contains(&State::Leaving),
-        held: false,
+        held: snapshot.pair.is_some_and(|pair| pair.braked),
         vhosts: config.vhosts.iter().map(virtual_host).collect(),
         interfaces,
         heartbeat: Heartbeat::None,

@@ -1,5 +1,6 @@
 //! What goes into the pair machine ([`Event`]), what comes out ([`Command`]), and what it is to know from the start.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -140,6 +141,18 @@ pub enum Liveness {
     /// Nothing is known.
     #[default]
     Unknown,
+}
+
+/// One word.
+impl fmt::Display for Liveness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Alive => "alive",
+            Self::Dead => "dead",
+            Self::Partitioned => "partitioned",
+            Self::Unknown => "unknown",
+        })
+    }
 }
 
 /// What the virtual hosts say.

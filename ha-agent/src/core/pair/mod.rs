@@ -19,6 +19,7 @@
 //! here, and that is verified. It is the leave that the standby waits for, beside [`Saying::Commit`]; whichever of the two
 //! comes first counts, and the other one finds it done.
 
+pub mod brake;
 mod decide;
 mod event;
 mod generation;
