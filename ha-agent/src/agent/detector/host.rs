@@ -1,7 +1,6 @@
 //! One virtual host on the fast thread: its machine, its sender, what was heard.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,6 +13,8 @@ use ha_common::wire::{carp, ethernet};
 use tokio::sync::mpsc;
 
 use super::counter::Counter;
+use super::gate::{Addresses, Gate};
+use super::peers::Peers;
 use super::timing::Departure;
 use super::voice::{Spoken, Voice};
 use super::{Note, Peer, VhostSetup, VhostSnapshot};
@@ -34,7 +35,6 @@ use crate::sys::clock;
 
 /// One virtual host.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, not one state")]
 pub(super) struct Host {
     pub(super) machine: Vhost,
     keys: Vec<WatchKey>,
@@ -51,20 +51,10 @@ pub(super) struct Host {
     advertised: Option<Instant>,
     /// Whether advertisements left, one after the other, since this was last asked.
     outcomes: Vec<bool>,
-    /// Orders to drop the addresses that are not carried out yet.
-    drops: usize,
-    /// Whether an order to drop, since the core was last told, found addresses.
-    held: bool,
+    addresses: Addresses,
     /// When it began to listen last.
     listens: Instant,
-    /// Whether addresses are let on, and whether the machine wants them there.
-    gate: Gate,
-    wants: bool,
-    /// An order to drop them, or to put them on, is under way because of the gate.
-    closing: bool,
-    opening: bool,
-    has_addresses: bool,
-    peers: BTreeMap<IpAddr, Peer>,
+    peers: Peers,
     sent: u64,
     send_errors: u64,
     stalls: u64,
@@ -74,15 +64,6 @@ pub(super) struct Host {
     recorder: Option<Rc<Recorder>>,
     orders: Orders,
     notes: mpsc::UnboundedSender<Note>,
-}
-
-/// Whether a master's addresses are let on: one node of a pair serves only while it is the active one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gate {
-    /// They are.
-    Open,
-    /// They are not, and those that were are taken off.
-    Closed,
 }
 
 /// What the kernel program is told from here.
@@ -117,15 +98,9 @@ impl Host {
             sources: Sources::UNSPECIFIED,
             advertised: None,
             outcomes: Vec::new(),
-            drops: 0,
-            held: false,
+            addresses: Addresses::default(),
             listens: Instant::from_nanos(0),
-            gate: Gate::Open,
-            wants: false,
-            closing: false,
-            opening: false,
-            has_addresses: false,
-            peers: BTreeMap::new(),
+            peers: Peers::default(),
             sent: 0,
             send_errors: 0,
             stalls: 0,
@@ -157,7 +132,7 @@ impl Host {
     pub(super) fn snapshot(&self) -> VhostSnapshot {
         VhostSnapshot {
             state: self.machine.state(),
-            peers: self.peers.values().copied().collect(),
+            peers: self.peers.all().copied().collect(),
             sent: self.sent + self.voice.covered(),
             covered: self.voice.covered(),
             send_errors: self.send_errors,
@@ -228,7 +203,7 @@ impl Host {
             signer: advert.signer,
             clock_difference_ms: self.clock_difference_ms(stamp, header.counter()),
         };
-        self.remember(peer);
+        self.peers.remember(peer);
         if self.mode == Mode::Compat {
             let heard =
                 Heard { source, counter: header.counter(), digest: *header.digest(), priority, demote };
@@ -281,59 +256,29 @@ impl Host {
     }
 
     pub(super) fn dropped(&mut self, now: Instant, well: bool, held: bool) {
-        self.drops = self.drops.saturating_sub(1);
-        self.held |= held;
-        if well && self.drops == 0 {
-            (self.closing, self.has_addresses) = (false, false);
-            let held = std::mem::take(&mut self.held);
+        if let Some(held) = self.addresses.dropped(well, held) {
             self.handle(now, Event::Released { held });
         }
     }
 
+    /// What becomes of the addresses.
+    pub(super) fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
     /// Lets the addresses on, or takes them off.
     pub(super) fn set_gate(&mut self, gate: Gate) {
-        let before = std::mem::replace(&mut self.gate, gate);
-        match gate {
-            Gate::Open if before == Gate::Closed && self.wants => {
-                self.take();
-                self.orders.give(Order::Announce);
-            }
-            Gate::Open => {}
-            Gate::Closed => {
-                self.closing = true;
-                self.drop_addresses();
-            }
-        }
+        self.addresses.set_gate(gate, &self.orders);
     }
 
     /// The addresses were ordered, and are there, or not.
     pub(super) fn took(&mut self, well: bool) {
-        (self.opening, self.has_addresses) = (false, well);
-    }
-
-    /// An order to take them off because of the gate is not carried out yet.
-    pub(super) fn is_closing(&self) -> bool {
-        self.closing
-    }
-
-    /// An order to put them on is not carried out yet.
-    pub(super) fn is_opening(&self) -> bool {
-        self.opening
-    }
-
-    /// Whether the addresses are there.
-    pub(super) fn has_addresses(&self) -> bool {
-        self.has_addresses
-    }
-
-    /// Whether the machine wants them there.
-    pub(super) fn wants_addresses(&self) -> bool {
-        self.wants
+        self.addresses.took(well);
     }
 
     /// Whether another node is heard, within our patience, and if so, whether it leads.
     pub(super) fn peer_leads(&self, now: Instant) -> Option<bool> {
-        let newest = self.peers.values().max_by_key(|peer| peer.heard)?;
+        let newest = self.peers.newest()?;
         let is_fresh = match self.machine.state() {
             State::Init => false,
             // The machine is the judge.
@@ -346,7 +291,7 @@ impl Host {
 
     /// When the one that is heard will have been heard for too long ago.
     pub(super) fn forgets_peer(&self) -> Option<Instant> {
-        let newest = self.peers.values().max_by_key(|peer| peer.heard)?;
+        let newest = self.peers.newest()?;
         match self.machine.state() {
             State::Init | State::Backup => None,
             State::Master | State::Stalled | State::Leaving => Some(self.forgotten(newest)),
@@ -361,20 +306,9 @@ impl Host {
     pub(super) fn is_undecided(&self) -> bool {
         match self.machine.state() {
             State::Init | State::Master | State::Leaving => false,
-            State::Backup => self.peers.values().all(|peer| peer.heard < self.listens),
+            State::Backup => self.peers.all().all(|peer| peer.heard < self.listens),
             State::Stalled => true,
         }
-    }
-
-    fn take(&mut self) {
-        self.opening = true;
-        self.orders.give(Order::Take);
-    }
-
-    fn drop_addresses(&mut self) {
-        self.drops += 1;
-        self.opening = false;
-        self.orders.give(Order::Drop);
     }
 
     /// Gives the core an event, and carries out or passes on what it answers.
@@ -413,23 +347,12 @@ impl Host {
                     self.note(Note::Stalled { vhost: self.index, lasted });
                     continue;
                 }
-                Command::TakeAddresses => {
-                    self.wants = true;
-                    match self.gate {
-                        Gate::Open => self.take(),
-                        Gate::Closed => {}
+                Command::TakeAddresses | Command::DropAddresses | Command::Announce => {
+                    match self.addresses.order(command) {
+                        Some(order) => order,
+                        None => continue,
                     }
-                    continue;
                 }
-                Command::DropAddresses => {
-                    self.wants = false;
-                    self.drop_addresses();
-                    continue;
-                }
-                Command::Announce => match self.gate {
-                    Gate::Open => Order::Announce,
-                    Gate::Closed => continue,
-                },
                 Command::Notify(transition) => {
                     if transition.to == State::Backup && transition.from == State::Init {
                         self.listens = now;
@@ -546,24 +469,11 @@ impl Host {
         }
     }
 
-    /// In place of the one not heard for longest, if there is no room: whoever has recorded an advertisement can
-    /// send it from any address.
-    fn remember(&mut self, peer: Peer) {
-        if self.peers.len() >= MOST_PEERS && !self.peers.contains_key(&peer.source) {
-            let oldest = self.peers.values().min_by_key(|peer| peer.heard).map(|peer| peer.source);
-            oldest.map(|oldest| self.peers.remove(&oldest));
-        }
-        self.peers.insert(peer.source, peer);
-    }
-
     fn note(&self, note: Note) {
         // It is gone only while the agent ends.
         let _ = self.notes.send(note);
     }
 }
-
-/// How many senders the status shows.
-const MOST_PEERS: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -19,8 +19,11 @@
 
 mod agenda;
 mod counter;
+mod gate;
 mod host;
+mod input;
 pub mod partner;
+mod peers;
 mod sending;
 mod snapshot;
 pub mod timing;
@@ -36,11 +39,12 @@ use std::time::Duration;
 
 use ha_common::abi::{Advert, Record, Timeout, WatchKey};
 use ha_common::auth::Mac;
-use ha_common::wire::ethernet;
 use tokio::sync::{mpsc, oneshot};
 
 use self::agenda::Agenda;
-use self::host::{Gate, Host, Kernel};
+use self::gate::Gate;
+use self::host::{Host, Kernel};
+pub use self::input::Input;
 use self::partner::{HostOrder, PairInput, PairOutput, Partner};
 use self::sending::Sending;
 pub use self::snapshot::{Peer, Snapshot, VhostSnapshot};
@@ -55,72 +59,10 @@ use crate::core::{self, Demotions, Event, Instant, Link, Suspicion};
 use crate::dataplane::{Events, Given, Patiences};
 use crate::exec::Orders;
 use crate::journal::recorder::Recorder;
-use crate::net::advertise::Path;
 use crate::sys::clock;
 use crate::sys::readable::readable;
 use crate::sys::realtime::touch_stack;
 use crate::sys::timer::Timer;
-
-/// What others tell the detector. `vhost` is the index of a virtual host in the configuration.
-#[derive(Debug)]
-pub enum Input {
-    /// These records are a virtual host's own.
-    Watch {
-        /// Which one.
-        vhost: usize,
-        /// Their keys.
-        keys: Vec<WatchKey>,
-    },
-    /// A virtual host's interface is there: send on it. `Link::Up` follows.
-    Equip {
-        /// Which one.
-        vhost: usize,
-        /// What it sends through.
-        path: Path,
-        /// The hardware address that its advertisements leave from.
-        hardware: ethernet::Mac,
-    },
-    /// The state of a virtual host's interface.
-    Link {
-        /// Which one.
-        vhost: usize,
-        /// Up or down.
-        link: Link,
-    },
-    /// An order to take a virtual host's addresses off was carried out.
-    Dropped {
-        /// Which one.
-        vhost: usize,
-        /// Whether they are off now.
-        well: bool,
-        /// Whether any had been there.
-        held: bool,
-    },
-    /// An order to put a virtual host's addresses on was carried out.
-    Took {
-        /// Which one.
-        vhost: usize,
-        /// Whether they are there now.
-        well: bool,
-    },
-    /// For the pair machine.
-    Pair(PairInput),
-    /// Sign a virtual host's advertisements with another key.
-    Sign {
-        /// Which one.
-        vhost: usize,
-        /// The key.
-        mac: Mac,
-    },
-    /// Go over to another mode.
-    Mode(Mode),
-    /// An operator wants the other nodes to be master, or no longer so.
-    Hold(bool),
-    /// Leave all virtual hosts in order, then end.
-    Leave,
-    /// Somebody wants to know.
-    Snapshot(oneshot::Sender<Snapshot>),
-}
 
 /// What the detector tells others, to be logged: it does not write logs itself.
 #[derive(Clone, Debug)]
@@ -390,7 +332,7 @@ impl Detector {
                 self.host(now, vhost, |host| host.dropped(now, well, held));
             }
             Input::Took { vhost, well } => self.host(now, vhost, |host| host.took(well)),
-            Input::Pair(PairInput::Begin(begin)) => self.begin_pair(now, *begin),
+            Input::Pair(PairInput::Begin(begin)) => self.begin_pair(now, &begin),
             Input::Pair(input) => {
                 if let Some(partner) = &mut self.partner {
                     partner.tell_link(now);
@@ -481,9 +423,9 @@ impl Detector {
     }
 
     /// From here on, one of two.
-    fn begin_pair(&mut self, now: Instant, begin: partner::Begin) {
+    fn begin_pair(&mut self, now: Instant, begin: &partner::Begin) {
         let Some(outputs) = self.outputs.clone().filter(|_| self.partner.is_none()) else { return };
-        let serving = self.hosts.iter().any(Host::has_addresses);
+        let serving = self.hosts.iter().any(|host| host.addresses().are_present());
         self.partner = Some(Partner::new(now, begin, serving, outputs));
         // Who serves leads until it is known who is to.
         if !serving {

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::host::{Gate, Host};
+use super::gate::Gate;
+use super::host::Host;
 use crate::core::pair::brake::Brake;
 use crate::core::pair::message::{Message, Request, State as PeerState};
 use crate::core::pair::report::{Claim, End, Progress, Story, Why};
@@ -142,11 +143,11 @@ impl Partner {
     /// `serving` says whether any of the hosts has its addresses.
     pub(super) fn new(
         now: Instant,
-        begin: Begin,
+        begin: &Begin,
         serving: bool,
         outputs: mpsc::UnboundedSender<PairOutput>,
     ) -> Self {
-        let Begin { settings, mut record, least_start, link_dead } = begin;
+        let Begin { settings, mut record, least_start, link_dead } = *begin;
         if serving && record == Record::default() {
             // It has served alone until now: the pair begins with it.
             record.generation = record.generation.next_for(settings.node);
@@ -299,12 +300,14 @@ impl Partner {
     /// Whether what was ordered of the hosts is done.
     fn tell_done(&mut self, now: Instant, hosts: &[Host]) {
         let report = match self.order {
-            Some(Order::Release(term)) if !hosts.iter().any(Host::is_closing) => Report::Released(term),
-            Some(Order::Take(term)) if !hosts.iter().any(Host::is_opening) => {
+            Some(Order::Release(term)) if !hosts.iter().any(|host| host.addresses().are_closing()) => {
+                Report::Released(term)
+            }
+            Some(Order::Take(term)) if !hosts.iter().any(|host| host.addresses().are_opening()) => {
                 // A part of the service is better than none.
-                if hosts.iter().any(Host::has_addresses) {
+                if hosts.iter().any(|host| host.addresses().are_present()) {
                     Report::Taken(term)
-                } else if hosts.iter().any(Host::wants_addresses) {
+                } else if hosts.iter().any(|host| host.addresses().are_wanted()) {
                     Report::TakeFailed(term)
                 } else {
                     return;

@@ -8,10 +8,10 @@
 
 mod record;
 
+use std::fs;
 use std::path::Path;
 use std::sync::mpsc as std_mpsc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use std::{fs, io};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -20,15 +20,15 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 pub use self::record::RecordFileError;
 use super::detector::Input;
 use super::detector::partner::{Begin, LinkNow, PairInput, PairOutput};
-use super::hosts;
+use super::{AgentError, hosts};
 use crate::config::{Config, PeerConfig};
 use crate::core::Priority;
 use crate::core::pair::message::{Message, Request};
 use crate::core::pair::report::{End, Progress, Why};
 use crate::core::pair::{Node, Record, Settings, Wish};
 use crate::peer::codec::DEPTH_LIMIT;
-use crate::peer::link::Speaker;
 use crate::peer::link::status::{Condition, LinkStatus};
+use crate::peer::link::{Link, Speaker};
 use crate::peer::store::{Part, Store};
 
 /// What an operator may want to see of a switchover.
@@ -45,13 +45,21 @@ pub(super) fn is_paired(config: &Config) -> bool {
     config.peer.as_ref().is_some_and(|peer| Store::at(&peer.directory).path(Part::Peer).exists())
 }
 
-/// Reads what this node stored of the pair.
-///
-/// # Errors
-///
-/// If it is there, and can't be used.
-pub(super) fn stored(state: &Path) -> Result<Record, RecordFileError> {
-    record::read(&record::path(state))
+/// Serves the machine as long as the agent runs. Ends only if the node is to end, and says why.
+pub(super) fn serve(
+    secretary: Option<Secretary>,
+    link: Option<&mut Link>,
+) -> impl Future<Output = Why> + use<> {
+    let run = secretary.zip(link).and_then(|(secretary, link)| {
+        let messages = link.take_messages()?;
+        Some(secretary.run(link.status(), messages, link.speaker()))
+    });
+    async move {
+        match run {
+            Some(run) => run.await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// Whoever speaks for the machine; made before the detector starts, run once there is a link.
@@ -62,22 +70,31 @@ pub(super) struct Secretary {
     records: std_mpsc::Sender<Record>,
     news: broadcast::Sender<PairNews>,
     record: Record,
+    peer: PeerConfig,
+    /// How long the virtual hosts wait for a silent master, at most.
+    patience: Duration,
 }
 
 impl Secretary {
-    /// `record` is what was stored.
+    /// Reads what was stored, if this node is to be one of two.
     ///
     /// # Errors
     ///
-    /// If the system has no thread, or the directory can't be made.
-    pub(super) fn new(
+    /// If what was stored can't be used, or the system has no thread or place for it.
+    pub(super) fn open(
+        config: &Config,
         state: &Path,
-        record: Record,
         detector: mpsc::UnboundedSender<Input>,
         outputs: mpsc::UnboundedReceiver<PairOutput>,
-    ) -> io::Result<Self> {
-        let records = record::start(record::path(state), detector.clone())?;
-        Ok(Self { detector, outputs, records, news: broadcast::Sender::new(NEWS), record })
+    ) -> Result<Option<Self>, AgentError> {
+        let Some(peer) = config.peer.clone() else { return Ok(None) };
+        let path = record::path(state);
+        let record = record::read(&path)?;
+        let records = record::start(path, detector.clone())
+            .map_err(|cause| AgentError::Os { what: "a place for the pair's record", cause })?;
+        let news = broadcast::Sender::new(NEWS);
+        let patience = patience(config);
+        Ok(Some(Self { detector, outputs, records, news, record, peer, patience }))
     }
 
     /// What operators may want to see, from now on.
@@ -86,30 +103,28 @@ impl Secretary {
     }
 
     /// Carries all this out. Ends only if the node is to end, and says why.
-    pub(super) async fn run(
+    async fn run(
         mut self,
-        config: Config,
-        peer: PeerConfig,
         mut status: watch::Receiver<LinkStatus>,
         mut messages: mpsc::Receiver<Bytes>,
         speaker: Speaker,
     ) -> Why {
         let node = loop {
             if status.borrow_and_update().peer.is_some() {
-                match side(&peer).await {
-                    Some(node) => break node,
-                    None => tracing::warn!("which of the pair this node is can't be read from its files"),
+                if let Some(node) = side(&self.peer).await {
+                    break node;
                 }
+                tracing::warn!("which of the pair this node is can't be read from its files");
             }
             if status.changed().await.is_err() {
                 return std::future::pending().await;
             }
         };
         let begin = Begin {
-            settings: settings(&config, &peer, node),
+            settings: settings(&self.peer, self.patience, node),
             record: self.record,
             least_start: wall_ms(),
-            link_dead: peer.heartbeat * u32::from(peer.dead_after),
+            link_dead: self.peer.heartbeat * u32::from(self.peer.dead_after),
         };
         tracing::info!("pair: this node is {node}");
         self.tell(PairInput::Begin(Box::new(begin)));
@@ -189,9 +204,10 @@ pub(super) async fn hand_over(
             }
         }
     };
-    match tokio::time::timeout(HAND_OVER, handed).await {
-        Ok(Some(end)) => tracing::info!("pair: before this node ends: {end}"),
-        Ok(None) | Err(_) => tracing::warn!("pair: the role was not handed over in time"),
+    if let Ok(Some(end)) = tokio::time::timeout(HAND_OVER, handed).await {
+        tracing::info!("pair: before this node ends: {end}");
+    } else {
+        tracing::warn!("pair: the role was not handed over in time");
     }
 }
 
@@ -214,13 +230,16 @@ async fn side(peer: &PeerConfig) -> Option<Node> {
     tokio::task::spawn_blocking(read).await.ok()?
 }
 
-/// The link's and the virtual hosts' times say what the pair's must be.
-fn settings(config: &Config, peer: &PeerConfig, node: Node) -> Settings {
+fn patience(config: &Config) -> Duration {
     let patience = config.vhosts.iter().map(|vhost| {
         let priority = Priority { advbase: vhost.advbase, advskew: vhost.advskew };
         hosts::pace(vhost.pace).master_down_time(priority.demoted(1))
     });
-    let patience = patience.max().unwrap_or_default();
+    patience.max().unwrap_or_default()
+}
+
+/// The link's and the virtual hosts' times say what the pair's must be.
+fn settings(peer: &PeerConfig, patience: Duration, node: Node) -> Settings {
     Settings {
         node,
         boot: boot(),

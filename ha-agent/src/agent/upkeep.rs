@@ -1,0 +1,117 @@
+//! Keeps everything in line with the interfaces and the configuration, as long as the agent runs.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::interfaces::Follower;
+use super::{AgentError, PATIENCE, Reload};
+use crate::config::{self, Config};
+use crate::net::link::{Interfaces, Monitor};
+
+/// Follows the interfaces for the first time.
+pub(super) async fn begin(monitor: &Monitor, follower: &mut Follower) -> Result<(), AgentError> {
+    let interfaces = read(monitor).await?;
+    match follower.apply(&interfaces).await.into_iter().next() {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
+}
+
+/// Keeps everything in line with the interfaces and the configuration, for ever.
+pub(super) async fn follow(
+    mut monitor: Monitor,
+    follower: &mut Follower,
+    reloads: &mut mpsc::Receiver<Reload>,
+    shown: &watch::Sender<Arc<Config>>,
+    path: &Path,
+) {
+    let mut complaints: Vec<String> = Vec::new();
+    let mut applied = None;
+    let mut clock = tokio::time::interval(CLOCK);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut changed, mut due) = (false, true);
+    loop {
+        if changed || due {
+            let read = read(&monitor).await;
+            // What a try that failed has changed itself is no reason for the next one: that would never rest.
+            let known = !due && !complaints.is_empty() && read.as_ref().ok() == applied.as_ref();
+            if !known {
+                let troubles = match &read {
+                    Ok(interfaces) => apply(follower, interfaces).await,
+                    Err(error) => vec![error.to_string()],
+                };
+                for trouble in troubles.iter().filter(|trouble| !complaints.contains(*trouble)) {
+                    tracing::warn!("{trouble}");
+                }
+                complaints = troubles;
+                applied = read.ok();
+            }
+        }
+        (changed, due) = (false, false);
+        tokio::select! {
+            more = monitor.changed() => if more { changed = true } else { return },
+            // Also the pace at which an interface that could not be used is tried again.
+            _ = clock.tick() => {
+                follower.set_clock();
+                due = !complaints.is_empty();
+            }
+            reload = reloads.recv() => if let Some(reply) = reload {
+                let result = reload_from(path, follower, shown).await;
+                match &result {
+                    Ok(done) => tracing::info!("{done}"),
+                    Err(cause) => tracing::error!("{cause}"),
+                }
+                // Whoever asked may have gone.
+                let _ = reply.send(result);
+            },
+        }
+    }
+}
+
+/// Brings the follower in line with the interfaces. Returns what is wrong, in sentences.
+async fn apply(follower: &mut Follower, interfaces: &Interfaces) -> Vec<String> {
+    match tokio::time::timeout(PATIENCE, follower.apply(interfaces)).await {
+        Ok(errors) => errors.iter().map(ToString::to_string).collect(),
+        Err(_) => vec![AgentError::Silent.to_string()],
+    }
+}
+
+/// Reads the configuration again, and applies it whole or not at all.
+async fn reload_from(
+    path: &Path,
+    follower: &mut Follower,
+    shown: &watch::Sender<Arc<Config>>,
+) -> Result<String, String> {
+    let refused = |cause: String| format!("not reloaded, the running configuration stays: {cause}");
+    let path = path.to_owned();
+    let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
+    let new =
+        loaded.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(error.to_string()))?;
+    for warning in &new.warnings {
+        tracing::warn!("{warning}");
+    }
+    let running = Arc::clone(&shown.borrow());
+    let reload = running.changes_to(new).map_err(|error| refused(error.to_string()))?;
+    follower.reload(&reload.config).map_err(|error| format!("reloaded in part only: {error}"))?;
+    shown.send_replace(Arc::new(reload.config));
+    let changes: Vec<_> = reload.changes.iter().map(ToString::to_string).collect();
+    Ok(if changes.is_empty() {
+        "reloaded: nothing is new".to_owned()
+    } else {
+        format!("reloaded: {}", changes.join("; "))
+    })
+}
+
+/// Reads the interfaces.
+async fn read(monitor: &Monitor) -> Result<Interfaces, AgentError> {
+    match tokio::time::timeout(PATIENCE, monitor.interfaces()).await {
+        Ok(read) => read.map_err(AgentError::Netlink),
+        Err(_) => Err(AgentError::Silent),
+    }
+}
+
+/// How often the kernel program is told the time of day, and what went wrong is tried again.
+const CLOCK: Duration = Duration::from_secs(1);
