@@ -1,6 +1,7 @@
 //! Puts the status together from those who know, and passes on what is asked for.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use ha_common::abi::COMMON_SLOT;
 use jiff::Timestamp;
@@ -15,14 +16,16 @@ use super::pair::{self, PairNews};
 use super::realtime::Granted;
 use super::{PATIENCE, Reload, hosts};
 use crate::config::{Config, Mode};
+use crate::control::Reply;
+use crate::control::order::{EndStatus, Failover, PairWish, StepStatus};
 use crate::control::server::Source;
 use crate::control::status::{
     self, Clocks, DemotionStatus, DetectorStatus, PairStatus, Parts, PeerFactsStatus, PeerLinkStatus,
     ReasonStatus, Status, VhostStatus, by_reason,
 };
 use crate::core::pair::message::Request;
-use crate::core::pair::{Phase, Wish};
-use crate::core::reasons::NodeFacts;
+use crate::core::pair::{Node, Phase, Wish};
+use crate::core::reasons::{Action, NodeFacts, reasons};
 use crate::core::{Family, Instant};
 use crate::dataplane::Counters;
 use crate::journal::Journal;
@@ -81,12 +84,55 @@ impl Reporter {
     }
 
     /// What an operator wants of the pair; answered by the last request of this node.
-    async fn wish(&self, wish: Wish) -> Result<Option<Request>, String> {
+    async fn wish_of_pair(&self, wish: Wish) -> Result<Option<Request>, String> {
         let (reply, answer) = oneshot::channel();
         let asked = self.detector.send(Input::Pair(PairInput::Wish(wish, reply)));
         match (asked, tokio::time::timeout(PATIENCE, answer).await) {
             (Ok(()), Ok(Ok(request))) => Ok(request),
             _ => Err(NO_PAIR.to_owned()),
+        }
+    }
+
+    /// Which node of the pair has this name.
+    fn node_named(&self, name: &str, own: Node) -> Result<Node, String> {
+        let this = self.node();
+        let other = self.link.as_ref().and_then(|link| Some(link.borrow().peer.as_ref()?.name.clone()));
+        let other = other.unwrap_or_default();
+        match name {
+            _ if name == this => Ok(own),
+            _ if name == other => Ok(own.other()),
+            _ => Err(format!("no node of the pair is called '{name}'; they are {this} and {other}")),
+        }
+    }
+
+    /// Tells what happens in a switchover, until it has ended or nobody reads any more.
+    async fn follow_switchover(
+        mut news: broadcast::Receiver<PairNews>,
+        request: Request,
+        replies: mpsc::Sender<Reply>,
+    ) {
+        let began = clock::now();
+        loop {
+            let after = || clock::now().saturating_since(began);
+            let reply = match tokio::time::timeout(SIGN_OF_LIFE, news.recv()).await {
+                Ok(Ok(PairNews::Progress(progress))) if progress.request == request => {
+                    Reply::Progress(StepStatus::new(&progress, after()))
+                }
+                Ok(Ok(PairNews::Ended(ended, end))) if ended == request => {
+                    Reply::Ended(EndStatus::new(end, after()))
+                }
+                // Of another one.
+                Ok(
+                    Ok(PairNews::Progress(_) | PairNews::Ended(..))
+                    | Err(broadcast::error::RecvError::Lagged(_)),
+                ) => continue,
+                Ok(Err(broadcast::error::RecvError::Closed)) => return,
+                Err(_) => Reply::Waiting,
+            };
+            let is_last = matches!(reply, Reply::Ended(_));
+            if replies.send(reply).await.is_err() || is_last {
+                return;
+            }
         }
     }
 
@@ -160,7 +206,7 @@ impl Source for Reporter {
 
     async fn hold(&self, hold: bool) -> Result<String, String> {
         if self.snapshot().await?.pair.is_some() {
-            self.wish(if hold { Wish::Hold } else { Wish::Resume }).await?;
+            self.wish_of_pair(if hold { Wish::Hold } else { Wish::Resume }).await?;
             return Ok(
                 if hold { "held: nothing fails over to this node by itself" } else { "resumed" }.to_owned()
             );
@@ -170,7 +216,52 @@ impl Source for Reporter {
         self.snapshot().await?;
         Ok(if hold { "held: the other nodes go first" } else { "resumed" }.to_owned())
     }
+
+    async fn failover(&self, order: Failover) -> Result<mpsc::Receiver<Reply>, String> {
+        let snapshot = self.snapshot().await?;
+        let pair = snapshot.pair.ok_or(NO_PAIR)?;
+        let news = self.news.as_ref().ok_or(NO_PAIR)?.subscribe();
+        let own = pair.settings.node;
+        let to = match &order.to {
+            Some(name) => self.node_named(name, own)?,
+            None if pair.serving => own.other(),
+            None => own,
+        };
+        if !order.force {
+            let facts = self.pair.borrow().facts(clock::now(), self.facts_at(&snapshot));
+            let action = if to == own { Action::SwitchoverHere } else { Action::SwitchoverAway };
+            if let Some(reason) = reasons(&facts).iter().find(|reason| reason.blocks(action)) {
+                return Err(format!("refused: {reason}"));
+            }
+        }
+        let force_after = order.force_after_ms.map(Duration::from_millis);
+        let wish = Wish::Failover { to, forced: order.force, force_after };
+        let request = self.wish_of_pair(wish).await?.ok_or("the order was not taken")?;
+        let (replies, queue) = mpsc::channel(REPLIES);
+        tokio::spawn(Self::follow_switchover(news, request, replies));
+        Ok(queue)
+    }
+
+    async fn wish(&self, wish: PairWish) -> Result<String, String> {
+        let own = self.snapshot().await?.pair.ok_or(NO_PAIR)?.settings.node;
+        let (wish, done) = match wish {
+            PairWish::Disable => {
+                (Wish::Disable, "disabled: nothing fails over in the pair by itself".to_owned())
+            }
+            PairWish::Enable => (Wish::Enable, "enabled".to_owned()),
+            PairWish::Prefer(None) => (Wish::Prefer(None), "no node is preferred".to_owned()),
+            PairWish::Prefer(Some(name)) => {
+                (Wish::Prefer(Some(self.node_named(&name, own)?)), format!("{name} is preferred"))
+            }
+        };
+        self.wish_of_pair(wish).await?;
+        Ok(done)
+    }
 }
 
+/// Lines that nobody has read yet.
+const REPLIES: usize = 16;
+/// How often is said that the agent is there, if nothing happens.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 const NO_PAIR: &str =
     "this node is not one of a pair yet: it has no [peer], or was not introduced to it; see `ha-agent pair`";

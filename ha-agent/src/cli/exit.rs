@@ -16,6 +16,8 @@ pub enum Exit {
     Warning = 3,
     /// 4: `status` is answered, and shows something critical.
     Critical = 4,
+    /// 5: the active role did not move as it was asked for.
+    NotMoved = 5,
     /// 65: a file that was named is not what it should be.
     Data = 65,
     /// 69: something that we need is not there: an interface, BPF in the kernel, a running agent.

@@ -3,6 +3,7 @@
 pub mod bpf;
 pub mod check;
 pub mod exit;
+pub mod failover;
 pub mod metrics;
 pub mod order;
 pub mod pair;
@@ -41,10 +42,18 @@ enum Command {
     Metrics(metrics::Args),
     /// Let a running agent read its configuration again: passphrases, mode, peers. Nothing else may differ.
     Reload(order::Args),
-    /// Demote this node until `resume`: the other nodes go first.
+    /// Move the active role of a pair to the other node, in order, and show each step.
+    Failover(failover::Args),
+    /// Until `resume`: in a pair, nothing fails over to this node by itself; alone, it is demoted, and the others go first.
     Hold(order::Args),
     /// End a `hold`.
     Resume(order::Args),
+    /// Let nothing fail over in the pair by itself, until `enable`.
+    Disable(order::Args),
+    /// End a `disable`.
+    Enable(order::Args),
+    /// Say which node of the pair is to be active if both could be, or `none`.
+    Prefer(order::PreferArgs),
     /// Decide anew what an agent decided that ran with `--record`, show it, and demand that it is the same.
     Replay(replay::Args),
     /// Introduce this node and its peer to each other, for the link between their agents.
@@ -85,6 +94,10 @@ impl Cli {
             Command::Reload(args) => order::run(&args, Question::Reload),
             Command::Hold(args) => order::run(&args, Question::Hold),
             Command::Resume(args) => order::run(&args, Question::Resume),
+            Command::Failover(args) => failover::run(&args),
+            Command::Disable(args) => order::run(&args, Question::Disable),
+            Command::Enable(args) => order::run(&args, Question::Enable),
+            Command::Prefer(args) => order::prefer(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Pair(command) => pair::run(&command),
             Command::Check(args) => check::run(&args),
@@ -121,7 +134,7 @@ fn log_to_stderr() {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 a replay decides otherwise; 2 wrong command line; 3 the status shows a warning; 4 it shows something critical; 65 no recording that can be replayed; 69 something needed is not there (interface, BPF, a running agent); \
+Exit codes: 0 done; 1 a replay decides otherwise; 2 wrong command line; 3 the status shows a warning; 4 it shows something critical; 5 the active role did not move; 65 no recording that can be replayed; 69 something needed is not there (interface, BPF, a running agent); \
 70 an error in this program; 71 the system failed; 73 a file can't be made; 77 no permission; 78 wrong configuration.
 
 HA_AGENT_LOG sets what is logged: error, warn, info (the default), debug, trace.";

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::order::{EndStatus, Failover, StepStatus};
 use super::status::Status;
 use super::{Question, Reply, Request};
 use crate::cli::exit::Exit;
@@ -64,7 +65,10 @@ impl ClientError {
 pub fn status(path: &Path) -> Result<Status, ClientError> {
     match ask(path, Question::Status)? {
         Reply::Status(status) => Ok(*status),
-        other @ (Reply::Done(_) | Reply::Error(_)) => Err(unexpected(path, other)),
+        other
+        @ (Reply::Done(_) | Reply::Error(_) | Reply::Progress(_) | Reply::Waiting | Reply::Ended(_)) => {
+            Err(unexpected(path, other))
+        }
     }
 }
 
@@ -77,7 +81,34 @@ pub fn order(path: &Path, question: Question) -> Result<String, ClientError> {
     match ask(path, question)? {
         Reply::Done(done) => Ok(done),
         Reply::Error(cause) => Err(ClientError::Refused(cause)),
-        other @ Reply::Status(_) => Err(unexpected(path, other)),
+        other @ (Reply::Status(_) | Reply::Progress(_) | Reply::Waiting | Reply::Ended(_)) => {
+            Err(unexpected(path, other))
+        }
+    }
+}
+
+/// Has the active role moved. `tell` is called for each step as it happens; returns how it ended.
+///
+/// # Errors
+///
+/// See [`ClientError`].
+pub fn failover(
+    path: &Path,
+    order: Failover,
+    mut tell: impl FnMut(&StepStatus),
+) -> Result<EndStatus, ClientError> {
+    let io = |cause| ClientError::Io { path: path.to_owned(), cause };
+    let mut stream = connect(path)?;
+    send(&mut stream, Question::Failover(order)).map_err(io)?;
+    let mut lines = BufReader::new(stream.take(REPLY_MAX));
+    loop {
+        match read(path, &next_line(&mut lines).map_err(io)?)? {
+            Reply::Progress(step) => tell(&step),
+            Reply::Waiting => {}
+            Reply::Ended(end) => return Ok(end),
+            Reply::Error(cause) => return Err(ClientError::Refused(cause)),
+            other @ (Reply::Status(_) | Reply::Done(_)) => return Err(unexpected(path, other)),
+        }
     }
 }
 
@@ -86,28 +117,40 @@ fn unexpected(path: &Path, reply: Reply) -> ClientError {
         Reply::Error(cause) => cause,
         Reply::Status(_) => "a status".to_owned(),
         Reply::Done(done) => done,
+        Reply::Progress(_) | Reply::Waiting | Reply::Ended(_) => "a switchover".to_owned(),
     };
     ClientError::Reply { path: path.to_owned(), cause }
 }
 
 fn ask(path: &Path, question: Question) -> Result<Reply, ClientError> {
-    let mut stream =
-        UnixStream::connect(path).map_err(|cause| ClientError::Connect { path: path.to_owned(), cause })?;
-    let line =
-        exchange(&mut stream, question).map_err(|cause| ClientError::Io { path: path.to_owned(), cause })?;
-    serde_json::from_slice(&line)
-        .map_err(|error| ClientError::Reply { path: path.to_owned(), cause: error.to_string() })
+    let mut stream = connect(path)?;
+    let line = send(&mut stream, question)
+        .and_then(|()| next_line(&mut BufReader::new(stream.take(REPLY_MAX))))
+        .map_err(|cause| ClientError::Io { path: path.to_owned(), cause })?;
+    read(path, &line)
 }
 
-fn exchange(stream: &mut UnixStream, question: Question) -> io::Result<Vec<u8>> {
+fn connect(path: &Path) -> Result<UnixStream, ClientError> {
+    UnixStream::connect(path).map_err(|cause| ClientError::Connect { path: path.to_owned(), cause })
+}
+
+fn send(stream: &mut UnixStream, question: Question) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut request = serde_json::to_vec(&Request { request: question })?;
     request.push(b'\n');
-    stream.write_all(&request)?;
+    stream.write_all(&request)
+}
+
+fn next_line(lines: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
-    BufReader::new(stream.take(REPLY_MAX)).read_until(b'\n', &mut line)?;
+    lines.read_until(b'\n', &mut line)?;
     if line.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(line) }
+}
+
+fn read(path: &Path, line: &[u8]) -> Result<Reply, ClientError> {
+    serde_json::from_slice(line)
+        .map_err(|error| ClientError::Reply { path: path.to_owned(), cause: error.to_string() })
 }
 
 const PATIENCE: Duration = Duration::from_secs(3);

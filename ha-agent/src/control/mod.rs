@@ -2,13 +2,14 @@
 
 pub mod client;
 pub mod metrics;
+pub mod order;
 pub mod server;
 pub mod status;
 
 use serde::{Deserialize, Serialize};
 
 /// What is asked: `{"request": "status"}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     /// What for.
@@ -16,17 +17,28 @@ pub struct Request {
 }
 
 /// What can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
     /// The node's status.
     Status,
     /// To read the configuration again.
     Reload,
-    /// To be demoted, so that the other nodes go first.
+    /// To be held: alone, the node is demoted, so that the others go first; in a pair, nothing fails over to it by itself.
     Hold,
     /// To be so no longer.
     Resume,
+    /// To move the active role of the pair. Answered by many lines, until it has ended.
+    Failover(order::Failover),
+    /// That nothing fails over in the pair by itself.
+    Disable,
+    /// To take that back.
+    Enable,
+    /// That the active role belongs to a node, if both could have it; or to none.
+    Prefer {
+        /// Its name.
+        node: Option<String>,
+    },
 }
 
 /// What is answered.
@@ -35,6 +47,12 @@ pub enum Question {
 pub enum Reply {
     /// To [`Question::Status`].
     Status(Box<status::Status>),
+    /// To [`Question::Failover`]: a step goes on, or is over.
+    Progress(order::StepStatus),
+    /// The same: nothing new, the agent is there.
+    Waiting,
+    /// The same, and the last one.
+    Ended(order::EndStatus),
     /// To the others: what was done.
     Done(String),
     /// The request was not understood, or can't be answered now.

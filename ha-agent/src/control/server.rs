@@ -11,7 +11,9 @@ use bytes::{BufMut, BytesMut};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 
+use super::order::{Failover, PairWish};
 use super::status::Status;
 use super::{Question, REQUEST_MAX, Reply, Request};
 use crate::cli::exit::Exit;
@@ -65,6 +67,13 @@ pub trait Source: Send + Sync + 'static {
 
     /// Lets the other nodes go first, or no longer. Returns what was done.
     fn hold(&self, hold: bool) -> impl Future<Output = Result<String, String>> + Send;
+
+    /// Moves the active role of the pair. What happens comes line by line, [`Reply::Ended`] last.
+    fn failover(&self, order: Failover)
+    -> impl Future<Output = Result<mpsc::Receiver<Reply>, String>> + Send;
+
+    /// Takes in what an operator wants of the pair. Returns what was done.
+    fn wish(&self, wish: PairWish) -> impl Future<Output = Result<String, String>> + Send;
 }
 
 impl Server {
@@ -98,10 +107,8 @@ impl Server {
                 Ok((stream, _)) => {
                     let source = Arc::clone(&source);
                     tokio::spawn(async move {
-                        match tokio::time::timeout(PATIENCE, answer(stream, source)).await {
-                            Ok(Ok(())) => {}
-                            Ok(Err(error)) => tracing::debug!(%error, "a control connection failed"),
-                            Err(_) => tracing::debug!("a control connection took too long"),
+                        if let Err(error) = answer(stream, source).await {
+                            tracing::debug!(%error, "a control connection failed");
                         }
                     });
                 }
@@ -141,7 +148,7 @@ fn lock(path: &Path) -> Result<Flock<File>, ServerError> {
 }
 
 async fn answer(mut stream: UnixStream, source: Arc<impl Source>) -> io::Result<()> {
-    let request = read_line(&mut stream).await?;
+    let request = in_time(read_line(&mut stream)).await?;
     let done = |result: Result<String, String>| result.map_or_else(Reply::Error, Reply::Done);
     let reply = match serde_json::from_slice(&request) {
         Ok(Request { request }) => match request {
@@ -152,15 +159,36 @@ async fn answer(mut stream: UnixStream, source: Arc<impl Source>) -> io::Result<
             Question::Reload => done(source.reload().await),
             Question::Hold => done(source.hold(true).await),
             Question::Resume => done(source.hold(false).await),
+            Question::Disable => done(source.wish(PairWish::Disable).await),
+            Question::Enable => done(source.wish(PairWish::Enable).await),
+            Question::Prefer { node } => done(source.wish(PairWish::Prefer(node)).await),
+            Question::Failover(order) => match source.failover(order).await {
+                Ok(mut replies) => {
+                    while let Some(reply) = replies.recv().await {
+                        in_time(write_line(&mut stream, &reply)).await?;
+                    }
+                    return stream.shutdown().await;
+                }
+                Err(cause) => Reply::Error(cause),
+            },
         },
         Err(error) => Reply::Error(format!("not a request: {error}")),
     };
+    in_time(write_line(&mut stream, &reply)).await?;
+    stream.shutdown().await
+}
+
+/// Whoever neither writes nor reads is not waited for.
+async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn write_line(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
     let mut line = BytesMut::new().writer();
-    serde_json::to_writer(&mut line, &reply)?;
+    serde_json::to_writer(&mut line, reply)?;
     let mut line = line.into_inner();
     line.put_u8(b'\n');
-    stream.write_all_buf(&mut line).await?;
-    stream.shutdown().await
+    stream.write_all_buf(&mut line).await
 }
 
 /// The first line without its end, or what came of it before the stream ended or the line became too long.
@@ -177,5 +205,5 @@ async fn read_line(stream: &mut UnixStream) -> io::Result<BytesMut> {
     }
 }
 
-/// How long one connection may take.
+/// How long whoever asks may take to write, and to read an answer.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -287,6 +287,20 @@ impl Why {
     }
 }
 
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ask => "ask the active node to hand over",
+            Self::Prepare => "ask the other node whether it is ready",
+            Self::Grant => "store that the next generation is the other node's",
+            Self::Release => "stop serving here, and verify it",
+            Self::Confirm => "wait until the other node serves",
+            Self::Promise => "keep ready to take over",
+            Self::Take => "take over here",
+        })
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
