@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -91,8 +91,17 @@ impl Agent {
     ///
     /// If it can't be started.
     pub fn command(&self, subcommand: &str) -> Result<Output> {
+        self.command_with(&[subcommand])
+    }
+
+    /// The same with arguments, of which the first is the subcommand.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be started.
+    pub fn command_with(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(crate::agent_binary()?);
-        command.arg(subcommand).arg("--control").arg(self.socket());
+        command.args(arguments).arg("--control").arg(self.socket()).stdin(Stdio::null());
         Ok(command.output()?)
     }
 
