@@ -4,7 +4,7 @@
 //! (storing, talking to the peer, telling the operator) is passed on, and nobody here waits for it.
 //!
 //! *Asking.* That the link was up a moment ago does not say that the peer lives now. So when the virtual hosts of a standby
-//! fall silent while the link is up, the peer is asked over it, and has [`ANSWER`] to say anything at all.
+//! fall silent while the link is up, the peer is asked over it, and has 10 ms to say anything at all.
 
 use std::time::Duration;
 
