@@ -438,7 +438,7 @@ impl Detector {
     fn judge_pair(&mut self, now: Instant) {
         for _ in 0..ROUNDS {
             let Some(partner) = &mut self.partner else { return };
-            let orders = partner.round(now, &mut self.hosts);
+            let orders = partner.round(now, &self.hosts);
             if orders.is_empty() {
                 return;
             }

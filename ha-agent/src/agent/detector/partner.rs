@@ -100,8 +100,6 @@ pub struct PairSnapshot {
     pub peer: Option<PeerState>,
     /// The verdict on the peer.
     pub liveness: Liveness,
-    /// What the virtual hosts say.
-    pub carp: Carp,
     /// How the last switchover ended.
     pub last: Option<(Request, End)>,
     /// Whether it took over too often, and does no more by itself.
@@ -172,7 +170,7 @@ impl Partner {
     }
 
     pub(super) fn snapshot(&self) -> PairSnapshot {
-        let (_, carp, liveness) = self.told;
+        let (_, _, liveness) = self.told;
         PairSnapshot {
             settings: self.settings,
             phase: self.machine.phase(),
@@ -182,7 +180,6 @@ impl Partner {
             wait: self.machine.reason_to_take().err().filter(|_| self.machine.phase() == Phase::Standby),
             peer: self.machine.peer(),
             liveness,
-            carp,
             last: self.last,
             braked: self.brake.is_on(),
         }
@@ -232,9 +229,8 @@ impl Partner {
         }
     }
 
-    /// Tells the machine how all is, lets its deadlines come, and has the hosts do what it says. Returns whether they had
-    /// anything to do.
-    pub(super) fn round(&mut self, now: Instant, hosts: &mut [Host]) -> Vec<HostOrder> {
+    /// Tells the machine how all is, and lets its deadlines come. Returns what the hosts are to do, in this order.
+    pub(super) fn round(&mut self, now: Instant, hosts: &[Host]) -> Vec<HostOrder> {
         self.tell_link(now);
         self.tell_verdict(now, hosts);
         self.tell_done(now, hosts);

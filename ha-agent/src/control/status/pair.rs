@@ -40,19 +40,8 @@ pub struct PairStatus {
 
 impl PairStatus {
     pub(crate) fn new(pair: &PairSnapshot) -> Self {
-        let PairSnapshot {
-            settings,
-            phase,
-            term,
-            record,
-            serving,
-            wait,
-            peer,
-            liveness,
-            last,
-            carp: _,
-            braked: _,
-        } = pair;
+        let PairSnapshot { settings, phase, term, record, serving, wait, peer, liveness, last, braked: _ } =
+            pair;
         let last = last.map(|(_, end)| end);
         Self {
             side: settings.node,
