@@ -189,11 +189,24 @@ impl Judge {
         if by_itself && (record.held || record.shared.disabled) && record.handover.is_none() {
             self.accuse(world, Property::Obedient, || format!("{node} took over by itself: {claim:?}"));
         }
+        // What has just happened to the peer was not passed yet.
+        self.look_between(world);
         let linked = world.now().saturating_since(self.unlinked);
         if claim == Claim::PeerDead && linked > LINK_DEAD + self.bounds.met() {
             self.accuse(world, Property::NoTheft, || {
                 format!("{node} took over from a peer that answers, since {linked:?}")
             });
+        }
+    }
+
+    /// Whether both run now, and what is between them.
+    fn look_between(&mut self, world: &World) {
+        let awake = world.nodes.iter().all(super::node::Node::is_awake);
+        if !awake || world.wire.is_parted() {
+            self.apart = world.now();
+        }
+        if !awake || world.wire.link_cut || world.wire.lost > 0 {
+            self.unlinked = world.now();
         }
     }
 
@@ -289,13 +302,7 @@ impl Watch for Judge {
 
     fn pass(&mut self, world: &World) {
         let now = world.now();
-        let awake = world.nodes.iter().all(super::node::Node::is_awake);
-        if !awake || world.wire.is_parted() {
-            self.apart = now;
-        }
-        if !awake || world.wire.link_cut || world.wire.lost > 0 {
-            self.unlinked = now;
-        }
+        self.look_between(world);
         if world.nodes.iter().all(|node| node.holds(now)) {
             let since = *self.together.get_or_insert(now);
             let lasted = now.saturating_since(since.max(self.apart));
