@@ -142,7 +142,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::super::message::Hello;
+    use super::super::message::{Answer, Hello};
     use super::*;
 
     fn payload() -> impl Strategy<Value = Bytes> {
@@ -164,6 +164,15 @@ mod tests {
             any::<u64>().prop_map(|sequence| Message::HeartbeatAck { sequence }),
             (any::<u64>(), payload()).prop_map(|(sequence, payload)| Message::State { sequence, payload }),
             payload().prop_map(|payload| Message::Pair { payload }),
+            (any::<u64>(), "\\PC{0,20}", payload()).prop_map(|(number, topic, payload)| Message::Call {
+                number,
+                topic,
+                payload
+            }),
+            (any::<u64>(), payload())
+                .prop_map(|(number, payload)| Message::Answer { number, answer: Answer::Done(payload) }),
+            (any::<u64>(), "\\PC{0,40}")
+                .prop_map(|(number, why)| Message::Answer { number, answer: Answer::Refused(why) }),
             payload().prop_map(|der| Message::Certificate { der }),
             payload().prop_map(|der| Message::CertificatePinned { der }),
             "\\PC{0,40}".prop_map(|why| Message::Bye { why }),

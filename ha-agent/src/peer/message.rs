@@ -34,6 +34,22 @@ pub enum Message {
         /// In a form that the link does not look into.
         payload: Bytes,
     },
+    /// Asks for something that is answered; from version 2 on.
+    Call {
+        /// Tells the sender's calls apart.
+        number: u64,
+        /// Who is to answer.
+        topic: String,
+        /// In a form that the link does not look into.
+        payload: Bytes,
+    },
+    /// Answers a call; from version 2 on.
+    Answer {
+        /// That of the call.
+        number: u64,
+        /// What came of it.
+        answer: Answer,
+    },
     /// The certificate that the peer wants to go over to.
     Certificate {
         /// In DER.
@@ -49,6 +65,16 @@ pub enum Message {
         /// Why, in a few words.
         why: String,
     },
+}
+
+/// What comes of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It was taken up, and this is what its topic says.
+    Done(Bytes),
+    /// It was not: why, in a sentence.
+    Refused(String),
 }
 
 /// Who speaks, and how.
@@ -68,8 +94,18 @@ pub struct Hello {
 
 impl Message {
     /// The names of all kinds, as they are written.
-    pub const KINDS: [&'static str; 8] =
-        ["hello", "heartbeat", "heartbeat_ack", "state", "pair", "certificate", "certificate_pinned", "bye"];
+    pub const KINDS: [&'static str; 10] = [
+        "hello",
+        "heartbeat",
+        "heartbeat_ack",
+        "state",
+        "pair",
+        "call",
+        "answer",
+        "certificate",
+        "certificate_pinned",
+        "bye",
+    ];
 
     /// The name of its kind.
     #[must_use]
@@ -80,6 +116,8 @@ impl Message {
             Self::HeartbeatAck { .. } => "heartbeat_ack",
             Self::State { .. } => "state",
             Self::Pair { .. } => "pair",
+            Self::Call { .. } => "call",
+            Self::Answer { .. } => "answer",
             Self::Certificate { .. } => "certificate",
             Self::CertificatePinned { .. } => "certificate_pinned",
             Self::Bye { .. } => "bye",
@@ -97,7 +135,9 @@ impl Hello {
 }
 
 /// The version of this protocol.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
+/// The first one with calls and answers.
+pub const CALLS: u16 = 2;
 /// The oldest that is still spoken.
 pub const OLDEST: u16 = 1;
 

@@ -13,6 +13,7 @@ use tokio_rustls::TlsStream;
 use tokio_util::codec::{FramedRead, FramedWrite};
 
 use super::keeper::{Credentials, Request};
+use super::outbox::Outbox;
 use super::paths::{Admitted, Candidate};
 use super::pulse::{Answering, Pulse};
 use super::status::Condition;
@@ -29,6 +30,8 @@ pub(super) struct Greeted {
     remote: SocketAddr,
     is_ours: bool,
     hello: Hello,
+    /// Of the protocol, as both know it.
+    version: u16,
     certificate: CertificateDer<'static>,
     credentials: Arc<Credentials>,
     reader: Reader,
@@ -88,10 +91,12 @@ pub(super) async fn greet(
         Some(Err(error)) => return Err(error.into()),
         None => return Err(End::Closed),
     };
-    if shared.hello().common_version(&hello).is_none() {
-        return Err(End::Version(Box::new(hello)));
+    match shared.hello().common_version(&hello) {
+        Some(version) => {
+            Ok(Greeted { remote, is_ours, hello, version, certificate, credentials, reader, writer })
+        }
+        None => Err(End::Version(Box::new(hello))),
     }
-    Ok(Greeted { remote, is_ours, hello, certificate, credentials, reader, writer })
 }
 
 impl Greeted {
@@ -102,6 +107,7 @@ impl Greeted {
             remote: self.remote,
             is_ours: self.is_ours,
             hello: &self.hello,
+            version: self.version,
             ids: [self.credentials.own.id(), self.credentials.peer.id()],
             certificates: [self.certificate.clone(), own],
         };
@@ -162,7 +168,7 @@ impl Heard {
     }
 }
 
-async fn write(writer: &mut Writer, outbox: &super::outbox::Outbox) -> End {
+async fn write(writer: &mut Writer, outbox: &Outbox) -> End {
     loop {
         let message = outbox.next().await;
         if let Err(error) = writer.send(message).await {
@@ -175,7 +181,7 @@ async fn write(writer: &mut Writer, outbox: &super::outbox::Outbox) -> End {
 async fn read(
     reader: &mut Reader,
     shared: &Shared,
-    outbox: &super::outbox::Outbox,
+    outbox: &Arc<Outbox>,
     hello: &Hello,
     report: impl Fn(Heard),
 ) -> End {
@@ -216,6 +222,8 @@ async fn read(
                     tracing::warn!("a message of the peer was dropped: too many wait to be read");
                 }
             }
+            Message::Call { number, topic, payload } => shared.calls.arrived(outbox, number, topic, payload),
+            Message::Answer { number, answer } => shared.calls.answered(number, answer),
             Message::Certificate { der } => ask(shared, Request::Pin(der.to_vec().into())),
             Message::CertificatePinned { der } => ask(shared, Request::GoOver(der.to_vec().into())),
             Message::Bye { why } => return End::Bye(why.chars().take(BYE_LIMIT).collect()),

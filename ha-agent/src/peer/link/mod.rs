@@ -11,9 +11,10 @@
 //!                             ├──▶ connection: hello, heartbeats ◀──▶ paths ──▶ status
 //!   listener, strangers ──────┘           │    ▲                        ▲
 //!                                         ▼    └─ outbox ◀── state, pair┘
-//!                                       inbox
+//!                                   inbox, calls
 //! ```
 
+mod calls;
 mod connection;
 mod dialer;
 mod keeper;
@@ -37,8 +38,10 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+pub use self::calls::{Call, CallError};
 pub(crate) use self::listener::bind;
 
+use self::calls::Calls;
 use self::keeper::{Credentials, Keeper, Request};
 use self::paths::Paths;
 use self::status::{Condition, LinkStatus};
@@ -68,6 +71,7 @@ pub struct Settings {
 pub struct Link {
     shared: Arc<Shared>,
     messages: Option<mpsc::Receiver<Bytes>>,
+    calls: Option<mpsc::Receiver<Call>>,
     tasks: JoinSet<()>,
 }
 
@@ -110,6 +114,7 @@ impl Link {
         let (credentials, shown_credentials) = watch::channel(None);
         let (messages, message_queue) = mpsc::channel(MESSAGES);
         let (requests, request_queue) = mpsc::channel(REQUESTS);
+        let (calls, call_queue) = Calls::new();
         let known = settings.connect.iter().map(|address| address.ip().to_canonical()).collect();
         let shared = Arc::new(Shared {
             life,
@@ -118,6 +123,7 @@ impl Link {
             states: watch::Sender::new(None),
             sequence: AtomicU64::new(0),
             messages,
+            calls,
             requests,
             strangers: Strangers::new(known),
             credentials: shown_credentials,
@@ -132,7 +138,7 @@ impl Link {
             tasks.spawn(dialer::run(Arc::clone(&shared), address));
         }
         tasks.spawn(tell(shared.status.subscribe()));
-        Ok(Self { shared, messages: Some(message_queue), tasks })
+        Ok(Self { shared, messages: Some(message_queue), calls: Some(call_queue), tasks })
     }
 
     /// How it is, now and from now on.
@@ -150,6 +156,11 @@ impl Link {
     /// The peer's messages about the pair, in their order; given once. What is not read is dropped, from the 64th on.
     pub fn take_messages(&mut self) -> Option<mpsc::Receiver<Bytes>> {
         self.messages.take()
+    }
+
+    /// What the peer calls for; given once. Each is to be answered; from the 9th unanswered one on, the link refuses.
+    pub fn take_calls(&mut self) -> Option<mpsc::Receiver<Call>> {
+        self.calls.take()
     }
 
     /// Tells the peer this node's state, now or when it is there again. Replaces what was not told yet.
@@ -202,6 +213,16 @@ impl Speaker {
         }
     }
 
+    /// Calls the peer, and waits for its answer, `patience` at most. Cancel-safe: an answer to one that is not waited for
+    /// any more is dropped. That there is none does not say that nothing was done.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub async fn call(&self, topic: &str, payload: Bytes, patience: Duration) -> Result<Bytes, CallError> {
+        self.0.calls.call(&self.0, topic, payload, patience).await
+    }
+
     /// Asks the peer whether it lives, on all paths: whatever it says shows in the status. At once, beside the heartbeats.
     pub fn ask(&self) {
         self.0.update(|paths| paths.ask());
@@ -220,6 +241,7 @@ struct Shared {
     /// The number of this node's last state.
     sequence: AtomicU64,
     messages: mpsc::Sender<Bytes>,
+    calls: Calls,
     requests: mpsc::Sender<Request>,
     strangers: Arc<Strangers>,
     credentials: watch::Receiver<Option<Arc<Credentials>>>,

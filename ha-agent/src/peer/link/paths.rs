@@ -7,6 +7,7 @@ use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::oneshot;
 
+use super::calls::CallError;
 use super::outbox::Outbox;
 use super::status::{Condition, LinkStatus, PathStatus, Peer};
 use crate::peer::identity::NodeId;
@@ -47,6 +48,8 @@ struct Standing {
     is_ours: bool,
     /// Of the peer's agent.
     life: u64,
+    /// Of the protocol, as both know it.
+    version: u16,
     outbox: Arc<Outbox>,
     /// The peer's, and this node's.
     certificates: [CertificateDer<'static>; 2],
@@ -61,6 +64,8 @@ pub(super) struct Candidate<'a> {
     pub(super) is_ours: bool,
     /// What the peer says of itself.
     pub(super) hello: &'a Hello,
+    /// The version of the protocol that both speak.
+    pub(super) version: u16,
     /// This node, and the peer.
     pub(super) ids: [NodeId; 2],
     /// The peer's, and this node's.
@@ -90,7 +95,7 @@ impl Paths {
     ///
     /// Why it is not to stand: to be said to the peer.
     pub(super) fn admit(&mut self, candidate: Candidate<'_>) -> Result<Admitted, &'static str> {
-        let Candidate { remote, is_ours, hello, ids, certificates } = candidate;
+        let Candidate { remote, is_ours, hello, version, ids, certificates } = candidate;
         let index = self.index(remote).ok_or("too many paths")?;
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
@@ -108,7 +113,8 @@ impl Paths {
         let outbox = Arc::new(Outbox::default());
         let (end, ended) = oneshot::channel();
         let life = hello.life;
-        let standing = Standing { ticket, is_ours, life, outbox: Arc::clone(&outbox), certificates, end };
+        let standing =
+            Standing { ticket, is_ours, life, version, outbox: Arc::clone(&outbox), certificates, end };
         if let Some(replaced) = path.standing.replace(standing) {
             // It may be over already.
             let _ = replaced.end.send(DUPLICATE);
@@ -214,6 +220,19 @@ impl Paths {
     /// Sends a message on the best path: `None` if there is none, `Some(false)` if too much waits there.
     pub(super) fn send(&self, message: Message) -> Option<bool> {
         self.best().map(|standing| standing.outbox.push(message))
+    }
+
+    /// The same for a message that is known since a version of the protocol.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub(super) fn call(&self, message: Message, since: u16) -> Result<(), CallError> {
+        let standing = self.best().ok_or(CallError::NotUp)?;
+        if standing.version < since {
+            return Err(CallError::TooOld);
+        }
+        if standing.outbox.push(message) { Ok(()) } else { Err(CallError::Full) }
     }
 
     /// Sends a message on all paths.
@@ -327,7 +346,8 @@ mod tests {
         life: u64,
     ) -> Result<Admitted, &'static str> {
         let certificates = [certificate(2), certificate(1)];
-        paths.admit(Candidate { remote: address(remote), is_ours, hello: &hello(life), ids, certificates })
+        let (remote, hello) = (address(remote), &hello(life));
+        paths.admit(Candidate { remote, is_ours, hello, version: 1, ids, certificates })
     }
 
     fn up(via: &str) -> Condition {

@@ -11,6 +11,7 @@ use tokio_util::codec::Framed;
 
 use super::super::codec::Codec;
 use super::super::identity::{Identity, NodeId};
+use super::super::message::Answer;
 use super::super::pairing::ceremony;
 use super::super::store::{Part, Store};
 use super::super::tls::Tls;
@@ -284,6 +285,96 @@ async fn an_older_state_never_replaces_a_newer_one() {
             }
         }
         assert_eq!(states.borrow_and_update().as_ref().map(|state| state.sequence), Some(kept));
+    }
+}
+
+#[tokio::test]
+async fn what_is_called_for_is_answered_or_refused() {
+    let pair = Pair::new();
+    let (a, mut b) = (pair.start(0), pair.start(1));
+    let speaker = a.speaker();
+    let call = |payload: Bytes| speaker.call("sum", payload, PATIENCE);
+    assert_eq!(call(Bytes::new()).await, Err(CallError::NotUp));
+    until(&a, "up", is_up).await;
+    until(&b, "up", is_up).await;
+    let largest = Bytes::from(vec![1; PAYLOAD_LIMIT - 3]);
+    assert_eq!(call(vec![0; PAYLOAD_LIMIT - 2].into()).await, Err(CallError::TooLarge));
+    let mut calls = b.take_calls().unwrap();
+    let served = tokio::spawn(async move {
+        while let Some(call) = calls.recv().await {
+            assert_eq!(call.topic, "sum");
+            match &call.payload[..] {
+                [] => call.refuse("there\nis nothing to add"),
+                [0] => drop(call),
+                [255, ..] => call.answer(vec![0; PAYLOAD_LIMIT + 1].into()),
+                bytes => {
+                    let sum: u64 = bytes.iter().copied().map(u64::from).sum();
+                    call.answer(sum.to_string().into());
+                }
+            }
+        }
+    });
+    let refused = |why: &str| Err(CallError::Refused(why.to_owned()));
+    assert_eq!(call(Bytes::from_static(&[1, 2])).await, Ok("3".into()));
+    assert_eq!(call(Bytes::new()).await, refused("there\nis nothing to add"));
+    assert_eq!(call(Bytes::from_static(&[0])).await, refused("the agent is ending"));
+    assert_eq!(call(Bytes::from_static(&[255])).await, refused(&CallError::TooLarge.to_string()));
+    assert_eq!(call(largest).await, Ok((PAYLOAD_LIMIT - 3).to_string().into()));
+    // Many at once, each with its own answer.
+    let sums = (1..=8u8).map(|number| call(vec![number].into()));
+    let sums = futures_util::future::join_all(sums).await;
+    assert_eq!(sums, (1..=8u8).map(|number| Ok(number.to_string().into())).collect::<Vec<_>>());
+    served.abort();
+}
+
+#[tokio::test]
+async fn nobody_waits_for_long_for_a_peer_that_does_not_take_up_calls() {
+    let pair = Pair::new();
+    let (a, b) = (pair.start(0), pair.start(1));
+    until(&a, "up", is_up).await;
+    until(&b, "up", is_up).await;
+    let short = Duration::from_millis(20);
+    let speaker = a.speaker();
+    let call = || speaker.call("sum", Bytes::new(), short);
+    // Nobody reads them at b: eight wait there, the others are refused at once.
+    let results = futures_util::future::join_all((0..10).map(|_| call())).await;
+    assert_eq!(results.iter().filter(|result| **result == Err(CallError::TimedOut(short))).count(), 8);
+    assert_eq!(results.iter().filter(|result| **result == Err(CallError::Full)).count(), 2);
+    let busy = speaker.call("sum", Bytes::new(), PATIENCE).await;
+    assert!(matches!(&busy, Err(CallError::Refused(why)) if why.contains("busy")), "{busy:?}");
+}
+
+#[tokio::test]
+async fn a_peer_of_an_older_version_is_not_called_and_an_answer_without_a_call_is_nothing() {
+    let pair = Pair::new();
+    let a = pair.start(0);
+    until(&a, "refused", |status| down(status).contains("refused")).await;
+    for (version, expected) in [(1, CallError::TooOld), (2, CallError::TimedOut(Duration::from_millis(20)))] {
+        let stream = TcpStream::connect(("127.0.0.1", pair.ports[0])).await.unwrap();
+        let mut frames = Framed::new(pair.tls(1).connect(stream).await.unwrap(), Codec::new());
+        frames.send(Message::Hello(Hello { version, ..hello(u64::from(version)) })).await.unwrap();
+        assert!(matches!(frames.next().await, Some(Ok(Message::Hello(_)))));
+        let answer = Answer::Done(Bytes::new());
+        frames.send(Message::Answer { number: 0, answer }).await.unwrap();
+        let answered = async {
+            while let Some(Ok(message)) = frames.next().await {
+                match message {
+                    Message::Heartbeat { sequence } => {
+                        frames.send(Message::HeartbeatAck { sequence }).await.unwrap();
+                    }
+                    Message::Bye { why } => panic!("{why}"),
+                    _ => {}
+                }
+            }
+        };
+        let called = async {
+            until(&a, "up", is_up).await;
+            a.speaker().call("sum", Bytes::new(), Duration::from_millis(20)).await
+        };
+        tokio::select! {
+            () = answered => panic!("the connection ended"),
+            called = called => assert_eq!(called, Err(expected)),
+        }
     }
 }
 
