@@ -31,9 +31,17 @@ pub(crate) fn run() -> Result<()> {
 ///
 /// The toolchain cannot be had, or the program does not compile.
 pub(crate) fn build() -> Result<PathBuf> {
+    build_in(paths::root(), &paths::bpf_dir())
+}
+
+/// The same for the workspace in `root`, into `dir`.
+///
+/// # Errors
+///
+/// See [`build`].
+pub(crate) fn build_in(root: &Path, dir: &Path) -> Result<PathBuf> {
     let Toolchain { compiler, linker } = toolchain::ensure()?;
     say("building the BPF program (the first time about 40 seconds, then 1)");
-    let dir = paths::bpf_dir();
     let flags = [
         format!("-Clinker={}", linker.display()),
         // Types of maps and programs come to the kernel, and so to bpftool, by debug information turned into BTF.
@@ -47,8 +55,8 @@ pub(crate) fn build() -> Result<PathBuf> {
         // Quiet: warnings and errors are shown, and nothing else.
         .args(["build", "--quiet", "--release", "--locked", "--package", "ha-ebpf"])
         .args(["-Z", "build-std=core", "--target", TARGET, "--target-dir"])
-        .arg(&dir)
-        .current_dir(paths::root())
+        .arg(dir)
+        .current_dir(root)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         // build-std and the BPF target are unstable, also in the compilers that distributions ship.
         .env("RUSTC_BOOTSTRAP", "1");

@@ -11,6 +11,7 @@ mod linker;
 mod load;
 mod packages;
 mod paths;
+mod previous;
 mod process;
 mod rustc;
 mod services;

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use nix::unistd::geteuid;
 
 use crate::{
-    agent, fuzz, packages,
+    agent, fuzz, packages, previous,
     process::{say, shown, succeeds, timed},
 };
 
@@ -47,9 +47,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             shown(agent::cargo()?.args(["doc", "--quiet", "--no-deps"]).args(ALL).env(warnings.0, warnings.1))
         })?;
     }
+    let previous = timed("previous", previous::build_agent)?;
     timed("tests", || {
         let mut cargo = agent::cargo()?;
         cargo.arg("test").args(ALL).args(&args.cargo_test);
+        if let Some(previous) = &previous {
+            cargo.env("HA_PREVIOUS_BIN", previous);
+        }
         shown(cargo.env("HA_AGENT_BIN", &agent).env("HA_TEST_ROOT", "1"))
     })?;
     if args.cargo_test.is_empty() {
