@@ -14,3 +14,4 @@ pub mod journal;
 pub mod net;
 pub mod peer;
 pub mod sys;
+pub mod update;

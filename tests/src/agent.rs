@@ -25,6 +25,7 @@ pub struct Agent {
     pub process: Process,
     environment: Vec<(String, String)>,
     record: Option<PathBuf>,
+    program: Option<PathBuf>,
     directory: TempDir,
 }
 
@@ -70,9 +71,10 @@ impl Agent {
         config.write_keys(directory.path())?;
         fs::write(directory.path().join(CONFIG), toml)?;
         fs::create_dir(directory.path().join(STATE))?;
-        let record = config.record.clone();
-        let process = node.netns.spawn(&run_in(directory.path(), environment, record.as_deref())?)?;
-        Ok(Self { process, environment: environment.to_vec(), record, directory })
+        let (record, program) = (config.record.clone(), config.program.clone());
+        let command = run_in(directory.path(), environment, record.as_deref(), program.as_deref())?;
+        let process = node.netns.spawn(&command)?;
+        Ok(Self { process, environment: environment.to_vec(), record, program, directory })
     }
 
     /// Gives it another configuration and other passphrases, of which it knows nothing before it is told.
@@ -131,13 +133,19 @@ impl Agent {
         self.record = file;
     }
 
+    /// From its next start on it runs another executable, or the one that is tested.
+    pub fn use_program(&mut self, program: Option<PathBuf>) {
+        self.program = program;
+    }
+
     /// Starts it again with the same files, once it has ended, and waits until it runs.
     ///
     /// # Errors
     ///
     /// If it does not, with what it printed.
     pub fn restart(&mut self, node: &Node) -> Result<()> {
-        let command = run_in(self.directory.path(), &self.environment, self.record.as_deref())?;
+        let (record, program) = (self.record.as_deref(), self.program.as_deref());
+        let command = run_in(self.directory.path(), &self.environment, record, program)?;
         self.process = node.netns.spawn(&command)?;
         self.process.wait_for_line(0, "running", PATIENCE).map(drop)
     }
@@ -170,6 +178,12 @@ impl Agent {
             ensure!(Instant::now() < deadline, "not within {patience:?}: {link:#}");
             thread::sleep(LOOK);
         }
+    }
+
+    /// Where it keeps what it knows beyond its end.
+    #[must_use]
+    pub fn state_directory(&self) -> PathBuf {
+        self.directory.path().join(STATE)
     }
 
     /// Its control socket.
@@ -269,8 +283,16 @@ impl Agent {
 }
 
 /// The command that runs an agent with the files of a directory.
-fn run_in(directory: &Path, environment: &[(String, String)], record: Option<&Path>) -> Result<Command> {
-    let mut command = Command::new(crate::agent_binary()?);
+fn run_in(
+    directory: &Path,
+    environment: &[(String, String)],
+    record: Option<&Path>,
+    program: Option<&Path>,
+) -> Result<Command> {
+    let mut command = match program {
+        Some(program) => Command::new(program),
+        None => Command::new(crate::agent_binary()?),
+    };
     command.arg("run").arg("--config").arg(directory.join(CONFIG));
     command.arg("--control").arg(directory.join("control.sock"));
     command.arg("--state").arg(directory.join(STATE));
@@ -282,7 +304,6 @@ fn run_in(directory: &Path, environment: &[(String, String)], record: Option<&Pa
 }
 
 const CONFIG: &str = "ha-agent.toml";
-/// What it knows beyond its end.
 const STATE: &str = "state";
 /// As the configuration names it.
 const PEER: &str = "peer";

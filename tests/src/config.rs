@@ -49,6 +49,8 @@ pub struct AgentConfig {
     pub peer_link: Option<PeerLink>,
     /// Not in the file: where the agent records.
     pub record: Option<PathBuf>,
+    /// Not in the file: the agent's executable, where it is not the one that is tested.
+    pub program: Option<PathBuf>,
 }
 
 /// The link to the peer's agent; its files are beside the configuration.
@@ -82,6 +84,7 @@ impl Default for AgentConfig {
             announce_every: None,
             peer_link: None,
             record: None,
+            program: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Introducing two agents to each other, as an operator does it.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -60,6 +61,15 @@ impl Linked {
     ///
     /// If they do not start.
     pub fn start(label: &str, networks: &[u8]) -> Result<Self> {
+        Self::start_programs(label, networks, [None, None])
+    }
+
+    /// The same with other executables than the one that is tested.
+    ///
+    /// # Errors
+    ///
+    /// If they do not start.
+    pub fn start_programs(label: &str, networks: &[u8], programs: [Option<PathBuf>; 2]) -> Result<Self> {
         let pair = Pair::new(label)?;
         let interlink = Lan::new(&format!("{label}-x"))?;
         for (node, host) in [(&pair.a, 1), (&pair.b, 2)] {
@@ -67,11 +77,12 @@ impl Linked {
             node.netns.ip(&format!("addr add 10.99.0.{host}/24 dev link0"))?;
         }
         let at = |host: u8| networks.iter().map(|net| format!("10.{net}.0.{host}:7780")).collect();
-        let config = |own: u8, peer: u8| {
+        let config = |own: u8, peer: u8, program| {
             let peer_link = Some(PeerLink { listen: at(own), connect: at(peer) });
-            AgentConfig { peer_link, advskew: (own - 1) * 100, ..AgentConfig::default() }
+            AgentConfig { peer_link, program, advskew: (own - 1) * 100, ..AgentConfig::default() }
         };
-        let (a, b) = pair.start(&config(1, 2), &config(2, 1))?;
+        let [on_a, on_b] = programs;
+        let (a, b) = pair.start(&config(1, 2, on_a), &config(2, 1, on_b))?;
         Ok(Self { a, b, interlink, pair })
     }
 }

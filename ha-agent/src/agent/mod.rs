@@ -11,6 +11,7 @@
 
 mod clerk;
 pub mod detector;
+mod ending;
 mod error;
 mod exchange;
 mod follow_error;
@@ -24,6 +25,7 @@ mod reporter;
 mod rules;
 mod signals;
 pub mod understudy;
+mod updates;
 mod upkeep;
 
 use std::io;
@@ -34,7 +36,6 @@ use std::time::Duration;
 use ha_common::abi::MAX_HOSTS;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 
 use crate::config::{Config, Mode, PeerConfig};
 use crate::control::server::Server;
@@ -44,11 +45,11 @@ use crate::journal::Journal;
 use crate::journal::recorder::{Recorder, Recording};
 use crate::journal::trace::{self, Header};
 use crate::net::link::Monitor;
-use crate::net::macvlan::Macvlan;
 use crate::peer::link::{self, Link};
 use crate::sys::{capabilities, clock};
 use clerk::Clerk;
-use detector::{Channels, Input, Snapshot, VhostSetup};
+use detector::{Channels, Input, VhostSetup};
+use ending::{Parts, end};
 pub use error::AgentError;
 use exchange::Known;
 pub use follow_error::FollowError;
@@ -61,6 +62,7 @@ use realtime::Granted;
 use reporter::Reporter;
 use rules::Rules;
 use signals::{Signal, Signals};
+use updates::Updates;
 
 /// What the agent is run with.
 #[derive(Debug)]
@@ -75,6 +77,15 @@ pub struct Files {
     pub record: Option<PathBuf>,
 }
 
+/// Why the agent ended in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Told,
+    /// This program is to go on in its place, with the same arguments.
+    Succeeded(PathBuf),
+}
+
 /// What was asked, and where the answer goes: what was done, or why nothing was.
 type Reload = oneshot::Sender<Result<String, String>>;
 
@@ -83,8 +94,9 @@ type Reload = oneshot::Sender<Result<String, String>>;
 /// # Errors
 ///
 /// See [`AgentError`]. Whatever was attached or taken until then is given back.
-pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
+pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     is_possible(&config)?;
+    let (updates, mut successors) = Updates::new(&files)?;
     // Before anything is attached: from here on a signal ends the agent in order.
     let mut signals = Signals::new().map_err(|cause| AgentError::Os { what: "signals", cause })?;
     let monitor = Monitor::open().map_err(|cause| AgentError::Os { what: "a netlink socket", cause })?;
@@ -131,6 +143,7 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
 
     let mut link = start_link(&config);
     let mut pairing = tokio::spawn(pair::serve(secretary, link.as_mut()));
+    let calls = link.as_mut().and_then(Link::take_calls);
     let (pair, known) = watch::channel(Known::default());
     let names = config.vhosts.iter().map(|vhost| vhost.name.clone()).collect();
     let suspected = Suspected::new(config.vhosts.len());
@@ -149,18 +162,23 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
         detector: inputs.clone(),
         reloads: reloads.clone(),
         link: link.as_ref().map(Link::status),
+        speaker: link.as_ref().map(Link::speaker),
         pair: known,
         news,
+        updates,
     });
     tracing::info!(node = reporter.node(), socket = %files.socket.display(), "running");
     let (end_keeping, kept) = oneshot::channel();
     let mut keeping = tokio::spawn(keeper.run(reporter.config.clone(), kept));
     let follow = upkeep::follow(monitor, &mut follower, &mut reload_queue, &shown_config, &files.config);
     let result = tokio::select! {
-        signal = until_told_to_end(&mut signals, &reloads) => {
-            tracing::info!("{signal}: leaving");
-            Ok(())
+        ended = until_told_to_end(&mut signals, &reloads, &mut successors) => {
+            if ended == Ended::Told {
+                reporter.updates.call_off();
+            }
+            Ok(ended)
         }
+        () = updates::serve(calls, &reporter) => Err(AgentError::Ended("the peer link")),
         () = exchange::run(link.as_ref(), &reporter, pair) => Err(AgentError::Ended("the peer link")),
         () = server.serve(Arc::clone(&reporter)) => Err(AgentError::Ended("the control socket")),
         () = follow => Err(AgentError::Ended("the netlink connection")),
@@ -173,20 +191,10 @@ pub async fn run(config: Config, files: Files) -> Result<(), AgentError> {
     if result.is_ok() {
         reporter.hand_over().await;
     }
-    let last = if detector.is_terminated() { None } else { leave(&inputs, detector).await };
-    // It is gone only if it failed.
-    let _ = end_keeping.send(last.filter(|_| reporter.mode() == Mode::Strict));
-    if !keeping.is_finished() && tokio::time::timeout(PATIENCE, keeping).await.is_err() {
-        tracing::error!("what was heard could not be written in time; look at {}", files.state.display());
-    }
-    // However the detector ended. The senders of orders go with it and with the follower.
-    end(follower, executor).await;
-    pairing.abort();
-    if let Some(link) = link {
-        link.close().await;
-    }
-    // Last: nothing else waits for a disk that does not answer.
-    finish(written).await;
+    let strict = reporter.mode() == Mode::Strict;
+    Parts { inputs, detector, end_keeping, keeping, follower, executor, pairing, link, written }
+        .end(strict, &files.state)
+        .await;
     result
 }
 
@@ -204,15 +212,6 @@ fn follow_log(dataplane: &mut Dataplane) {
     match dataplane.log() {
         Ok(log) => drop(tokio::spawn(log)),
         Err(error) => tracing::warn!(%error, "the kernel program's own log can't be read"),
-    }
-}
-
-/// Waits for the recording to be written to its end.
-async fn finish(written: Option<oneshot::Receiver<()>>) {
-    if let Some(written) = written
-        && tokio::time::timeout(PATIENCE, written).await.is_err()
-    {
-        tracing::error!("the recording could not be written to its end in time; is the disk slow?");
     }
 }
 
@@ -241,16 +240,6 @@ fn record(
         vhosts: config.vhosts.iter().map(hosts::recorded).collect(),
     })?;
     Ok((Some(recorder), Some(written)))
-}
-
-/// Gives everything back. The follower has the last senders of orders: the executor finishes what it has, and with it
-/// the clerk, and then nobody uses the virtual hosts' own interfaces any more.
-async fn end(follower: Follower, executor: JoinHandle<()>) {
-    let macvlans = follower.release();
-    if !executor.is_finished() && tokio::time::timeout(PATIENCE, executor).await.is_err() {
-        tracing::error!("the kernel did not finish removing addresses; look with `ip address`");
-    }
-    remove(macvlans).await;
 }
 
 /// What there is one of for each virtual host.
@@ -294,48 +283,29 @@ fn prepare(
     Ok(prepared)
 }
 
-/// Reloads on each SIGHUP. Returns the name of the signal that is to end the agent.
-async fn until_told_to_end(signals: &mut Signals, reloads: &mpsc::Sender<Reload>) -> &'static str {
+/// Reloads on each SIGHUP. Returns once a signal is to end the agent, or another program is to go on in its place.
+async fn until_told_to_end(
+    signals: &mut Signals,
+    reloads: &mpsc::Sender<Reload>,
+    successors: &mut mpsc::Receiver<PathBuf>,
+) -> Ended {
     loop {
-        match signals.next().await {
-            Signal::End(name) => return name,
-            Signal::Reload => {
-                let (reply, answer) = oneshot::channel();
-                // The log tells how it went.
-                let _ = reloads.send(reply).await;
-                drop(answer.await);
-            }
-        }
-    }
-}
-
-/// Lets the detector leave all virtual hosts, and waits until it has. Returns how it was then.
-async fn leave(
-    inputs: &mpsc::UnboundedSender<Input>,
-    detector: oneshot::Receiver<Snapshot>,
-) -> Option<Snapshot> {
-    // If it is gone, there is nothing to leave.
-    let _ = inputs.send(Input::Leave);
-    match tokio::time::timeout(PATIENCE, detector).await {
-        Ok(Ok(last)) => return Some(last),
-        Ok(Err(_)) => tracing::error!("the detector ended before it could leave"),
-        Err(_) => tracing::error!("the detector does not leave; ending without it"),
-    }
-    None
-}
-
-/// Removes the virtual hosts' own interfaces, which nobody uses any more.
-async fn remove(macvlans: Vec<Arc<Macvlan>>) {
-    for macvlan in macvlans {
-        let name = macvlan.name().to_owned();
-        match Arc::into_inner(macvlan) {
-            Some(macvlan) => {
-                if let Err(error) = macvlan.remove().await {
-                    tracing::error!("{error}");
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::End(name) => {
+                    tracing::info!("{name}: leaving");
+                    return Ended::Told;
                 }
-            }
-            None => {
-                tracing::error!("interface {name} is still in use; remove it with `ip link delete {name}`");
+                Signal::Reload => {
+                    let (reply, answer) = oneshot::channel();
+                    // The log tells how it went.
+                    let _ = reloads.send(reply).await;
+                    drop(answer.await);
+                }
+            },
+            Some(successor) = successors.recv() => {
+                tracing::info!("leaving, so that {} goes on here", successor.display());
+                return Ended::Succeeded(successor);
             }
         }
     }

@@ -14,6 +14,7 @@ use super::interfaces::Modes;
 use super::notices::Suspected;
 use super::pair::{self, PairNews};
 use super::realtime::Granted;
+use super::updates::Updates;
 use super::{PATIENCE, Reload, hosts};
 use crate::config::{Config, Mode};
 use crate::control::Reply;
@@ -29,8 +30,10 @@ use crate::core::reasons::{Action, NodeFacts, reasons};
 use crate::core::{Family, Instant};
 use crate::dataplane::Counters;
 use crate::journal::Journal;
+use crate::peer::link::Speaker;
 use crate::peer::link::status::LinkStatus;
 use crate::sys::clock;
+use crate::update;
 
 /// Whoever knows.
 #[derive(Debug)]
@@ -47,10 +50,14 @@ pub(super) struct Reporter {
     pub(super) reloads: mpsc::Sender<Reload>,
     /// How the link to the peer is, if there is to be one.
     pub(super) link: Option<watch::Receiver<LinkStatus>>,
+    /// Who speaks to the peer over it.
+    pub(super) speaker: Option<Speaker>,
     /// What is known of the other node.
     pub(super) pair: watch::Receiver<Known>,
     /// What happens in a switchover, if this node may be one of two.
     pub(super) news: Option<broadcast::Sender<PairNews>>,
+    /// Whoever puts another agent in the place of this one.
+    pub(super) updates: Updates,
 }
 
 impl Reporter {
@@ -256,6 +263,10 @@ impl Source for Reporter {
         };
         self.wish_of_pair(wish).await?;
         Ok(done)
+    }
+
+    async fn update(&self, request: update::Request) -> Result<update::Answer, String> {
+        self.updates.request(self, request).await
     }
 }
 

@@ -18,6 +18,8 @@ pub enum Exit {
     Critical = 4,
     /// 5: the active role did not move as it was asked for.
     NotMoved = 5,
+    /// 6: an update was halted, and not all nodes run the new agent.
+    Halted = 6,
     /// 65: a file that was named is not what it should be.
     Data = 65,
     /// 69: something that we need is not there: an interface, BPF in the kernel, a running agent.

@@ -4,12 +4,14 @@ pub mod bpf;
 pub mod check;
 pub mod exit;
 pub mod failover;
+pub mod guard;
 pub mod metrics;
 pub mod order;
 pub mod pair;
 pub mod replay;
 pub mod run;
 pub mod status;
+pub mod update;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -54,6 +56,8 @@ enum Command {
     Enable(order::Args),
     /// Say which node of the pair is to be active if both could be, or `none`.
     Prefer(order::PreferArgs),
+    /// Replace the agents of a pair by those of a package, one after the other, without an outage.
+    Update(update::Args),
     /// Decide anew what an agent decided that ran with `--record`, show it, and demand that it is the same.
     Replay(replay::Args),
     /// Introduce this node and its peer to each other, for the link between their agents.
@@ -64,6 +68,9 @@ enum Command {
     /// The kernel program on its own.
     #[command(hide = true)]
     Bpf(bpf::Args),
+    /// Start the agent before again, if a new one does not prove itself.
+    #[command(hide = true)]
+    Guard(guard::Args),
 }
 
 /// Where the configuration is.
@@ -101,7 +108,9 @@ impl Cli {
             Command::Replay(args) => replay::run(&args),
             Command::Pair(command) => pair::run(&command),
             Command::Check(args) => check::run(&args),
+            Command::Update(args) => update::run(&args),
             Command::Bpf(args) => bpf::run(&args),
+            Command::Guard(args) => guard::run(&args),
         }
     }
 }
@@ -134,7 +143,7 @@ fn log_to_stderr() {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 a replay decides otherwise; 2 wrong command line; 3 the status shows a warning; 4 it shows something critical; 5 the active role did not move; 65 no recording that can be replayed; 69 something needed is not there (interface, BPF, a running agent); \
+Exit codes: 0 done; 1 a replay decides otherwise; 2 wrong command line; 3 the status shows a warning; 4 it shows something critical; 5 the active role did not move; 6 an update was halted; 65 no recording that can be replayed; 69 something needed is not there (interface, BPF, a running agent); \
 70 an error in this program; 71 the system failed; 73 a file can't be made; 77 no permission; 78 wrong configuration.
 
 HA_AGENT_LOG sets what is logged: error, warn, info (the default), debug, trace.";

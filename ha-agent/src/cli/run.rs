@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use super::exit::Exit;
 use super::{ConfigArg, ControlArg, fail};
-use crate::{agent, config};
+use crate::agent::{self, Ended};
+use crate::config;
+use crate::update::guard::become_program;
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -41,8 +43,16 @@ pub(super) fn run(args: &Args) -> Exit {
         state: args.state.clone(),
         record: args.record.clone(),
     };
-    match runtime.block_on(agent::run(config, files)) {
-        Ok(()) => Exit::Ok,
+    let ended = runtime.block_on(agent::run(config, files));
+    // Before another program begins: its threads are gone.
+    drop(runtime);
+    match ended {
+        Ok(Ended::Told) => Exit::Ok,
+        Ok(Ended::Succeeded(path)) => {
+            let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+            let error = become_program(&path, &arguments);
+            fail(&format!("{} can't be started: {error}", path.display()), Exit::Os)
+        }
         Err(error) => {
             if let agent::AgentError::Load(error) = &error
                 && let Some(log) = error.verifier_log()

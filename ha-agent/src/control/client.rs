@@ -9,6 +9,7 @@ use super::order::{EndStatus, Failover, StepStatus};
 use super::status::Status;
 use super::{Question, Reply, Request};
 use crate::cli::exit::Exit;
+use crate::update;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -65,10 +66,12 @@ impl ClientError {
 pub fn status(path: &Path) -> Result<Status, ClientError> {
     match ask(path, Question::Status)? {
         Reply::Status(status) => Ok(*status),
-        other
-        @ (Reply::Done(_) | Reply::Error(_) | Reply::Progress(_) | Reply::Waiting | Reply::Ended(_)) => {
-            Err(unexpected(path, other))
-        }
+        other @ (Reply::Done(_)
+        | Reply::Error(_)
+        | Reply::Progress(_)
+        | Reply::Waiting
+        | Reply::Ended(_)
+        | Reply::Update(_)) => Err(unexpected(path, other)),
     }
 }
 
@@ -81,9 +84,11 @@ pub fn order(path: &Path, question: Question) -> Result<String, ClientError> {
     match ask(path, question)? {
         Reply::Done(done) => Ok(done),
         Reply::Error(cause) => Err(ClientError::Refused(cause)),
-        other @ (Reply::Status(_) | Reply::Progress(_) | Reply::Waiting | Reply::Ended(_)) => {
-            Err(unexpected(path, other))
-        }
+        other @ (Reply::Status(_)
+        | Reply::Progress(_)
+        | Reply::Waiting
+        | Reply::Ended(_)
+        | Reply::Update(_)) => Err(unexpected(path, other)),
     }
 }
 
@@ -107,7 +112,31 @@ pub fn failover(
             Reply::Waiting => {}
             Reply::Ended(end) => return Ok(end),
             Reply::Error(cause) => return Err(ClientError::Refused(cause)),
-            other @ (Reply::Status(_) | Reply::Done(_)) => return Err(unexpected(path, other)),
+            other @ (Reply::Status(_) | Reply::Done(_) | Reply::Update(_)) => {
+                return Err(unexpected(path, other));
+            }
+        }
+    }
+}
+
+/// Has a step of an update done, which may take its time.
+///
+/// # Errors
+///
+/// See [`ClientError`].
+pub fn update(path: &Path, request: update::Request) -> Result<update::Answer, ClientError> {
+    let io = |cause| ClientError::Io { path: path.to_owned(), cause };
+    let mut stream = connect(path)?;
+    send(&mut stream, Question::Update(request)).map_err(io)?;
+    let mut lines = BufReader::new(stream.take(REPLY_MAX));
+    loop {
+        match read(path, &next_line(&mut lines).map_err(io)?)? {
+            Reply::Update(answer) => return Ok(answer),
+            Reply::Waiting => {}
+            Reply::Error(cause) => return Err(ClientError::Refused(cause)),
+            other @ (Reply::Status(_) | Reply::Done(_) | Reply::Progress(_) | Reply::Ended(_)) => {
+                return Err(unexpected(path, other));
+            }
         }
     }
 }
@@ -118,6 +147,7 @@ fn unexpected(path: &Path, reply: Reply) -> ClientError {
         Reply::Status(_) => "a status".to_owned(),
         Reply::Done(done) => done,
         Reply::Progress(_) | Reply::Waiting | Reply::Ended(_) => "a switchover".to_owned(),
+        Reply::Update(_) => "an update".to_owned(),
     };
     ClientError::Reply { path: path.to_owned(), cause }
 }

@@ -8,6 +8,8 @@ pub mod status;
 
 use serde::{Deserialize, Serialize};
 
+use crate::update;
+
 /// What is asked: `{"request": "status"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +41,8 @@ pub enum Question {
         /// Its name.
         node: Option<String>,
     },
+    /// A step of an update, on this node or the other one. For the agent's own user only.
+    Update(update::Request),
 }
 
 /// What is answered.
@@ -53,6 +57,8 @@ pub enum Reply {
     Waiting,
     /// The same, and the last one.
     Ended(order::EndStatus),
+    /// To [`Question::Update`].
+    Update(update::Answer),
     /// To the others: what was done.
     Done(String),
     /// The request was not understood, or can't be answered now.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::Uid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -17,6 +18,7 @@ use super::order::{Failover, PairWish};
 use super::status::Status;
 use super::{Question, REQUEST_MAX, Reply, Request};
 use crate::cli::exit::Exit;
+use crate::update;
 
 /// The socket; removed when dropped.
 #[derive(Debug)]
@@ -74,6 +76,10 @@ pub trait Source: Send + Sync + 'static {
 
     /// Takes in what an operator wants of the pair. Returns what was done.
     fn wish(&self, wish: PairWish) -> impl Future<Output = Result<String, String>> + Send;
+
+    /// Carries out a step of an update.
+    fn update(&self, request: update::Request)
+    -> impl Future<Output = Result<update::Answer, String>> + Send;
 }
 
 impl Server {
@@ -162,6 +168,11 @@ async fn answer(mut stream: UnixStream, source: Arc<impl Source>) -> io::Result<
             Question::Disable => done(source.wish(PairWish::Disable).await),
             Question::Enable => done(source.wish(PairWish::Enable).await),
             Question::Prefer { node } => done(source.wish(PairWish::Prefer(node)).await),
+            Question::Update(request) if may_update(&stream) => {
+                let update = tokio::spawn(async move { source.update(request).await });
+                return answer_slowly(&mut stream, update).await;
+            }
+            Question::Update(_) => Reply::Error(NOT_ALLOWED.to_owned()),
             Question::Failover(order) => match source.failover(order).await {
                 Ok(mut replies) => {
                     while let Some(reply) = replies.recv().await {
@@ -175,6 +186,29 @@ async fn answer(mut stream: UnixStream, source: Arc<impl Source>) -> io::Result<
         Err(error) => Reply::Error(format!("not a request: {error}")),
     };
     in_time(write_line(&mut stream, &reply)).await?;
+    stream.shutdown().await
+}
+
+/// What runs with the agent's rights is chosen by those who have them.
+fn may_update(stream: &UnixStream) -> bool {
+    let user = stream.peer_cred().map(|user| user.uid());
+    user.is_ok_and(|user| user == 0 || user == Uid::effective().as_raw())
+}
+
+/// Answers with what may take its time, and says that it goes on meanwhile.
+async fn answer_slowly(
+    stream: &mut UnixStream,
+    mut work: tokio::task::JoinHandle<Result<update::Answer, String>>,
+) -> io::Result<()> {
+    let reply = loop {
+        match tokio::time::timeout(SIGN_OF_LIFE, &mut work).await {
+            Ok(Ok(Ok(answer))) => break Reply::Update(answer),
+            Ok(Ok(Err(cause))) => break Reply::Error(cause),
+            Ok(Err(error)) => break Reply::Error(error.to_string()),
+            Err(_) => in_time(write_line(stream, &Reply::Waiting)).await?,
+        }
+    };
+    in_time(write_line(stream, &reply)).await?;
     stream.shutdown().await
 }
 
@@ -207,3 +241,7 @@ async fn read_line(stream: &mut UnixStream) -> io::Result<BytesMut> {
 
 /// How long whoever asks may take to write, and to read an answer.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How often is said that the agent is there, while something takes its time.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+const NOT_ALLOWED: &str =
+    "refused: an update runs another program with the agent's rights; run it as the agent's user";

@@ -6,6 +6,7 @@ pub mod ethtool;
 pub mod idle;
 pub(crate) mod interface_name;
 pub mod packet_socket;
+pub mod pidfd;
 pub mod raw_socket;
 pub mod readable;
 pub mod realtime;

@@ -1,0 +1,100 @@
+//! Ending in order: everything is given back, whatever the agent ends for.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::PATIENCE;
+use super::detector::{Input, Snapshot};
+use super::interfaces::Follower;
+use crate::core::pair::report::Why;
+use crate::net::macvlan::Macvlan;
+use crate::peer::link::Link;
+
+/// What runs until the end.
+pub(super) struct Parts {
+    pub(super) inputs: mpsc::UnboundedSender<Input>,
+    pub(super) detector: oneshot::Receiver<Snapshot>,
+    pub(super) end_keeping: oneshot::Sender<Option<Snapshot>>,
+    pub(super) keeping: JoinHandle<()>,
+    pub(super) follower: Follower,
+    pub(super) executor: JoinHandle<()>,
+    pub(super) pairing: JoinHandle<Why>,
+    pub(super) link: Option<Link>,
+    pub(super) written: Option<oneshot::Receiver<()>>,
+}
+
+impl Parts {
+    /// Ends them, each after those that need it. In strict mode, what was heard last is kept in `state`.
+    pub(super) async fn end(self, strict: bool, state: &Path) {
+        let Self { inputs, detector, end_keeping, keeping, follower, executor, pairing, link, written } =
+            self;
+        let last = if detector.is_terminated() { None } else { leave(&inputs, detector).await };
+        // It is gone only if it failed.
+        let _ = end_keeping.send(last.filter(|_| strict));
+        if !keeping.is_finished() && tokio::time::timeout(PATIENCE, keeping).await.is_err() {
+            tracing::error!("what was heard could not be written in time; look at {}", state.display());
+        }
+        // However the detector ended. The senders of orders go with it and with the follower.
+        end(follower, executor).await;
+        pairing.abort();
+        if let Some(link) = link {
+            link.close().await;
+        }
+        // Last: nothing else waits for a disk that does not answer.
+        finish(written).await;
+    }
+}
+
+/// Gives everything back. The follower has the last senders of orders: the executor finishes what it has, and with it
+/// the clerk, and then nobody uses the virtual hosts' own interfaces any more.
+pub(super) async fn end(follower: Follower, executor: JoinHandle<()>) {
+    let macvlans = follower.release();
+    if !executor.is_finished() && tokio::time::timeout(PATIENCE, executor).await.is_err() {
+        tracing::error!("the kernel did not finish removing addresses; look with `ip address`");
+    }
+    remove(macvlans).await;
+}
+
+/// Waits for the recording to be written to its end.
+async fn finish(written: Option<oneshot::Receiver<()>>) {
+    if let Some(written) = written
+        && tokio::time::timeout(PATIENCE, written).await.is_err()
+    {
+        tracing::error!("the recording could not be written to its end in time; is the disk slow?");
+    }
+}
+
+/// Lets the detector leave all virtual hosts, and waits until it has. Returns how it was then.
+async fn leave(
+    inputs: &mpsc::UnboundedSender<Input>,
+    detector: oneshot::Receiver<Snapshot>,
+) -> Option<Snapshot> {
+    // If it is gone, there is nothing to leave.
+    let _ = inputs.send(Input::Leave);
+    match tokio::time::timeout(PATIENCE, detector).await {
+        Ok(Ok(last)) => return Some(last),
+        Ok(Err(_)) => tracing::error!("the detector ended before it could leave"),
+        Err(_) => tracing::error!("the detector does not leave; ending without it"),
+    }
+    None
+}
+
+/// Removes the virtual hosts' own interfaces, which nobody uses any more.
+async fn remove(macvlans: Vec<Arc<Macvlan>>) {
+    for macvlan in macvlans {
+        let name = macvlan.name().to_owned();
+        match Arc::into_inner(macvlan) {
+            Some(macvlan) => {
+                if let Err(error) = macvlan.remove().await {
+                    tracing::error!("{error}");
+                }
+            }
+            None => {
+                tracing::error!("interface {name} is still in use; remove it with `ip link delete {name}`");
+            }
+        }
+    }
+}
