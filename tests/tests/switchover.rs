@@ -69,6 +69,7 @@ fn a_silence_of_one_path_moves_nothing_and_has_a_name_on_both() -> Result<()> {
     // The interlink cut, CARP goes on.
     interlink.cut(&pair.b)?;
     named_soon([a, b], "NO_PONG")?;
+    named(b, "NO_CARRIER_ON_HEARTBEAT")?;
     ensure!(phase(a)? == "active" && phase(b)? == "standby", "the role moved");
     let refused = b.command("failover")?;
     ensure!(refused.status.code() == Some(5), "{refused:?}");
@@ -79,6 +80,8 @@ fn a_silence_of_one_path_moves_nothing_and_has_a_name_on_both() -> Result<()> {
     // CARP cut, the interlink goes on.
     pair.lan.isolate(&pair.b)?;
     named_soon([a, b], "SAME_STATE_MASTER")?;
+    named(b, "PARTITIONED")?;
+    named(a, "REM_PARTITIONED")?;
     ensure!(phase(a)? == "active" && phase(b)? == "standby", "the role moved");
     ensure!(pair.a.has_address(ADDRESS)? && !pair.b.has_address(ADDRESS)?, "the address moved");
     for agent in [a, b] {
@@ -236,6 +239,10 @@ fn reasons(status: &Value) -> Vec<String> {
 
 fn quiet(agent: &Agent) -> Result<()> {
     wait(agent, PATIENCE, |status| status["peer"].is_object() && reasons(status).is_empty())
+}
+
+fn named(agent: &Agent, name: &str) -> Result<()> {
+    wait(agent, NAMED, |status| reasons(status).iter().any(|reason| reason == name))
 }
 
 /// On both, within two seconds from now.

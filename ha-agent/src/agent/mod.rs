@@ -39,6 +39,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Config, Mode, PeerConfig};
 use crate::control::server::Server;
+use crate::core::reasons::Heartbeat;
 use crate::dataplane::{Dataplane, Loaded};
 use crate::exec::{self, Report};
 use crate::journal::Journal;
@@ -48,7 +49,7 @@ use crate::net::link::Monitor;
 use crate::peer::link::{self, Link};
 use crate::sys::{capabilities, clock};
 use clerk::Clerk;
-use detector::{Channels, Input, VhostSetup};
+use detector::{Channels, Input, Snapshot, VhostSetup};
 use ending::{Parts, end};
 pub use error::AgentError;
 use exchange::Known;
@@ -104,14 +105,10 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     let recording = files.record.as_deref().map(Recording::create).transpose()?;
     let Loaded { mut dataplane, tables, events, counters, memory, given, patiences } = Dataplane::load()?;
     follow_log(&mut dataplane);
-    let journal = Arc::new(Journal::default());
-    let modes = Modes::default();
-    let counters = Arc::new(counters);
+    let (journal, modes, counters) = (Arc::new(Journal::default()), Modes::default(), Arc::new(counters));
     let (inputs, input_queue) = mpsc::unbounded_channel();
     let (notes, note_queue) = mpsc::unbounded_channel();
-    let (pair_outputs, pair_queue) = mpsc::unbounded_channel();
-    let is_paired = pair::is_paired(&config);
-    let secretary = Secretary::open(&config, &files.state, inputs.clone(), pair_queue)?;
+    let (secretary, pair_outputs) = Secretary::open(&config, &files.state, inputs.clone())?;
     let news = secretary.as_ref().map(Secretary::news);
     let rules = Rules::new(tables, &config)?;
     let (keeper, stored) = Keeper::open(&files.state, &config, memory, inputs.clone())?;
@@ -120,24 +117,22 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     let mut executor = tokio::spawn(clerk.run(report_queue));
     let mut follower =
         Follower::new(dataplane, rules, monitor.netlink(), members, Arc::clone(&modes), inputs.clone());
-    // At start, unlike later, an interface that can't be used is a mistake of the operator's.
-    if let Err(error) = upkeep::begin(&monitor, &mut follower).await {
-        drop(setups);
-        end(follower, executor).await;
-        return Err(error);
-    }
-    // After everything that was needed for the start only: what is locked stays.
-    let granted = Granted::ask(&config.realtime);
-    let started = record(recording, &config).and_then(|(recorder, written)| {
-        let (inputs, pair) = (input_queue, pair_outputs);
-        let channels = Channels { events, given, patiences, inputs, notes, pair, is_paired, recorder };
-        Ok((detector::start(setups, config.auth.mode, config.realtime.priority, channels)?, written))
-    });
-    let (mut detector, written) = match started {
-        Ok(started) => started,
-        Err(cause) => {
+    let channels = Channels {
+        events,
+        given,
+        patiences,
+        inputs: input_queue,
+        notes,
+        pair: pair_outputs,
+        is_paired: pair::is_paired(&config),
+        recorder: None,
+    };
+    let begun = begin(&config, &monitor, &mut follower, recording, setups, channels).await;
+    let Begun { granted, mut detector, written } = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
             end(follower, executor).await;
-            return Err(AgentError::Os { what: "a thread", cause });
+            return Err(error);
         }
     };
 
@@ -150,6 +145,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     let watchman = Watchman::new(names, Arc::clone(&counters), suspected.clone(), inputs.clone());
     let (reloads, mut reload_queue) = mpsc::channel(1);
     let (shown_config, config) = watch::channel(Arc::new(config));
+    let (heartbeat, interlink) = watch::channel(Heartbeat::default());
     let reporter = Arc::new(Reporter {
         config,
         counters,
@@ -162,6 +158,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
         detector: inputs.clone(),
         reloads: reloads.clone(),
         link: link.as_ref().map(Link::status),
+        interlink,
         speaker: link.as_ref().map(Link::speaker),
         pair: known,
         news,
@@ -170,7 +167,8 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     tracing::info!(node = reporter.node(), socket = %files.socket.display(), "running");
     let (end_keeping, kept) = oneshot::channel();
     let mut keeping = tokio::spawn(keeper.run(reporter.config.clone(), kept));
-    let follow = upkeep::follow(monitor, &mut follower, &mut reload_queue, &shown_config, &files.config);
+    let follow =
+        upkeep::follow(monitor, &mut follower, &mut reload_queue, &shown_config, &heartbeat, &files.config);
     let result = tokio::select! {
         ended = until_told_to_end(&mut signals, &reloads, &mut successors) => {
             if ended == Ended::Told {
@@ -222,6 +220,34 @@ fn start_link(config: &Config) -> Option<Link> {
     let settings = link::Settings { node, listen, connect, heartbeat, dead_after, directory };
     let started = Link::start(settings);
     started.inspect_err(|error| tracing::error!("no link to the peer: {error}; restart ha-agent")).ok()
+}
+
+/// What runs once the interfaces are known.
+struct Begun {
+    granted: Granted,
+    detector: oneshot::Receiver<Snapshot>,
+    written: Option<oneshot::Receiver<()>>,
+}
+
+/// Takes up the interfaces, and starts the detector.
+async fn begin(
+    config: &Config,
+    monitor: &Monitor,
+    follower: &mut Follower,
+    recording: Option<Recording>,
+    setups: Vec<VhostSetup>,
+    channels: Channels,
+) -> Result<Begun, AgentError> {
+    // At start, unlike later, an interface that can't be used is a mistake of the operator's.
+    upkeep::begin(monitor, follower).await?;
+    // After everything that was needed for the start only: what is locked stays.
+    let granted = Granted::ask(&config.realtime);
+    let started = record(recording, config).and_then(|(recorder, written)| {
+        let channels = Channels { recorder, ..channels };
+        Ok((detector::start(setups, config.auth.mode, config.realtime.priority, channels)?, written))
+    });
+    let (detector, written) = started.map_err(|cause| AgentError::Os { what: "a thread", cause })?;
+    Ok(Begun { granted, detector, written })
 }
 
 /// Begins the recording, if there is to be one. The receiver receives when it is written to its end.

@@ -26,7 +26,7 @@ use crate::control::status::{
 };
 use crate::core::pair::message::Request;
 use crate::core::pair::{Node, Phase, Wish};
-use crate::core::reasons::{Action, NodeFacts, reasons};
+use crate::core::reasons::{Action, Heartbeat, NodeFacts, reasons};
 use crate::core::{Family, Instant};
 use crate::dataplane::Counters;
 use crate::journal::Journal;
@@ -50,6 +50,8 @@ pub(super) struct Reporter {
     pub(super) reloads: mpsc::Sender<Reload>,
     /// How the link to the peer is, if there is to be one.
     pub(super) link: Option<watch::Receiver<LinkStatus>>,
+    /// How the interface of that link is.
+    pub(super) interlink: watch::Receiver<Heartbeat>,
     /// Who speaks to the peer over it.
     pub(super) speaker: Option<Speaker>,
     /// What is known of the other node.
@@ -151,7 +153,7 @@ impl Reporter {
 
     fn facts_at(&self, snapshot: &Snapshot) -> NodeFacts {
         let link = self.link.as_ref().map(|link| link.borrow().condition.clone());
-        status::facts(&self.config.borrow(), snapshot, link.as_ref())
+        status::facts(&self.config.borrow(), snapshot, link.as_ref(), *self.interlink.borrow())
     }
 }
 

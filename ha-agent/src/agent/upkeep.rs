@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::interfaces::Follower;
 use super::{AgentError, PATIENCE, Reload};
-use crate::config::{self, Config};
+use crate::config::{self, Config, PeerConfig};
+use crate::core::reasons::Heartbeat;
 use crate::net::link::{Interfaces, Monitor};
 
 /// Follows the interfaces for the first time.
@@ -26,6 +27,7 @@ pub(super) async fn follow(
     follower: &mut Follower,
     reloads: &mut mpsc::Receiver<Reload>,
     shown: &watch::Sender<Arc<Config>>,
+    heartbeat: &watch::Sender<Heartbeat>,
     path: &Path,
 ) {
     let mut complaints: Vec<String> = Vec::new();
@@ -45,6 +47,9 @@ pub(super) async fn follow(
                 };
                 for trouble in troubles.iter().filter(|trouble| !complaints.contains(*trouble)) {
                     tracing::warn!("{trouble}");
+                }
+                if let Ok(interfaces) = &read {
+                    heartbeat.send_replace(interlink(shown.borrow().peer.as_ref(), interfaces));
                 }
                 complaints = troubles;
                 applied = read.ok();
@@ -68,6 +73,17 @@ pub(super) async fn follow(
                 let _ = reply.send(result);
             },
         }
+    }
+}
+
+/// The interface of the link to the peer: the one with the first address that this node listens at, which is the best path's.
+fn interlink(peer: Option<&PeerConfig>, interfaces: &Interfaces) -> Heartbeat {
+    let address = peer.and_then(|peer| peer.listen.first()).map(|address| address.ip().to_canonical());
+    let Some(address) = address.filter(|address| !address.is_unspecified()) else { return Heartbeat::None };
+    match interfaces.iter().find(|interface| interface.ips().any(|own| own == address)) {
+        None => Heartbeat::Missing,
+        Some(interface) if interface.running => Heartbeat::Up,
+        Some(_) => Heartbeat::NoCarrier,
     }
 }
 

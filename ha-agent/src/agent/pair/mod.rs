@@ -76,7 +76,7 @@ pub(super) struct Secretary {
 }
 
 impl Secretary {
-    /// Reads what was stored, if this node is to be one of two.
+    /// Reads what was stored, if this node is to be one of two. What the machine wants done goes into the sender.
     ///
     /// # Errors
     ///
@@ -85,16 +85,17 @@ impl Secretary {
         config: &Config,
         state: &Path,
         detector: mpsc::UnboundedSender<Input>,
-        outputs: mpsc::UnboundedReceiver<PairOutput>,
-    ) -> Result<Option<Self>, AgentError> {
-        let Some(peer) = config.peer.clone() else { return Ok(None) };
+    ) -> Result<(Option<Self>, mpsc::UnboundedSender<PairOutput>), AgentError> {
+        let (wanted, outputs) = mpsc::unbounded_channel();
+        let Some(peer) = config.peer.clone() else { return Ok((None, wanted)) };
         let path = record::path(state);
         let record = record::read(&path)?;
         let records = record::start(path, detector.clone())
             .map_err(|cause| AgentError::Os { what: "a place for the pair's record", cause })?;
         let news = broadcast::Sender::new(NEWS);
         let patience = patience(config);
-        Ok(Some(Self { detector, outputs, records, news, record, peer, patience }))
+        let secretary = Self { detector, outputs, records, news, record, peer, patience };
+        Ok((Some(secretary), wanted))
     }
 
     /// What operators may want to see, from now on.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ use crate::core::reasons::{
 };
 use crate::core::role::{Other, Role, Work};
 use crate::core::same_state::{Claim, Reservation};
-use crate::core::{Contender, Priority, State};
+use crate::core::{Contender, Instant, Priority, State};
 use crate::peer::link::status::Condition;
 
 /// A reason, as it is shown.
@@ -81,8 +82,14 @@ impl PeerFactsStatus {
     }
 }
 
-/// What this node knows of itself; `link` is how the link to its peer is, if there is to be one.
-pub(crate) fn facts(config: &Config, snapshot: &Snapshot, link: Option<&Condition>) -> NodeFacts {
+/// What this node knows of itself; `link` is how the link to its peer is, if there is to be one, and `interlink` how the
+/// interface of its best path is.
+pub(crate) fn facts(
+    config: &Config,
+    snapshot: &Snapshot,
+    link: Option<&Condition>,
+    interlink: Heartbeat,
+) -> NodeFacts {
     let vhosts: Vec<_> = config.vhosts.iter().zip(&snapshot.vhosts).collect();
     let states: Vec<State> = snapshot.vhosts.iter().map(|vhost| vhost.state).collect();
     let record = snapshot.pair.map(|pair| pair.record);
@@ -120,7 +127,11 @@ pub(crate) fn facts(config: &Config, snapshot: &Snapshot, link: Option<&Conditio
         held: snapshot.pair.is_some_and(|pair| pair.braked),
         vhosts: config.vhosts.iter().map(virtual_host).collect(),
         interfaces,
-        heartbeat: Heartbeat::None,
+        heartbeat: match interlink {
+            // Not every address that one can listen at is among those that are looked through.
+            Heartbeat::Missing if peer_link(link) == PeerLink::Answering => Heartbeat::None,
+            Heartbeat::Missing | Heartbeat::None | Heartbeat::NoCarrier | Heartbeat::Up => interlink,
+        },
         storage: None,
         evidence,
     }
@@ -135,18 +146,29 @@ fn peer_link(link: Option<&Condition>) -> PeerLink {
     }
 }
 
-/// What is heard of another node that serves. Silence is nothing to be seen here: upon it, a backup becomes master.
+/// What is heard of another node that serves. Upon silence a backup becomes master; in a pair, one that does not serve is
+/// still the standby, and has the silence to tell of.
 fn carp(config: &VhostConfig, vhost: &VhostSnapshot, snapshot: &Snapshot) -> Carp {
     let priority = configured(config).demoted(snapshot.demotions.level());
     let patience = hosts::pace(config.pace).master_down_time(priority);
     let is_heard = vhost.peers.iter().any(|peer| {
         !peer.advertisement.priority.is_bow_out() && snapshot.at.saturating_since(peer.heard) <= patience
     });
+    let is_standby = snapshot.pair.is_some_and(|pair| !pair.serving);
     match vhost.state {
         State::Init => Carp::LinkDown,
+        State::Master if is_standby && !is_heard => {
+            let heard = vhost.peers.iter().map(|peer| peer.heard).max();
+            // It became master after its patience had ended without a word.
+            Carp::Silent { since: heard.unwrap_or_else(|| earlier(snapshot.at, patience)) }
+        }
         State::Backup if is_heard => Carp::Heard,
         State::Backup | State::Master | State::Stalled | State::Leaving => Carp::NeverHeard,
     }
+}
+
+fn earlier(at: Instant, by: Duration) -> Instant {
+    Instant::from_nanos(at.as_nanos().saturating_sub(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
 }
 
 /// Its source says nothing: there is nobody to compare it with.

@@ -186,7 +186,8 @@ impl Code {
                 severity: Severity::Warning,
                 sentence: "the interface of the link between the agents is not there",
                 remedy: "check its name in the configuration, and its driver",
-                blocks: BY_AGREEMENT,
+                // Whoever answers on another path can be agreed with; NO_PONG tells if nobody does.
+                blocks: &[],
             },
             Self::NoCarrierOnHeartbeat => &Definition {
                 name: "NO_CARRIER_ON_HEARTBEAT",
@@ -194,7 +195,8 @@ impl Code {
                 severity: Severity::Warning,
                 sentence: "the interface of the link between the agents has no carrier",
                 remedy: "check the cable between the nodes",
-                blocks: BY_AGREEMENT,
+                // Whoever answers on another path can be agreed with; NO_PONG tells if nobody does.
+                blocks: &[],
             },
             Self::NotReady => &Definition {
                 name: "NOT_READY",
