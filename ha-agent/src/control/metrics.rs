@@ -3,7 +3,7 @@
 mod text;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use jiff::Timestamp;
 

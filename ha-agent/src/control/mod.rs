@@ -6,6 +6,9 @@ pub mod order;
 pub mod server;
 pub mod status;
 
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
 use crate::update;
@@ -20,7 +23,7 @@ pub struct Request {
 
 /// What can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Question {
     /// The node's status.
     Status,
@@ -38,7 +41,8 @@ pub enum Question {
     Enable,
     /// That the active role belongs to a node, if both could have it; or to none.
     Prefer {
-        /// Its name.
+        /// Its name; to be said, if only as `null`: who mistypes it does not mean none.
+        #[serde(deserialize_with = "Option::deserialize")]
         node: Option<String>,
     },
     /// A step of an update, on this node or the other one. For the agent's own user only.

@@ -105,7 +105,7 @@ fn feed(child: &mut std::process::Child, text: &str) {
     let _ = child.stdin.take().expect("its input").write_all(text.as_bytes());
 }
 
-fn status() -> Status {
+pub(in crate::control) fn status() -> Status {
     let histogram = |other: Value| {
         let mut histogram = json!({
             "count": 11, "sum_ms": 2500.0, "p50_ms": 0.01, "p99_ms": 0.01, "p999_ms": 0.01, "max_ms": 1234.0,
