@@ -1,9 +1,9 @@
 //! Asking a running agent.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::order::{EndStatus, Failover, StepStatus};
 use super::status::Status;
@@ -105,9 +105,9 @@ pub fn failover(
     let io = |cause| ClientError::Io { path: path.to_owned(), cause };
     let mut stream = connect(path)?;
     send(&mut stream, Question::Failover(order)).map_err(io)?;
-    let mut lines = BufReader::new(stream.take(REPLY_MAX));
+    let mut lines = Lines::new(stream);
     loop {
-        match read(path, &next_line(&mut lines).map_err(io)?)? {
+        match read(path, &lines.next().map_err(io)?)? {
             Reply::Progress(step) => tell(&step),
             Reply::Waiting => {}
             Reply::Ended(end) => return Ok(end),
@@ -155,7 +155,7 @@ fn unexpected(path: &Path, reply: Reply) -> ClientError {
 fn ask(path: &Path, question: Question) -> Result<Reply, ClientError> {
     let mut stream = connect(path)?;
     let line = send(&mut stream, question)
-        .and_then(|()| next_line(&mut BufReader::new(stream.take(REPLY_MAX))))
+        .and_then(|()| Lines::new(stream).next())
         .map_err(|cause| ClientError::Io { path: path.to_owned(), cause })?;
     read(path, &line)
 }
@@ -165,17 +165,54 @@ fn connect(path: &Path) -> Result<UnixStream, ClientError> {
 }
 
 fn send(stream: &mut UnixStream, question: Question) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut request = serde_json::to_vec(&Request { request: question })?;
     request.push(b'\n');
     stream.write_all(&request)
 }
 
-fn next_line(lines: &mut impl BufRead) -> io::Result<Vec<u8>> {
-    let mut line = Vec::new();
-    lines.read_until(b'\n', &mut line)?;
-    if line.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(line) }
+/// The lines of an answer.
+struct Lines {
+    stream: UnixStream,
+    /// What was read beyond the last line.
+    read: Vec<u8>,
+}
+
+impl Lines {
+    fn new(stream: UnixStream) -> Self {
+        Self { stream, read: Vec::new() }
+    }
+
+    /// The next one, or what came of it before the stream ended. It has its time as a whole: who says it byte by byte gets
+    /// no more.
+    fn next(&mut self) -> io::Result<Vec<u8>> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut chunk = [0; 4096];
+        let mut looked = 0;
+        loop {
+            if let Some(end) = self.read.iter().skip(looked).position(|byte| *byte == b'\n') {
+                let rest = self.read.split_off(looked + end + 1);
+                return Ok(std::mem::replace(&mut self.read, rest));
+            }
+            looked = self.read.len();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if looked > REPLY_MAX {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a line without an end"));
+            } else if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.set_read_timeout(Some(left))?;
+            match self.stream.read(&mut chunk) {
+                Ok(0) if self.read.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(0) => return Ok(std::mem::take(&mut self.read)),
+                Ok(length) => self.read.extend(chunk.iter().take(length)),
+                // Its time is over, or a signal came.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
 }
 
 fn read(path: &Path, line: &[u8]) -> Result<Reply, ClientError> {
@@ -183,6 +220,7 @@ fn read(path: &Path, line: &[u8]) -> Result<Reply, ClientError> {
         .map_err(|error| ClientError::Reply { path: path.to_owned(), cause: error.to_string() })
 }
 
+/// How long the agent may take for a line of its answer. It gives a sign of life more often.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Longest answer that is read, in bytes.
-const REPLY_MAX: u64 = 64 * 1024 * 1024;
+/// Longest line that is read, in bytes.
+const REPLY_MAX: usize = 64 * 1024 * 1024;
