@@ -15,6 +15,7 @@ mod ending;
 mod error;
 mod exchange;
 mod follow_error;
+mod follow_switchover;
 pub mod hosts;
 pub mod interfaces;
 mod memory;

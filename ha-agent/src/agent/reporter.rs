@@ -10,6 +10,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use super::detector::partner::PairInput;
 use super::detector::{Input, Snapshot};
 use super::exchange::Known;
+use super::follow_switchover::{self, Standing};
 use super::interfaces::Modes;
 use super::notices::Suspected;
 use super::pair::{self, PairNews};
@@ -18,7 +19,7 @@ use super::updates::Updates;
 use super::{PATIENCE, Reload, hosts};
 use crate::config::{Config, Mode};
 use crate::control::Reply;
-use crate::control::order::{EndStatus, Failover, PairWish, StepStatus};
+use crate::control::order::{Failover, PairWish};
 use crate::control::server::Source;
 use crate::control::status::{
     self, Clocks, DemotionStatus, DetectorStatus, PairStatus, Parts, PeerFactsStatus, PeerLinkStatus,
@@ -75,12 +76,7 @@ impl Reporter {
 
     /// What the detector knows.
     pub(super) async fn snapshot(&self) -> Result<Snapshot, String> {
-        let (reply, answer) = oneshot::channel();
-        let asked = self.detector.send(Input::Snapshot(reply));
-        match (asked, tokio::time::timeout(PATIENCE, answer).await) {
-            (Ok(()), Ok(Ok(snapshot))) => Ok(snapshot),
-            _ => Err("the detector does not answer".to_owned()),
-        }
+        snapshot(&self.detector).await
     }
 
     /// Lets the peer take over before this node ends.
@@ -111,37 +107,6 @@ impl Reporter {
             _ if name == this => Ok(own),
             _ if name == other => Ok(own.other()),
             _ => Err(format!("no node of the pair is called '{name}'; they are {this} and {other}")),
-        }
-    }
-
-    /// Tells what happens in a switchover, until it has ended or nobody reads any more.
-    async fn follow_switchover(
-        mut news: broadcast::Receiver<PairNews>,
-        request: Request,
-        replies: mpsc::Sender<Reply>,
-    ) {
-        let began = clock::now();
-        loop {
-            let after = || clock::now().saturating_since(began);
-            let reply = match tokio::time::timeout(SIGN_OF_LIFE, news.recv()).await {
-                Ok(Ok(PairNews::Progress(progress))) if progress.request == request => {
-                    Reply::Progress(StepStatus::new(&progress, after()))
-                }
-                Ok(Ok(PairNews::Ended(ended, end))) if ended == request => {
-                    Reply::Ended(EndStatus::new(end, after()))
-                }
-                // Of another one.
-                Ok(
-                    Ok(PairNews::Progress(_) | PairNews::Ended(..))
-                    | Err(broadcast::error::RecvError::Lagged(_)),
-                ) => continue,
-                Ok(Err(broadcast::error::RecvError::Closed)) => return,
-                Err(_) => Reply::Waiting,
-            };
-            let is_last = matches!(reply, Reply::Ended(_));
-            if replies.send(reply).await.is_err() || is_last {
-                return;
-            }
         }
     }
 
@@ -247,7 +212,9 @@ impl Source for Reporter {
         let wish = Wish::Failover { to, forced: order.force, force_after };
         let request = self.wish_of_pair(wish).await?.ok_or("the order was not taken")?;
         let (replies, queue) = mpsc::channel(REPLIES);
-        tokio::spawn(Self::follow_switchover(news, request, replies));
+        let detector = self.detector.clone();
+        let look = move || standing(detector.clone(), request);
+        tokio::spawn(follow_switchover::follow(news, request, look, replies));
         Ok(queue)
     }
 
@@ -272,9 +239,22 @@ impl Source for Reporter {
     }
 }
 
+async fn snapshot(detector: &mpsc::UnboundedSender<Input>) -> Result<Snapshot, String> {
+    let (reply, answer) = oneshot::channel();
+    let asked = detector.send(Input::Snapshot(reply));
+    match (asked, tokio::time::timeout(PATIENCE, answer).await) {
+        (Ok(()), Ok(Ok(snapshot))) => Ok(snapshot),
+        _ => Err("the detector does not answer".to_owned()),
+    }
+}
+
+/// How a switchover stands.
+async fn standing(detector: mpsc::UnboundedSender<Input>, request: Request) -> Result<Standing, String> {
+    let pair = snapshot(&detector).await?.pair.ok_or(NO_PAIR)?;
+    Ok(Standing::of(request, &pair))
+}
+
 /// Lines that nobody has read yet.
 const REPLIES: usize = 16;
-/// How often is said that the agent is there, if nothing happens.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 const NO_PAIR: &str =
     "this node is not one of a pair yet: it has no [peer], or was not introduced to it; see `ha-agent pair`";
