@@ -156,6 +156,12 @@ impl Agent {
         self.directory.path().join(CONFIG)
     }
 
+    /// Where it keeps what it knows beyond its end.
+    #[must_use]
+    pub fn state_directory(&self) -> PathBuf {
+        self.directory.path().join(STATE)
+    }
+
     /// The files of its link to the peer.
     #[must_use]
     pub fn peer_directory(&self) -> PathBuf {

@@ -1,6 +1,9 @@
 //! The active role of a pair: moved by an operator under a client's requests, moved by failures, and not moved where it is not
 //! to be.
 
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -144,6 +147,36 @@ fn an_agent_that_dies_or_stops_is_replaced_and_comes_back_as_the_standby() -> Re
 }
 
 #[test]
+fn who_is_alone_serves_though_its_disk_is_full() -> Result<()> {
+    let Some(mut lab) = paired("full")? else { return Ok(()) };
+    let disk = FullDisk::mount(&lab.b.state_directory())?;
+    lab::pass(SETTLES)?;
+    let mark = lab.b.mark();
+    lab.a.kill()?;
+    until("the address", || lab.pair.b.has_address(ADDRESS))?;
+    wait(&lab.b, NAMED, |status| reasons(status).iter().any(|reason| reason == "NO_STORE"))?;
+    // For longer than a takeover may take.
+    let began = Instant::now();
+    while began.elapsed() < LONGER {
+        ensure!(lab.pair.b.has_address(ADDRESS)?, "it gave up: {:#}", lab.b.status()?["pair"]);
+        thread::sleep(Duration::from_millis(20));
+    }
+    let told = lab.b.process.lines().split_off(mark).join("\n");
+    ensure!(takes(&lab.b, mark) == 1, "{told}");
+    ensure!(told.matches("pair.json can't be written: No space left").count() == 1, "{told}");
+    ensure!(told.contains("though it can't be stored"), "{told}");
+    let lives = lab.b.process.lines().len();
+    disk.make_room()?;
+    wait_for_phase(&lab.b, "active")?;
+    wait(&lab.b, PATIENCE, |status| !reasons(status).iter().any(|reason| reason == "NO_STORE"))?;
+    lab.b.process.wait_for_line(lives, "active in generation", PATIENCE)?;
+    lab.a.restart(&lab.pair.a)?;
+    wait_for_phase(&lab.a, "standby")?;
+    ensure!(phase(&lab.b)? == "active" && !lab.pair.a.has_address(ADDRESS)?, "the role moved");
+    Ok(())
+}
+
+#[test]
 fn a_link_that_flaps_moves_the_role_once_at_most() -> Result<()> {
     let Some(lab) = paired("flapping")? else { return Ok(()) };
     let Linked { a, b, pair, .. } = &lab;
@@ -198,6 +231,44 @@ fn nothing_fails_over_to_a_node_that_is_held_until_it_is_not() -> Result<()> {
     wait_for_phase(&lab.b, "active")?;
     ensure!(lab.pair.b.has_address(ADDRESS)?, "no address");
     Ok(())
+}
+
+/// A small disk without room, over a directory whose files it has; gone when dropped.
+struct FullDisk(PathBuf);
+
+impl FullDisk {
+    fn mount(directory: &Path) -> Result<Self> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let path = entry?.path();
+            files.push((fs::read(&path)?, path));
+        }
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(directory);
+        ensure!(mount.status()?.success(), "{mount:?}");
+        let disk = Self(directory.to_owned());
+        for (bytes, path) in files {
+            fs::write(path, bytes)?;
+        }
+        let full = fs::write(disk.filler(), vec![0; 1 << 20]);
+        ensure!(full.is_err_and(|error| error.kind() == ErrorKind::StorageFull), "it has room");
+        Ok(disk)
+    }
+
+    fn make_room(&self) -> Result<()> {
+        Ok(fs::remove_file(self.filler())?)
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.join("filler")
+    }
+}
+
+impl Drop for FullDisk {
+    fn drop(&mut self) {
+        // What remains is seen by whoever removes the directory.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
 }
 
 /// Two agents that know each other, the first of them active.
@@ -363,6 +434,8 @@ fn flapping() -> Duration {
 
 const ADDRESS: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 77, 0, 100);
 const HALF: Duration = Duration::from_millis(50);
+/// Than a takeover may take, which is 5 s.
+const LONGER: Duration = Duration::from_secs(7);
 const NAMED: Duration = Duration::from_secs(2);
 /// Two of the link's dead times, as they are by default.
 const SETTLES: Duration = Duration::from_millis(800);

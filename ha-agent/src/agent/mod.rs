@@ -110,7 +110,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     let (inputs, input_queue) = mpsc::unbounded_channel();
     let (notes, note_queue) = mpsc::unbounded_channel();
     let (secretary, pair_outputs) = Secretary::open(&config, &files.state, inputs.clone())?;
-    let news = secretary.as_ref().map(Secretary::news);
+    let shown = secretary.as_ref().map(Secretary::shown);
     let rules = Rules::new(tables, &config)?;
     let (keeper, stored) = Keeper::open(&files.state, &config, memory, inputs.clone())?;
     let (reports, report_queue) = mpsc::unbounded_channel();
@@ -162,7 +162,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
         interlink,
         speaker: link.as_ref().map(Link::speaker),
         pair: known,
-        news,
+        shown,
         updates,
     });
     tracing::info!(node = reporter.node(), socket = %files.socket.display(), "running");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ha_common::abi::COMMON_SLOT;
 use jiff::Timestamp;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::detector::partner::PairInput;
 use super::detector::{Input, Snapshot};
@@ -13,7 +13,7 @@ use super::exchange::Known;
 use super::follow_switchover::{self, Standing};
 use super::interfaces::Modes;
 use super::notices::Suspected;
-use super::pair::{self, PairNews};
+use super::pair::{self, Shown};
 use super::realtime::Granted;
 use super::updates::Updates;
 use super::{PATIENCE, Reload, hosts};
@@ -57,8 +57,8 @@ pub(super) struct Reporter {
     pub(super) speaker: Option<Speaker>,
     /// What is known of the other node.
     pub(super) pair: watch::Receiver<Known>,
-    /// What happens in a switchover, if this node may be one of two.
-    pub(super) news: Option<broadcast::Sender<PairNews>>,
+    /// What is seen of the pair, if this node may be one of two.
+    pub(super) shown: Option<Shown>,
     /// Whoever puts another agent in the place of this one.
     pub(super) updates: Updates,
 }
@@ -82,9 +82,10 @@ impl Reporter {
     /// Lets the peer take over before this node ends.
     pub(super) async fn hand_over(&self) {
         let Ok(Snapshot { pair: Some(pair), .. }) = self.snapshot().await else { return };
-        if let Some(news) = self.news.as_ref().filter(|_| pair.phase == Phase::Active && pair.peer.is_some())
+        if let Some(shown) =
+            self.shown.as_ref().filter(|_| pair.phase == Phase::Active && pair.peer.is_some())
         {
-            pair::hand_over(&self.detector, news, pair.settings.node).await;
+            pair::hand_over(&self.detector, &shown.news, pair.settings.node).await;
         }
     }
 
@@ -118,7 +119,8 @@ impl Reporter {
 
     fn facts_at(&self, snapshot: &Snapshot) -> NodeFacts {
         let link = self.link.as_ref().map(|link| link.borrow().condition.clone());
-        status::facts(&self.config.borrow(), snapshot, link.as_ref(), *self.interlink.borrow())
+        let unstored = self.shown.as_ref().and_then(|shown| shown.unstored.borrow().clone());
+        status::facts(&self.config.borrow(), snapshot, link.as_ref(), *self.interlink.borrow(), unstored)
     }
 }
 
@@ -194,7 +196,7 @@ impl Source for Reporter {
     async fn failover(&self, order: Failover) -> Result<mpsc::Receiver<Reply>, String> {
         let snapshot = self.snapshot().await?;
         let pair = snapshot.pair.ok_or(NO_PAIR)?;
-        let news = self.news.as_ref().ok_or(NO_PAIR)?.subscribe();
+        let news = self.shown.as_ref().ok_or(NO_PAIR)?.news.subscribe();
         let own = pair.settings.node;
         let to = match &order.to {
             Some(name) => self.node_named(name, own)?,

@@ -128,9 +128,9 @@ pub fn update(path: &Path, request: update::Request) -> Result<update::Answer, C
     let io = |cause| ClientError::Io { path: path.to_owned(), cause };
     let mut stream = connect(path)?;
     send(&mut stream, Question::Update(request)).map_err(io)?;
-    let mut lines = BufReader::new(stream.take(REPLY_MAX));
+    let mut lines = Lines::new(stream);
     loop {
-        match read(path, &next_line(&mut lines).map_err(io)?)? {
+        match read(path, &lines.next().map_err(io)?)? {
             Reply::Update(answer) => return Ok(answer),
             Reply::Waiting => {}
             Reply::Error(cause) => return Err(ClientError::Refused(cause)),

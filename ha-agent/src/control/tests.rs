@@ -19,6 +19,7 @@ use super::server::{Server, Source};
 use super::status::Status;
 use super::{REQUEST_MAX, Reply};
 use crate::core::pair::report::{End, Standing, Step, Why};
+use crate::update;
 
 #[tokio::test]
 async fn each_question_is_understood_and_answered() -> Result<()> {
@@ -32,6 +33,7 @@ async fn each_question_is_understood_and_answered() -> Result<()> {
         (json!("enable"), json!({"done": "Enable"})),
         (json!({"prefer": {"node": "a"}}), json!({"done": "Prefer(Some(\"a\"))"})),
         (json!({"prefer": {"node": null}}), none),
+        (json!({"update": {"of": "this", "order": "identify"}}), json!({"update": "done"})),
         (json!({"failover": {}}), json!({"progress": step()})),
         (json!({"failover": {"to": "b", "force": true, "force_after_ms": 5}}), json!({"progress": step()})),
     ];
@@ -259,6 +261,11 @@ impl Source for Known {
 
     async fn wish(&self, wish: PairWish) -> Result<String, String> {
         Ok(self.did(format!("{wish:?}")))
+    }
+
+    async fn update(&self, request: update::Request) -> Result<update::Answer, String> {
+        self.did(format!("{request:?}"));
+        Ok(update::Answer::Done)
     }
 }
 

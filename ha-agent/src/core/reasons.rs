@@ -141,6 +141,7 @@ fn of_node(node: &NodeFacts) -> Vec<Reason> {
         (node.evidence.disk_keys == DiskKeys::Unreadable).then(|| local(Code::NoDiskKeys, None)),
         (node.evidence.witness == Witness::Unreachable).then(|| local(Code::NoWitness, None)),
         heartbeat(node.heartbeat).map(|code| local(code, None)),
+        node.unstored.as_ref().map(|cause| local(Code::NoStore, Some(cause.clone()))),
         (!node.ready).then(|| local(Code::NotReady, None)),
         (node.role == Role::Error).then(|| local(Code::LocError, None)),
         node.ongoing.then(|| local(Code::LocFailoverOngoing, None)),

@@ -75,6 +75,7 @@ mod tests {
             ready: flag(3),
             ongoing: flag(4),
             held: flag(5),
+            unstored: flag(6).then(|| name.to_owned()),
             vhosts: vec![VirtualHost { vhid: flags, addresses: BTreeSet::from([name.to_owned()]) }],
             interfaces: BTreeMap::from([(name.to_owned(), Interface { critical: flag(6), link: flag(7) })]),
             heartbeat: Heartbeat::Up,

@@ -7,10 +7,10 @@
 //! ```
 
 mod record;
+mod store;
 
 use std::fs;
 use std::path::Path;
-use std::sync::mpsc as std_mpsc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub use self::record::RecordFileError;
+use self::store::RecordStore;
 use super::detector::Input;
 use super::detector::partner::{Begin, LinkNow, PairInput, PairOutput};
 use super::{AgentError, hosts};
@@ -38,6 +39,15 @@ pub(super) enum PairNews {
     Progress(Progress),
     /// It has ended.
     Ended(Request, End),
+}
+
+/// Where an operator sees how the pair is.
+#[derive(Debug)]
+pub(super) struct Shown {
+    /// What happens in a switchover.
+    pub(super) news: broadcast::Sender<PairNews>,
+    /// Why what is to be stored is not, if so.
+    pub(super) unstored: watch::Receiver<Option<String>>,
 }
 
 /// Whether this node was introduced to another one.
@@ -67,7 +77,7 @@ pub(super) fn serve(
 pub(super) struct Secretary {
     detector: mpsc::UnboundedSender<Input>,
     outputs: mpsc::UnboundedReceiver<PairOutput>,
-    records: std_mpsc::Sender<Record>,
+    store: RecordStore,
     news: broadcast::Sender<PairNews>,
     record: Record,
     peer: PeerConfig,
@@ -90,17 +100,17 @@ impl Secretary {
         let Some(peer) = config.peer.clone() else { return Ok((None, wanted)) };
         let path = record::path(state);
         let record = record::read(&path)?;
-        let records = record::start(path, detector.clone())
+        let store = RecordStore::start(path, detector.clone())
             .map_err(|cause| AgentError::Os { what: "a place for the pair's record", cause })?;
         let news = broadcast::Sender::new(NEWS);
         let patience = patience(config);
-        let secretary = Self { detector, outputs, records, news, record, peer, patience };
+        let secretary = Self { detector, outputs, store, news, record, peer, patience };
         Ok((Some(secretary), wanted))
     }
 
     /// What operators may want to see, from now on.
-    pub(super) fn news(&self) -> broadcast::Sender<PairNews> {
-        self.news.clone()
+    pub(super) fn shown(&self) -> Shown {
+        Shown { news: self.news.clone(), unstored: self.store.trouble() }
     }
 
     /// Carries all this out. Ends only if the node is to end, and says why.
@@ -158,8 +168,7 @@ impl Secretary {
 
     fn carry_out(&self, output: PairOutput, speaker: &Speaker, complaint: &mut Option<String>) {
         match output {
-            // The thread is gone only while the agent ends.
-            PairOutput::Store(record) => drop(self.records.send(record)),
+            PairOutput::Store(record) => self.store.put(record),
             PairOutput::Send(message) => {
                 let sent = encode(&message).and_then(|bytes| speaker.send(bytes).map_err(|e| e.to_string()));
                 // It is said again with the next heartbeat; the link's own state is shown elsewhere.

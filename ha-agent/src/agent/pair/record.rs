@@ -4,14 +4,9 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc::UnboundedSender;
 
-use crate::agent::detector::Input;
-use crate::agent::detector::partner::PairInput;
 use crate::core::pair::Record;
 
 /// Why the file can't be used.
@@ -43,6 +38,17 @@ pub enum RecordFileError {
         /// Its version.
         found: u32,
     },
+}
+
+impl RecordFileError {
+    /// What is wrong, without the file and the remedy.
+    pub(super) fn cause(&self) -> String {
+        match self {
+            Self::Io { cause, .. } => cause.to_string(),
+            Self::Damaged { cause, .. } => cause.clone(),
+            Self::Newer { found, .. } => format!("it is of version {found}"),
+        }
+    }
 }
 
 /// Its form.
@@ -78,7 +84,7 @@ pub(super) fn read(path: &Path) -> Result<Record, RecordFileError> {
 }
 
 /// Puts it on the disk in one step: after a crash, there is the old one or the new one.
-fn write(path: &Path, record: Record) -> io::Result<()> {
+pub(super) fn write(path: &Path, record: Record) -> io::Result<()> {
     let beside = path.with_extension("new");
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
     file.write_all(&serde_json::to_vec(&Stored { version: VERSION, record })?)?;
@@ -86,31 +92,6 @@ fn write(path: &Path, record: Record) -> io::Result<()> {
     fs::rename(&beside, path)?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-/// Writes what comes, in its order, on a thread of its own, and tells the detector of each that is on the disk. One
-/// that can't be written is not told: the machine gives up what depends on it.
-///
-/// # Errors
-///
-/// If there is no thread, or the directory can't be made.
-pub(super) fn start(path: PathBuf, detector: UnboundedSender<Input>) -> io::Result<mpsc::Sender<Record>> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    let (records, queue) = mpsc::channel();
-    thread::Builder::new().name("ha-pair-store".to_owned()).spawn(move || {
-        for record in queue {
-            match write(&path, record) {
-                // It is gone only while the agent ends.
-                Ok(()) => drop(detector.send(Input::Pair(PairInput::Stored(record)))),
-                Err(cause) => {
-                    tracing::error!("{}", RecordFileError::Io { path: path.clone(), verb: "written", cause });
-                }
-            }
-        }
-    })?;
-    Ok(records)
 }
 
 const VERSION: u32 = 1;
@@ -137,20 +118,6 @@ mod tests {
         }
         fs::write(&path, r#"{"version": 9, "record": {}}"#)?;
         assert!(matches!(read(&path), Err(RecordFileError::Newer { found: 9, .. })));
-        Ok(())
-    }
-
-    #[tokio::test]
-    async fn each_record_is_told_once_it_can_be_read() -> Result<()> {
-        let directory = tempfile::tempdir()?;
-        let path = path(&directory.path().join("made"));
-        let (detector, mut inputs) = tokio::sync::mpsc::unbounded_channel();
-        let records = start(path.clone(), detector)?;
-        for starts in 1..=3 {
-            records.send(Record { starts, ..Record::default() })?;
-            let Some(Input::Pair(PairInput::Stored(told))) = inputs.recv().await else { panic!("nothing") };
-            assert_eq!((told.starts, read(&path)?.starts), (starts, starts));
-        }
         Ok(())
     }
 }

@@ -82,13 +82,14 @@ impl PeerFactsStatus {
     }
 }
 
-/// What this node knows of itself; `link` is how the link to its peer is, if there is to be one, and `interlink` how the
-/// interface of its best path is.
+/// What this node knows of itself; `link` is how the link to its peer is, if there is to be one, `interlink` how the
+/// interface of its best path is, and `unstored` why what it must know of the pair can't be stored.
 pub(crate) fn facts(
     config: &Config,
     snapshot: &Snapshot,
     link: Option<&Condition>,
     interlink: Heartbeat,
+    unstored: Option<String>,
 ) -> NodeFacts {
     let vhosts: Vec<_> = config.vhosts.iter().zip(&snapshot.vhosts).collect();
     let states: Vec<State> = snapshot.vhosts.iter().map(|vhost| vhost.state).collect();
@@ -125,6 +126,7 @@ pub(crate) fn facts(
         ready: true,
         ongoing: states.contains(&State::Leaving),
         held: snapshot.pair.is_some_and(|pair| pair.braked),
+        unstored,
         vhosts: config.vhosts.iter().map(virtual_host).collect(),
         interfaces,
         heartbeat: match interlink {

@@ -385,7 +385,7 @@ impl Pair {
             Phase::Resuming => self.release(now, Purpose::StepDown(Why::Restarted)),
             Phase::Promised { .. } => self.break_promise(now, Why::PromiseOver),
             Phase::Claiming { .. } => self.give_up_claim(now),
-            Phase::Taking { .. } => self.undo(now, Why::TakeStuck),
+            Phase::Taking { claim, taken } => self.end_taking(now, claim, taken),
             Phase::Offering => self.stay(now, Why::NoAnswer),
             Phase::Granting => self.stay(now, Why::StoreStuck),
             Phase::Releasing(Purpose::Handover) => self.go_back(now, Why::ReleaseStuck),

@@ -239,6 +239,11 @@ pub enum Story {
         /// The generation.
         generation: Generation,
     },
+    /// We serve, and that can't be stored; it is tried again.
+    ServesUnstored {
+        /// The generation.
+        generation: Generation,
+    },
     /// We stop serving, not because of a switchover.
     StepsDown(Why),
     /// We no longer serve, and that is verified.
@@ -407,6 +412,9 @@ impl fmt::Display for Story {
             Self::Ended(end) => write!(f, "switchover ended: {end}"),
             Self::Takes { generation, claim } => write!(f, "taking over in generation {generation}: {claim}"),
             Self::Serves { generation } => write!(f, "active in generation {generation}"),
+            Self::ServesUnstored { generation } => {
+                write!(f, "serving in generation {generation}, though it can't be stored")
+            }
             Self::StepsDown(why) => write!(f, "stepping down: {why}"),
             Self::Released => f.write_str("nothing serves here any more"),
             Self::TakeFailed(why) => write!(f, "could not take over: {why}"),

@@ -187,8 +187,22 @@ impl Pair {
 
     /// From a dead peer, where only addresses move: nobody is told before it is stored, and clients need not wait for a disk.
     fn need_not_wait(&self, claim: Claim) -> bool {
+        self.may_precede_disk(claim) && !self.peer.answers()
+    }
+
+    fn may_precede_disk(&self, claim: Claim) -> bool {
         let Settings { shares_disks, witness, .. } = self.settings;
-        claim == Claim::PeerDead && !shares_disks && witness.is_none() && !self.peer.answers()
+        let from_dead = match claim {
+            Claim::PeerDead => true,
+            Claim::Resumed => self.peer.liveness == Liveness::Dead,
+            Claim::Committed
+            | Claim::Yielded
+            | Claim::NobodyActive
+            | Claim::OurTurn
+            | Claim::Returned(_)
+            | Claim::Operator => false,
+        };
+        from_dead && !shares_disks && witness.is_none()
     }
 
     /// With the witness's lease, the peer still has to notice that it has none.
@@ -255,7 +269,15 @@ impl Pair {
     }
 
     pub(super) fn go_on_taking(&mut self, now: Instant, claim: Claim, taken: bool) {
-        if !self.may_go_on(now) || !taken || self.stored.generation < self.term {
+        if !self.may_go_on(now) || !taken {
+            return;
+        }
+        if self.stored.generation < self.term {
+            let is_disputed = self.peer.fresh().is_some_and(|peer| peer.role.leads());
+            if is_disputed && self.serves_unstored(claim, taken) {
+                // Its number is stored, ours is not: nothing but this tells who has the newer one.
+                self.undo(now, Why::StoreStuck);
+            }
             return;
         }
         let word = self.handover.map(|Handover { request, generation, .. }| Word {
@@ -278,6 +300,22 @@ impl Pair {
         if let Some(word) = word {
             self.say(word, Saying::Taken);
         }
+    }
+
+    /// The time for the takeover is over.
+    pub(super) fn end_taking(&mut self, now: Instant, claim: Claim, taken: bool) {
+        if self.serves_unstored(claim, taken) {
+            // Whoever is the only one to serve does not stop because its disk is full.
+            self.journal(Story::ServesUnstored { generation: self.term });
+            self.finish(End::Left(Why::PeerDead));
+        } else {
+            self.undo(now, Why::TakeStuck);
+        }
+    }
+
+    /// Whether all that is missing is the disk, which a takeover from a dead peer has gone ahead of, and the time for it is over.
+    fn serves_unstored(&self, claim: Claim, taken: bool) -> bool {
+        taken && self.may_precede_disk(claim) && !self.timers.is_armed(Timer::Step)
     }
 
     pub(super) fn take_failed(&mut self, now: Instant) {

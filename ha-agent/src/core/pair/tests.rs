@@ -1,6 +1,6 @@
 //! Tables of what a single node answers; what two of them make of it is for the virtual pair.
 
-use super::message::Shared;
+use super::message::{Role, Shared};
 use super::report::Refusal;
 use super::*;
 
@@ -118,6 +118,54 @@ fn addresses_alone_are_taken_from_a_dead_peer_at_once_and_vouched_for_once_it_is
     assert!(matches!(pair.phase(), Phase::Taking { taken: true, .. }));
     pair.handle(NOW, Event::Stored(pair.record()));
     assert_eq!(pair.phase(), Phase::Active);
+}
+
+/// Told of everything but the disk, with its time for the takeover over.
+fn unstored(settings: Settings) -> Pair {
+    let mut pair = standby_of(settings, Record::default(), Link::Down, Liveness::Unknown, PeerVhosts::Silent);
+    pair.handle(NOW, Event::Peer(Liveness::Dead));
+    pair.handle(NOW, Event::Executor(Report::Taken(pair.term())));
+    let over = NOW + settings.take;
+    pair.handle(over, Event::Deadline(Timer::Step));
+    pair
+}
+
+#[test]
+fn who_is_alone_serves_on_though_it_cannot_be_stored() {
+    let mut pair = unstored(settings(Node::B));
+    let over = NOW + MS * 400;
+    assert!(matches!(pair.phase(), Phase::Taking { taken: true, .. }), "{:?}", pair.phase());
+    assert!(pair.deadlines().all(|(_, timer)| timer != Timer::Step));
+    let unstored = std::iter::from_fn(|| pair.next_command())
+        .any(|command| matches!(command, Command::Journal(Story::ServesUnstored { .. })));
+    assert!(unstored, "it does not say so");
+    // A standby that comes back is no reason to stop; what is stored at last makes it active.
+    pair.handle(over, Event::Peer(Liveness::Alive));
+    pair.handle(over, Event::Stored(pair.record()));
+    assert_eq!(pair.phase(), Phase::Active);
+}
+
+#[test]
+fn who_serves_unstored_yields_to_a_peer_that_serves() {
+    let mut pair = unstored(settings(Node::B));
+    let over = NOW + MS * 400;
+    let state = |role| State {
+        start: 1,
+        number: Sequence(if role == Role::Active { 2 } else { 1 }),
+        boot: 0,
+        role,
+        request: None,
+        generation: Generation::default(),
+        fit: true,
+        held: false,
+        shared: Shared::default(),
+    };
+    pair.handle(over, Event::Link(Link::Up));
+    pair.handle(over, Event::Peer(Liveness::Alive));
+    pair.handle(over, Event::Heard(Message { state: state(Role::Standby), word: None }));
+    assert!(matches!(pair.phase(), Phase::Taking { taken: true, .. }), "{:?}", pair.phase());
+    pair.handle(over, Event::Heard(Message { state: state(Role::Active), word: None }));
+    assert_eq!(pair.phase(), Phase::Releasing(Purpose::Undo(Why::StoreStuck)));
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub enum Code {
     NoWitness,
     NoHeartbeatIface,
     NoCarrierOnHeartbeat,
+    NoStore,
     NotReady,
     LocError,
     LocFailoverOngoing,
@@ -91,7 +92,7 @@ pub enum Action {
 
 impl Code {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::NoVip,
         Self::NoCriticalInterfaces,
         Self::NoLink,
@@ -101,6 +102,7 @@ impl Code {
         Self::NoWitness,
         Self::NoHeartbeatIface,
         Self::NoCarrierOnHeartbeat,
+        Self::NoStore,
         Self::NotReady,
         Self::LocError,
         Self::LocFailoverOngoing,
@@ -197,6 +199,14 @@ impl Code {
                 remedy: "check the cable between the nodes",
                 // Whoever answers on another path can be agreed with; NO_PONG tells if nobody does.
                 blocks: &[],
+            },
+            Self::NoStore => &Definition {
+                name: "NO_STORE",
+                scope: Scope::Node,
+                severity: Severity::Critical,
+                sentence: "what it must know after a restart can't be stored, so nothing can be agreed with it",
+                remedy: "make room on that disk, or make it writable; it is tried again all the time",
+                blocks: BY_AGREEMENT,
             },
             Self::NotReady => &Definition {
                 name: "NOT_READY",

@@ -51,6 +51,9 @@ pub struct NodeFacts {
     pub ongoing: bool,
     /// Whether it moves no more by itself, after too many failovers.
     pub held: bool,
+    /// Why its record of the pair can't be stored; an older agent does not say.
+    #[serde(default)]
+    pub unstored: Option<String>,
     /// Its virtual hosts.
     pub vhosts: Vec<VirtualHost>,
     /// Its interfaces that have virtual hosts, by name.

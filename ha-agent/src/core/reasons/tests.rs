@@ -138,7 +138,7 @@ fn a_pair_that_is_well_has_no_reason() {
 #[test]
 fn every_fact_has_its_reason() {
     type Change = fn(&mut NodeFacts);
-    let table: [(Change, Code); 17] = [
+    let table: [(Change, Code); 18] = [
         (|node| node.vhosts.iter_mut().for_each(|vhost| vhost.addresses.clear()), Code::NoVip),
         (|node| node.interfaces.values_mut().for_each(|it| it.critical = false), Code::NoCriticalInterfaces),
         (|node| node.interfaces.values_mut().for_each(|it| it.link = false), Code::NoLink),
@@ -148,6 +148,7 @@ fn every_fact_has_its_reason() {
         (|node| node.evidence.witness = Witness::Unreachable, Code::NoWitness),
         (|node| node.heartbeat = Heartbeat::Missing, Code::NoHeartbeatIface),
         (|node| node.heartbeat = Heartbeat::NoCarrier, Code::NoCarrierOnHeartbeat),
+        (|node| node.unstored = Some("the disk is full".to_owned()), Code::NoStore),
         (|node| node.ready = false, Code::NotReady),
         (|node| node.role = Role::Error, Code::LocError),
         (|node| node.ongoing = true, Code::LocFailoverOngoing),
@@ -299,6 +300,7 @@ fn well() -> NodeFacts {
         ready: true,
         ongoing: false,
         held: false,
+        unstored: None,
         vhosts: vec![VirtualHost { vhid: 10, addresses: set(&["10.77.0.100/24"]) }],
         interfaces: [("eth0".to_owned(), Interface { critical: true, link: true })].into(),
         heartbeat: Heartbeat::Up,

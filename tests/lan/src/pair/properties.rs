@@ -165,6 +165,7 @@ impl Judge {
             Story::Begun { .. }
             | Story::Promised { .. }
             | Story::Ended(_)
+            | Story::ServesUnstored { .. }
             | Story::StepsDown(_)
             | Story::Released
             | Story::TakeFailed(_)
