@@ -57,6 +57,39 @@ fn a_pair_is_introduced_by_a_code_and_linked_over_two_paths() -> Result<()> {
 }
 
 #[test]
+fn nodes_of_one_name_are_not_introduced_and_if_they_get_it_later_both_say_so() -> Result<()> {
+    let Some(mut site) = linked("namesakes")? else { return Ok(()) };
+    let name = fs::read_to_string(site.b.config())?;
+    let namesake = name.replacen("node = \"b\"", "node = \"a\"", 1);
+    ensure!(name != namesake, "{name}");
+    fs::write(site.b.config(), &namesake)?;
+    let Linked { pair, a, b, .. } = &site;
+    let mut host = Host::start(&pair.a, a, &[])?;
+    let refused = run(&pair.b, command(b, "join")?.args([&host.address, "--code", &host.code]));
+    ensure!(format!("{:#}", refused.err().context("they are a pair")?).contains("both nodes are called 'a'"));
+    ensure!(!host.process.wait(PATIENCE)?.success());
+    ensure!(
+        host.process.lines().join("\n").contains("both nodes are called 'a'"),
+        "{:?}",
+        host.process.lines()
+    );
+
+    fs::write(site.b.config(), name)?;
+    introduce((&pair.a, a), (&pair.b, b))?;
+    fs::write(site.b.config(), namesake)?;
+    site.b.kill()?;
+    site.b.restart(&site.pair.b)?;
+    for agent in [&site.a, &site.b] {
+        let said = agent.process.wait_for_line(0, "SAME_NAME", PATIENCE)?;
+        ensure!(said > 0, "at once");
+        let refused = agent.command("failover")?;
+        let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+        ensure!(refused.status.code() == Some(5) && why.contains("SAME_NAME"), "{refused:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_stopped_peer_is_not_answering_within_two_heartbeats() -> Result<()> {
     let Some(site) = linked("stopped")? else { return Ok(()) };
     let Linked { pair, a, b, .. } = &site;

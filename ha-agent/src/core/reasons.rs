@@ -166,7 +166,9 @@ fn differences(own: &NodeFacts, peer: &NodeFacts) -> Vec<Reason> {
     let nics = |node: &NodeFacts| node.interfaces.keys().cloned().collect();
     let disks = |node: &NodeFacts| node.storage.as_ref().map(|it| it.disks.clone()).unwrap_or_default();
     let versions = || Some(format!("{} here, {} there", own.version, peer.version));
+    let name = &own.claim.node;
     let found = [
+        (*name == peer.claim.node).then(|| local(Code::SameName, Some(name.clone()))),
         difference(&vips(own), &vips(peer)).map(|detail| local(Code::DisagreeVip, Some(detail))),
         difference(&disks(own), &disks(peer)).map(|detail| local(Code::MismatchDisks, Some(detail))),
         difference(&nics(own), &nics(peer)).map(|detail| local(Code::MismatchNics, Some(detail))),

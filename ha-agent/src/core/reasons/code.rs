@@ -31,6 +31,7 @@ pub enum Code {
     NoEvidence,
     SameStateMaster,
     SameStateBackup,
+    SameName,
     DisagreeVip,
     MismatchDisks,
     MismatchNics,
@@ -92,7 +93,7 @@ pub enum Action {
 
 impl Code {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::NoVip,
         Self::NoCriticalInterfaces,
         Self::NoLink,
@@ -115,6 +116,7 @@ impl Code {
         Self::NoEvidence,
         Self::SameStateMaster,
         Self::SameStateBackup,
+        Self::SameName,
         Self::DisagreeVip,
         Self::MismatchDisks,
         Self::MismatchNics,
@@ -303,6 +305,14 @@ impl Code {
                 sentence: "neither node serves",
                 remedy: "see which reasons keep each of them from it",
                 blocks: SAME_STATE,
+            },
+            Self::SameName => &Definition {
+                name: "SAME_NAME",
+                scope: Scope::Pair,
+                severity: Severity::Critical,
+                sentence: "both nodes have the same name, so no order can say which of them is meant",
+                remedy: "give one of them another `node` in its configuration, and restart its agent",
+                blocks: BY_AGREEMENT,
             },
             Self::DisagreeVip => &Definition {
                 name: "DISAGREE_VIP",

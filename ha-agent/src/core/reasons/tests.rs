@@ -129,7 +129,7 @@ proptest! {
 
 #[test]
 fn a_pair_that_is_well_has_no_reason() {
-    let told = Some(Told { facts: well(), age: Duration::ZERO });
+    let told = Some(Told { facts: other(), age: Duration::ZERO });
     assert_eq!(reasons(&Facts { own: well(), peer: told, same_state: None }), vec![]);
     assert_eq!(worst(&[]), None);
 }
@@ -180,7 +180,7 @@ fn every_fact_has_its_reason() {
 #[test]
 fn every_difference_has_its_reason() {
     type Change = fn(&mut NodeFacts);
-    let table: [(Change, &str); 4] = [
+    let table: [(Change, &str); 5] = [
         (
             |node| {
                 node.vhosts.first_mut().expect("one").addresses.insert("10.77.0.101/24".to_owned());
@@ -201,13 +201,18 @@ fn every_difference_has_its_reason() {
              the same, or name the interfaces alike",
         ),
         (
+            |node| node.claim.node = well().claim.node,
+            "SAME_NAME: both nodes have the same name, so no order can say which of them is meant (a); give one of them \
+             another `node` in its configuration, and restart its agent",
+        ),
+        (
             |node| node.version = "1.4.0".to_owned(),
             "MISMATCH_VERSIONS: the agents' versions are too far apart to work together (1.2.3 here, 1.4.0 there); \
              update the older one",
         ),
     ];
     for (change, sentence) in table {
-        let mut facts = well();
+        let mut facts = other();
         change(&mut facts);
         let told = Some(Told { facts, age: Duration::from_hours(1) });
         let found = reasons(&Facts { own: well(), peer: told, same_state: None });
@@ -312,6 +317,12 @@ fn well() -> NodeFacts {
             witness: Witness::None,
         },
     }
+}
+
+/// The same of its peer.
+fn other() -> NodeFacts {
+    let NodeFacts { claim, .. } = well();
+    NodeFacts { claim: Claim { node: "b".to_owned(), ..claim }, ..well() }
 }
 
 fn facts() -> impl Strategy<Value = Facts> {

@@ -84,7 +84,9 @@ impl CeremonyError {
         match self {
             Self::Store(error) => error.exit(),
             Self::Identity(_) => Exit::Os,
-            Self::Paired(_) | Self::Unpaired => Exit::Config,
+            Self::Paired(_) | Self::Unpaired | Self::Pair(PairError::Itself | PairError::SameName(_)) => {
+                Exit::Config
+            }
             Self::Pair(_)
             | Self::Listen { .. }
             | Self::Connect { .. }
@@ -110,7 +112,9 @@ impl Ready {
             return Err(CeremonyError::Paired(peer.name().to_owned()));
         }
         let (own, is_new) = match store.identity(Part::Node)? {
-            Some(own) => (own, false),
+            Some(own) if own.certificate().name() == node => (own, false),
+            // Renamed since.
+            Some(own) => (Identity::generate(node, own.certificate().id())?, true),
             None => (Identity::generate(node, NodeId::random()?)?, true),
         };
         Ok(Self { store, lock, own, is_new })
@@ -156,6 +160,8 @@ impl Ready {
                     }
                     tell(&format!("a wrong code from {guest}, {wrong} of {TRIES} tries"));
                 }
+                // It knows the code, and can't be the other one of a pair.
+                Err(error @ (PairError::Itself | PairError::SameName(_))) => return Err(error.into()),
                 Err(error) if told < TOLD => {
                     told += 1;
                     tell(&format!("{guest}: {error}"));
@@ -287,6 +293,33 @@ mod tests {
             let files: Vec<_> = std::fs::read_dir(directory.path().join(name)).unwrap().collect();
             assert_eq!(files.len(), 1, "more than the lock: {files:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn namesakes_are_told_so_and_are_a_pair_once_one_is_renamed() {
+        let directory = tempfile::tempdir().unwrap();
+        let code = Code::random().unwrap();
+        let at = |place: &str, name: &str| Ready::new(store(&directory, place), name, false);
+        let (listener, address) = listener().await;
+        let (host, guest) = (at("a", "node").unwrap(), at("b", "node").unwrap());
+        let (host, guest) = tokio::join!(host.host(&listener, &code, |_| ()), guest.join(address, &code));
+        for error in [host.unwrap_err(), guest.unwrap_err()] {
+            assert!(error.to_string().starts_with("both nodes are called 'node'"), "{error}");
+            assert_eq!(error.exit(), Exit::Config);
+        }
+        for name in ["a", "b"] {
+            let files: Vec<_> = std::fs::read_dir(directory.path().join(name)).unwrap().collect();
+            assert_eq!(files.len(), 1, "more than the lock: {files:?}");
+        }
+        // With a key that it has already, in its old name.
+        let old = at("b", "node").unwrap();
+        old.store.write(&old.lock, Part::Node, &old.own.to_pem()).unwrap();
+        drop(old);
+        let (host, guest) = (at("a", "node").unwrap(), at("b", "other").unwrap());
+        let (host, guest) = tokio::join!(host.host(&listener, &code, |_| ()), guest.join(address, &code));
+        assert_eq!((host.unwrap().name(), guest.unwrap().name()), ("other", "node"));
+        let own = store(&directory, "b").identity(Part::Node).unwrap().unwrap();
+        assert_eq!(own.certificate().name(), "other");
     }
 
     #[test]

@@ -54,6 +54,11 @@ pub enum PairError {
     /// It is the same node.
     #[error("the other side has this node's own identity; remove the copied files on one of the two")]
     Itself,
+    /// It has this node's name.
+    #[error(
+        "both nodes are called '{0}', so no order could say which is meant; give one of them another `node` in its configuration"
+    )]
+    SameName(String),
     /// The other side was too slow.
     #[error("the other side did not answer in time; is it there, and no firewall between?")]
     Timeout,
@@ -94,7 +99,8 @@ where
         let certificate = keys.seal.seal(own.der()).ok_or(PairError::Protocol)?;
         send(&mut frames, [&keys.own_proof[..], &certificate].concat()).await?;
         let sealed = receive(&mut frames).await?;
-        let peer = read_certificate(&mut keys, &sealed, own)?;
+        let peer = read_certificate(&mut keys, &sealed)?;
+        judge(own, &peer)?;
         Ok(Introduced { peer, frames, keys })
     })
     .await
@@ -124,9 +130,11 @@ where
         if !keys.is_proven(proof) {
             return Err(PairError::WrongCode);
         }
-        let peer = read_certificate(&mut keys, sealed, own)?;
+        let peer = read_certificate(&mut keys, sealed)?;
         let certificate = keys.seal.seal(own.der()).ok_or(PairError::Protocol)?;
         send(&mut frames, certificate).await?;
+        // Not before the host can come to the same.
+        judge(own, &peer)?;
         Ok(Introduced { peer, frames, keys })
     })
     .await
@@ -155,10 +163,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Introduced<S> {
     }
 }
 
-fn read_certificate(keys: &mut Keys, sealed: &[u8], own: &Certificate) -> Result<Certificate, PairError> {
+fn read_certificate(keys: &mut Keys, sealed: &[u8]) -> Result<Certificate, PairError> {
     let der = keys.open.open(sealed).ok_or(PairError::Protocol)?;
-    let peer = Certificate::from_der(&der).map_err(|_| PairError::Protocol)?;
-    if peer.id() == own.id() { Err(PairError::Itself) } else { Ok(peer) }
+    Certificate::from_der(&der).map_err(|_| PairError::Protocol)
+}
+
+/// Whether two nodes can be a pair.
+fn judge(own: &Certificate, peer: &Certificate) -> Result<(), PairError> {
+    if peer.id() == own.id() {
+        Err(PairError::Itself)
+    } else if peer.name() == own.name() {
+        Err(PairError::SameName(own.name().to_owned()))
+    } else {
+        Ok(())
+    }
 }
 
 fn frames<S: AsyncRead + AsyncWrite>(stream: S) -> Frames<S> {

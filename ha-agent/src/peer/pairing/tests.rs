@@ -52,7 +52,15 @@ async fn a_node_does_not_pair_with_itself() {
     let (code, a) = (code(), certificate("a"));
     let (host, guest) = meet(&code, &code, &a, &a).await;
     assert!(matches!(guest.err(), Some(PairError::Itself)));
-    assert!(host.is_err());
+    assert!(matches!(host.err(), Some(PairError::Itself)));
+}
+
+#[tokio::test]
+async fn a_node_does_not_pair_with_its_namesake_and_both_are_told() {
+    let (code, a, other) = (code(), certificate("a"), certificate("a"));
+    let (host, guest) = meet(&code, &code, &a, &other).await;
+    assert!(matches!(guest.err(), Some(PairError::SameName(name)) if name == "a"));
+    assert!(matches!(host.err(), Some(PairError::SameName(name)) if name == "a"));
 }
 
 /// Passes everything on, as `change` wants it, and keeps what it saw.
