@@ -14,13 +14,12 @@
 //!
 //! What two nodes that know each other decide together: [`liveness`], whether the peer is alive;
 //! [`group`], which interfaces stand for one another; [`role`], what a node is to its clients; [`same_state`],
-//! who yields when both serve; [`reasons`], what stands in the way of an action;
-//! [`discipline`], when the role may change; [`pair`], the agreement itself.
+//! who yields when both serve; [`reasons`], what stands in the way of an action; [`pair`], when the role moves, and how the two
+//! agree on it.
 
 mod announcements;
 pub mod command;
 pub mod demotion;
-pub mod discipline;
 pub mod election;
 pub mod family;
 pub mod fresh;
