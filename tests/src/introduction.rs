@@ -1,6 +1,5 @@
 //! Introducing two agents to each other, as an operator does it.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -61,29 +60,43 @@ impl Linked {
     ///
     /// If they do not start.
     pub fn start(label: &str, networks: &[u8]) -> Result<Self> {
-        Self::start_programs(label, networks, [None, None])
+        Self::start_with(label, networks, Self::configs())
     }
 
-    /// The same with other executables than the one that is tested.
+    /// The same, configured with all that does not follow from where they are.
     ///
     /// # Errors
     ///
     /// If they do not start.
-    pub fn start_programs(label: &str, networks: &[u8], programs: [Option<PathBuf>; 2]) -> Result<Self> {
-        let pair = Pair::new(label)?;
+    pub fn start_with(label: &str, networks: &[u8], configs: [AgentConfig; 2]) -> Result<Self> {
+        Self::start_on(Pair::new(label)?, label, networks, configs)
+    }
+
+    /// The same on a pair that is there already.
+    ///
+    /// # Errors
+    ///
+    /// If they do not start.
+    pub fn start_on(pair: Pair, label: &str, networks: &[u8], configs: [AgentConfig; 2]) -> Result<Self> {
         let interlink = Lan::new(&format!("{label}-x"))?;
         for (node, host) in [(&pair.a, 1), (&pair.b, 2)] {
             interlink.cable_as(node, "link0")?;
             node.netns.ip(&format!("addr add 10.99.0.{host}/24 dev link0"))?;
         }
         let at = |host: u8| networks.iter().map(|net| format!("10.{net}.0.{host}:7780")).collect();
-        let config = |own: u8, peer: u8, program| {
+        let on = |own: u8, peer: u8, config| {
             let peer_link = Some(PeerLink { listen: at(own), connect: at(peer) });
-            AgentConfig { peer_link, program, advskew: (own - 1) * 100, ..AgentConfig::default() }
+            AgentConfig { peer_link, ..config }
         };
-        let [on_a, on_b] = programs;
-        let (a, b) = pair.start(&config(1, 2, on_a), &config(2, 1, on_b))?;
+        let [of_a, of_b] = configs;
+        let (a, b) = pair.start(&on(1, 2, of_a), &on(2, 1, of_b))?;
         Ok(Self { a, b, interlink, pair })
+    }
+
+    /// What they are configured with if nothing else is said: `a` has the better priority.
+    #[must_use]
+    pub fn configs() -> [AgentConfig; 2] {
+        [0, 100].map(|advskew| AgentConfig { advskew, ..AgentConfig::default() })
     }
 }
 

@@ -9,13 +9,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::Agent;
 use lab::capture::now_ns;
 use lab::client::{Client, Echo};
 use lab::introduction::{Linked, introduce};
 use lab::lan::Node;
 use lab::pair::Pair;
 use lab::process::Process;
+use lab::{Agent, AgentConfig};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -110,6 +110,28 @@ fn a_silence_of_one_path_moves_nothing_and_has_a_name_on_both() -> Result<()> {
     for agent in [a, b] {
         quiet(agent)?;
     }
+    Ok(())
+}
+
+#[test]
+fn when_a_third_node_has_the_role_both_say_that_neither_serves_and_refuse_a_failover() -> Result<()> {
+    let Some(lab) = paired_with("third", [10, 110])? else { return Ok(()) };
+    let Linked { a, b, pair, .. } = &lab;
+    let third = Agent::start(&pair.witness, &AgentConfig { preempt: true, ..AgentConfig::default() })?;
+    third.wait_for_state(0, "MASTER")?;
+    named_soon([a, b], "SAME_STATE_BACKUP")?;
+    for (agent, node) in [(a, &pair.a), (b, &pair.b)] {
+        ensure!(agent.vhost()?["state"] == "BACKUP" && !node.has_address(ADDRESS)?, "{}", node.name);
+        let refused = agent.command("failover")?;
+        let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+        ensure!(refused.status.code() == Some(5) && why.contains("SAME_STATE_BACKUP"), "{refused:?}");
+    }
+    third.leave()?;
+    let left = Instant::now();
+    settled(a, b)?;
+    println!("resolved {:?} after the third one has left", left.elapsed());
+    let has = [pair.a.has_address(ADDRESS)?, pair.b.has_address(ADDRESS)?];
+    ensure!(has == [phase(a)? == "active", phase(b)? == "active"] && has[0] != has[1], "{has:?}");
     Ok(())
 }
 
@@ -273,10 +295,16 @@ impl Drop for FullDisk {
 
 /// Two agents that know each other, the first of them active.
 fn paired(label: &str) -> Result<Option<Linked>> {
+    paired_with(label, [0, 100])
+}
+
+/// The same with priorities, as `advskew`.
+fn paired_with(label: &str, advskews: [u8; 2]) -> Result<Option<Linked>> {
     if !lab::available() {
         return Ok(None);
     }
-    let lab = Linked::start(label, &[99])?;
+    let configs = advskews.map(|advskew| AgentConfig { advskew, ..AgentConfig::default() });
+    let lab = Linked::start_with(label, &[99], configs)?;
     introduce((&lab.pair.a, &lab.a), (&lab.pair.b, &lab.b))?;
     settled(&lab.a, &lab.b)?;
     ensure!(phase(&lab.a)? == "active", "the one that served");

@@ -10,10 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::Agent;
 use lab::capture::now_ns;
 use lab::client::{Client, Echo};
 use lab::introduction::{Linked, introduce};
+use lab::{Agent, AgentConfig};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -181,7 +181,7 @@ fn an_agent_of_the_release_before_and_this_one_are_a_pair() -> Result<()> {
     for older_is_active in [true, false] {
         let programs =
             if older_is_active { [Some(previous.clone()), None] } else { [None, Some(previous.clone())] };
-        let mut linked = Linked::start_programs("before", &[99], programs)?;
+        let mut linked = Linked::start_with("before", &[99], running(programs))?;
         introduce((&linked.pair.a, &linked.a), (&linked.pair.b, &linked.b))?;
         let Linked { a, b, pair, .. } = &mut linked;
         quiet_pair(a, b)?;
@@ -252,7 +252,7 @@ impl Paired {
             fs::create_dir(program.parent().context("no directory")?)?;
             fs::copy(&original, program)?;
         }
-        let linked = Linked::start_programs(label, &[99], programs.clone().map(Some))?;
+        let linked = Linked::start_with(label, &[99], running(programs.clone().map(Some)))?;
         introduce((&linked.pair.a, &linked.a), (&linked.pair.b, &linked.b))?;
         let paired = Self { linked, programs, original, directory };
         for whose in ["this", "peer"] {
@@ -302,6 +302,12 @@ impl Drop for Guarded {
             eprintln!("the agent {} was not ended: {error}", self.0);
         }
     }
+}
+
+/// The usual configurations, with other executables.
+fn running(programs: [Option<PathBuf>; 2]) -> [AgentConfig; 2] {
+    let ([a, b], [on_a, on_b]) = (Linked::configs(), programs);
+    [AgentConfig { program: on_a, ..a }, AgentConfig { program: on_b, ..b }]
 }
 
 /// What runs on a node, asked at an agent: `this` or `peer`.
