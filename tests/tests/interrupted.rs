@@ -1,5 +1,8 @@
-//! Switchovers that are interrupted at any moment: each ends with exactly one active node, which has the address, and with a
+//! Switchovers that are interrupted, at any moment and at each step: each ends with exactly one active node, which has the address, and with a
 //! journal that says how it ended.
+
+#[path = "interrupted/steps.rs"]
+mod steps;
 
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -116,8 +119,8 @@ fn order(agent: &Agent) -> Result<Child> {
     Ok(command.spawn()?)
 }
 
-/// One is active and has the address, the other one stands by and does not have it, and both stay so.
-fn settle(lab: &Linked) -> Result<()> {
+/// One is active and has the address, the other one stands by and does not have it, and both stay so. Returns since when.
+fn settle(lab: &Linked) -> Result<Instant> {
     let nodes: [(&Agent, &Node); 2] = [(&lab.a, &lab.pair.a), (&lab.b, &lab.pair.b)];
     let began = Instant::now();
     let mut since = None;
@@ -132,7 +135,7 @@ fn settle(lab: &Linked) -> Result<()> {
         match since {
             Some((at, ref before)) if well && *before == seen => {
                 if Instant::duration_since(&Instant::now(), at) > STAYS {
-                    return Ok(());
+                    return Ok(at);
                 }
             }
             _ => since = well.then(|| (Instant::now(), seen.clone())),
@@ -150,8 +153,11 @@ fn phase(agent: &Agent) -> Result<String> {
 fn tells_the_story(told: &str) -> Result<()> {
     let mut open = None;
     for line in told.lines() {
-        if line.contains("pair: switchover to") || line.contains("pair: ready to take over") {
-            ensure!(open.is_none(), "a second one begins before the first has ended:\n{told}");
+        let begins = line.contains("pair: switchover to");
+        if begins || line.contains("pair: ready to take over") {
+            // Who asked for it gets ready in the same one.
+            let asked = open.is_some_and(|open: &str| !begins && open.contains("pair: switchover to"));
+            ensure!(open.is_none() || asked, "a second one begins before the first has ended:\n{told}");
             open = Some(line);
         } else if line.contains("pair: switchover ended") {
             open = None;
