@@ -77,6 +77,12 @@ fn the_same_state_on_both_is_named_on_both_within_two_seconds() -> Result<()> {
     }
     let took = began.elapsed();
     ensure!(took < Duration::from_secs(2), "named after {took:?}");
+    // To clients, only the active one of the pair is master.
+    for (agent, role, of_peer) in [(&a, "MASTER", "BACKUP"), (&b, "BACKUP", "MASTER")] {
+        let status = agent.status()?;
+        ensure!(agent.vhost()?["state"] == "MASTER", "{:#}", agent.vhost()?);
+        ensure!(status["role"] == role && status["peer"]["role"] == of_peer, "{status:#}");
+    }
     ensure!(a.command("status")?.status.code() == Some(4), "critical");
     pair.lan.rejoin(&pair.b)?;
     for agent in [&a, &b] {

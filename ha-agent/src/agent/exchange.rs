@@ -33,10 +33,10 @@ impl Known {
         Facts { own, peer, same_state: self.same_state }
     }
 
-    /// The peer's role, if it told it just now.
-    fn role(&self, now: Instant) -> Role {
+    /// The role of the peer's virtual hosts, if it told it just now.
+    fn carp_role(&self, now: Instant) -> Role {
         let told = self.told.as_ref().filter(|(at, _)| now.saturating_since(*at) <= FRESH);
-        told.map_or(Role::Unknown, |(_, facts)| facts.role)
+        told.map_or(Role::Unknown, |(_, facts)| facts.carp_role())
     }
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn run(link: Option<&Link>, reporter: &Reporter, known: watch::
         log.publish(link, &own);
         let now = clock::now();
         known.send_modify(|known| {
-            same_state.observe(now, own.role, known.role(now));
+            same_state.observe(now, own.carp_role(), known.carp_role(now));
             known.same_state = same_state.named(now);
         });
         let facts = known.borrow().facts(now, own);

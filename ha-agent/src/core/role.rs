@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::command::State;
+use super::pair::Phase;
 
 /// What a node is to its clients. Whether it is in maintenance stands beside it: a node in maintenance has a role too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -77,6 +78,36 @@ impl Role {
             (Work::Idle, Hosts::StandingBy, Other::Quiet | Other::Nobody) | (Work::Idle, Hosts::Mixed, _) => {
                 Self::Electing
             }
+        }
+    }
+
+    /// The role of a node of a pair, in which only one of the two is to serve. `self` is the role by its virtual hosts alone;
+    /// `peer_serves` says whether the peer is known to.
+    #[must_use]
+    pub fn in_pair(self, phase: Phase, peer_serves: bool) -> Self {
+        match (phase, self) {
+            (_, Self::Error | Self::Unknown | Self::Importing)
+            | (
+                Phase::Active | Phase::Offering | Phase::Granting | Phase::Taking { taken: true, .. },
+                Self::Master | Self::Single,
+            ) => self,
+            (Phase::Ended, _) => Self::Error,
+            (Phase::Taking { taken: false, .. }, _) => Self::Importing,
+            (Phase::Standby | Phase::Promised { .. } | Phase::Granted, _) if peer_serves => Self::Backup,
+            // It is on the way, or somebody else on the network has its addresses.
+            (
+                Phase::Standby
+                | Phase::Promised { .. }
+                | Phase::Claiming { .. }
+                | Phase::Taking { .. }
+                | Phase::Resuming
+                | Phase::Active
+                | Phase::Offering
+                | Phase::Granting
+                | Phase::Releasing(_)
+                | Phase::Granted,
+                Self::Master | Self::Single | Self::Backup | Self::Electing,
+            ) => Self::Electing,
         }
     }
 

@@ -69,6 +69,7 @@ mod tests {
         NodeFacts {
             version: "0.1.0".to_owned(),
             role: if flag(0) { Role::Master } else { Role::Backup },
+            carp_role: flag(1).then_some(Role::Electing),
             claim: Claim { node: name.to_owned(), reservation: Reservation::NoDisks, contender },
             maintenance: flag(1),
             enabled: flag(2),

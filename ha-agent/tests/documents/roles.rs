@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::Result;
+use ha_agent::core::pair::report::Claim as Claimed;
+use ha_agent::core::pair::{Phase, Purpose};
 use ha_agent::core::role::{Other, Role, Work};
 use ha_agent::core::same_state::{Claim, Loser, Reservation, Same};
 use ha_agent::core::{Contender, Priority, State};
@@ -13,6 +15,7 @@ use crate::{Table, compare, table, word};
 fn roles_are_as_documented() -> Result<()> {
     let tables = [
         Table { name: "the roles", text: roles() },
+        Table { name: "the roles in a pair", text: in_pair() },
         Table { name: "the same states", text: same_states() },
         Table { name: "the losers", text: losers() },
     ];
@@ -26,6 +29,42 @@ fn roles() -> String {
         [name.to_owned(), role(Other::Nobody), role(Other::Quiet), role(Other::Serves)]
     });
     table([head.map(str::to_owned)].into_iter().chain(rows))
+}
+
+fn in_pair() -> String {
+    let head = [
+        "in the pair",
+        "MASTER, the peer does not serve",
+        "MASTER, it serves",
+        "BACKUP or ELECTING, it does not",
+        "BACKUP or ELECTING, it serves",
+    ];
+    let rows = phases().map(|(name, phase)| {
+        let role = |carp: Role, peer_serves| carp.in_pair(phase, peer_serves).to_string();
+        let standing_by = |peer_serves| {
+            let [backup, electing] = [Role::Backup, Role::Electing].map(|carp| role(carp, peer_serves));
+            assert_eq!(backup, electing, "{name}");
+            backup
+        };
+        let cells =
+            [role(Role::Master, false), role(Role::Master, true), standing_by(false), standing_by(true)];
+        let [first, second, third, fourth] = cells;
+        [name.to_owned(), first, second, third, fourth]
+    });
+    table([head.map(str::to_owned)].into_iter().chain(rows))
+}
+
+/// What a node of a pair does; phases that are the same here together.
+fn phases() -> [(&'static str, Phase); 6] {
+    let claim = Claimed::PeerDead;
+    [
+        ("active, offering, granting", Phase::Active),
+        ("taking", Phase::Taking { claim, taken: false }),
+        ("taking: it serves, and that is being stored", Phase::Taking { claim, taken: true }),
+        ("standby, promised, granted", Phase::Standby),
+        ("claiming, resuming", Phase::Claiming { claim, quiet: false }),
+        ("releasing", Phase::Releasing(Purpose::Handover)),
+    ]
 }
 
 fn same_states() -> String {

@@ -106,6 +106,11 @@ pub(crate) fn facts(
     } else {
         Other::Nobody
     };
+    let carp_role = Role::of(&states, Work::Idle, other);
+    let role = snapshot.pair.map_or(carp_role, |pair| {
+        let peer_serves = other == Other::Serves || pair.peer.is_some_and(|peer| peer.role.leads());
+        carp_role.in_pair(pair.phase, peer_serves)
+    });
     let mut interfaces = BTreeMap::new();
     let mut evidence = Evidence { peer_link: peer_link(link), ..Evidence::default() };
     for ((config, vhost), heard) in vhosts.iter().zip(&heard) {
@@ -119,7 +124,8 @@ pub(crate) fn facts(
     }
     NodeFacts {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        role: Role::of(&states, Work::Idle, other),
+        role,
+        carp_role: Some(carp_role),
         claim: claim(config, snapshot),
         maintenance,
         enabled: record.is_none_or(|record| !record.shared.disabled),

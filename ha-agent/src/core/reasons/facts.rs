@@ -39,6 +39,9 @@ pub struct NodeFacts {
     pub version: String,
     /// Its role.
     pub role: Role,
+    /// The role by its virtual hosts alone, which in a pair may be another one; an older agent does not say.
+    #[serde(default)]
+    pub carp_role: Option<Role>,
     /// What it brings forward to keep the role; its name is in there.
     pub claim: Claim,
     /// Whether an operator wants the other one to serve.
@@ -64,6 +67,14 @@ pub struct NodeFacts {
     pub storage: Option<Storage>,
     /// What it sees of the other node.
     pub evidence: Evidence,
+}
+
+impl NodeFacts {
+    /// What the same-state rule is about: the role by its virtual hosts.
+    #[must_use]
+    pub fn carp_role(&self) -> Role {
+        self.carp_role.unwrap_or(self.role)
+    }
 }
 
 /// A virtual host.

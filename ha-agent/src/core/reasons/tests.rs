@@ -299,6 +299,7 @@ fn well() -> NodeFacts {
     NodeFacts {
         version: "1.2.3".to_owned(),
         role: Role::Backup,
+        carp_role: None,
         claim,
         maintenance: false,
         enabled: true,
