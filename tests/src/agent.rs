@@ -186,12 +186,6 @@ impl Agent {
         }
     }
 
-    /// Where it keeps what it knows beyond its end.
-    #[must_use]
-    pub fn state_directory(&self) -> PathBuf {
-        self.directory.path().join(STATE)
-    }
-
     /// Its control socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {

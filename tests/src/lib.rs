@@ -20,6 +20,7 @@ pub mod lan;
 pub mod load;
 pub mod netns;
 pub mod pair;
+pub mod paired;
 pub mod pauses;
 pub mod peer;
 pub mod process;

@@ -1,9 +1,6 @@
 //! The active role of a pair: moved by an operator under a client's requests, moved by failures, and not moved where it is not
 //! to be.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,13 +8,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use lab::capture::now_ns;
 use lab::client::{Client, Echo};
-use lab::introduction::{Linked, introduce};
+use lab::introduction::Linked;
 use lab::lan::Node;
-use lab::pair::Pair;
+use lab::pair::{Pair, VIRTUAL as ADDRESS};
+use lab::paired::{
+    PATIENCE, SETTLES, named, named_soon, paired, phase, quiet, settled, takes, until, wait, wait_for_phase,
+};
 use lab::process::Process;
-use lab::{Agent, AgentConfig};
 use nix::sys::signal::Signal;
-use serde_json::Value;
 
 #[test]
 fn a_planned_switchover_is_hardly_felt_and_the_address_is_never_on_two_nodes() -> Result<()> {
@@ -114,28 +112,6 @@ fn a_silence_of_one_path_moves_nothing_and_has_a_name_on_both() -> Result<()> {
 }
 
 #[test]
-fn when_a_third_node_has_the_role_both_say_that_neither_serves_and_refuse_a_failover() -> Result<()> {
-    let Some(lab) = paired_with("third", [10, 110])? else { return Ok(()) };
-    let Linked { a, b, pair, .. } = &lab;
-    let third = Agent::start(&pair.witness, &AgentConfig { preempt: true, ..AgentConfig::default() })?;
-    third.wait_for_state(0, "MASTER")?;
-    named_soon([a, b], "SAME_STATE_BACKUP")?;
-    for (agent, node) in [(a, &pair.a), (b, &pair.b)] {
-        ensure!(agent.vhost()?["state"] == "BACKUP" && !node.has_address(ADDRESS)?, "{}", node.name);
-        let refused = agent.command("failover")?;
-        let why = String::from_utf8_lossy(&refused.stderr).into_owned();
-        ensure!(refused.status.code() == Some(5) && why.contains("SAME_STATE_BACKUP"), "{refused:?}");
-    }
-    third.leave()?;
-    let left = Instant::now();
-    settled(a, b)?;
-    println!("resolved {:?} after the third one has left", left.elapsed());
-    let has = [pair.a.has_address(ADDRESS)?, pair.b.has_address(ADDRESS)?];
-    ensure!(has == [phase(a)? == "active", phase(b)? == "active"] && has[0] != has[1], "{has:?}");
-    Ok(())
-}
-
-#[test]
 fn an_agent_that_dies_or_stops_is_replaced_and_comes_back_as_the_standby() -> Result<()> {
     let Some(mut lab) = paired("dies")? else { return Ok(()) };
     // Before, nothing shows that a peer is dead (docs/switchover.md, Times); and nothing tells of that moment.
@@ -165,36 +141,6 @@ fn an_agent_that_dies_or_stops_is_replaced_and_comes_back_as_the_standby() -> Re
     wait_for_phase(&lab.b, "active")?;
     let told = lab.b.process.lines().split_off(mark).join("\n");
     ensure!(told.contains("switchover ended: the role has moved"), "{told}");
-    Ok(())
-}
-
-#[test]
-fn who_is_alone_serves_though_its_disk_is_full() -> Result<()> {
-    let Some(mut lab) = paired("full")? else { return Ok(()) };
-    let disk = FullDisk::mount(&lab.b.state_directory())?;
-    lab::pass(SETTLES)?;
-    let mark = lab.b.mark();
-    lab.a.kill()?;
-    until("the address", || lab.pair.b.has_address(ADDRESS))?;
-    wait(&lab.b, NAMED, |status| reasons(status).iter().any(|reason| reason == "NO_STORE"))?;
-    // For longer than a takeover may take.
-    let began = Instant::now();
-    while began.elapsed() < LONGER {
-        ensure!(lab.pair.b.has_address(ADDRESS)?, "it gave up: {:#}", lab.b.status()?["pair"]);
-        thread::sleep(Duration::from_millis(20));
-    }
-    let told = lab.b.process.lines().split_off(mark).join("\n");
-    ensure!(takes(&lab.b, mark) == 1, "{told}");
-    ensure!(told.matches("pair.json can't be written: No space left").count() == 1, "{told}");
-    ensure!(told.contains("though it can't be stored"), "{told}");
-    let lives = lab.b.process.lines().len();
-    disk.make_room()?;
-    wait_for_phase(&lab.b, "active")?;
-    wait(&lab.b, PATIENCE, |status| !reasons(status).iter().any(|reason| reason == "NO_STORE"))?;
-    lab.b.process.wait_for_line(lives, "active in generation", PATIENCE)?;
-    lab.a.restart(&lab.pair.a)?;
-    wait_for_phase(&lab.a, "standby")?;
-    ensure!(phase(&lab.b)? == "active" && !lab.pair.a.has_address(ADDRESS)?, "the role moved");
     Ok(())
 }
 
@@ -252,136 +198,6 @@ fn nothing_fails_over_to_a_node_that_is_held_until_it_is_not() -> Result<()> {
     lab.b.tell("resume")?;
     wait_for_phase(&lab.b, "active")?;
     ensure!(lab.pair.b.has_address(ADDRESS)?, "no address");
-    Ok(())
-}
-
-/// A small disk without room, over a directory whose files it has; gone when dropped.
-struct FullDisk(PathBuf);
-
-impl FullDisk {
-    fn mount(directory: &Path) -> Result<Self> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(directory)? {
-            let path = entry?.path();
-            files.push((fs::read(&path)?, path));
-        }
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(directory);
-        ensure!(mount.status()?.success(), "{mount:?}");
-        let disk = Self(directory.to_owned());
-        for (bytes, path) in files {
-            fs::write(path, bytes)?;
-        }
-        let full = fs::write(disk.filler(), vec![0; 1 << 20]);
-        ensure!(full.is_err_and(|error| error.kind() == ErrorKind::StorageFull), "it has room");
-        Ok(disk)
-    }
-
-    fn make_room(&self) -> Result<()> {
-        Ok(fs::remove_file(self.filler())?)
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.0.join("filler")
-    }
-}
-
-impl Drop for FullDisk {
-    fn drop(&mut self) {
-        // What remains is seen by whoever removes the directory.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
-/// Two agents that know each other, the first of them active.
-fn paired(label: &str) -> Result<Option<Linked>> {
-    paired_with(label, [0, 100])
-}
-
-/// The same with priorities, as `advskew`.
-fn paired_with(label: &str, advskews: [u8; 2]) -> Result<Option<Linked>> {
-    if !lab::available() {
-        return Ok(None);
-    }
-    let configs = advskews.map(|advskew| AgentConfig { advskew, ..AgentConfig::default() });
-    let lab = Linked::start_with(label, &[99], configs)?;
-    introduce((&lab.pair.a, &lab.a), (&lab.pair.b, &lab.b))?;
-    settled(&lab.a, &lab.b)?;
-    ensure!(phase(&lab.a)? == "active", "the one that served");
-    Ok(Some(lab))
-}
-
-/// One is active, the other one stands by, and nothing is wrong.
-fn settled(a: &Agent, b: &Agent) -> Result<()> {
-    for agent in [a, b] {
-        quiet(agent)?;
-    }
-    until("one active", || {
-        let mut phases = [phase(a)?, phase(b)?];
-        phases.sort_unstable();
-        Ok(phases == ["active", "standby"])
-    })
-}
-
-fn phase(agent: &Agent) -> Result<String> {
-    Ok(agent.status()?["pair"]["phase"].as_str().unwrap_or_default().to_owned())
-}
-
-fn wait_for_phase(agent: &Agent, phase: &str) -> Result<()> {
-    wait(agent, PATIENCE, |status| status["pair"]["phase"] == phase)
-}
-
-fn reasons(status: &Value) -> Vec<String> {
-    let all = status["reasons"].as_array().into_iter().flatten();
-    all.filter_map(|reason| reason["name"].as_str()).map(str::to_owned).collect()
-}
-
-fn quiet(agent: &Agent) -> Result<()> {
-    wait(agent, PATIENCE, |status| status["peer"].is_object() && reasons(status).is_empty())
-}
-
-fn named(agent: &Agent, name: &str) -> Result<()> {
-    wait(agent, NAMED, |status| reasons(status).iter().any(|reason| reason == name))
-}
-
-/// On both, within two seconds from now.
-fn named_soon(agents: [&Agent; 2], name: &str) -> Result<()> {
-    let began = Instant::now();
-    for agent in agents {
-        let left = NAMED.saturating_sub(began.elapsed());
-        wait(agent, left, |status| reasons(status).iter().any(|reason| reason == name))?;
-    }
-    println!("{name} is named on both after {:?}", began.elapsed());
-    Ok(())
-}
-
-/// How often it has begun to take over, in what it printed from the `from`th line on.
-fn takes(agent: &Agent, from: usize) -> usize {
-    let lines = agent.process.lines();
-    lines.iter().skip(from).filter(|line| line.contains("pair: taking over")).count()
-}
-
-/// Asks until the status is as wanted.
-fn wait(agent: &Agent, patience: Duration, wanted: impl Fn(&Value) -> bool) -> Result<()> {
-    let began = Instant::now();
-    loop {
-        let status = agent.status()?;
-        if wanted(&status) {
-            return Ok(());
-        }
-        let shown =
-            || format!("{:#} {:?}\n{}", status["pair"], reasons(&status), agent.process.lines().join("\n"));
-        ensure!(began.elapsed() < patience, "not within {patience:?}: {}", shown());
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
-fn until(what: &str, mut look: impl FnMut() -> Result<bool>) -> Result<()> {
-    let began = Instant::now();
-    while !look()? {
-        ensure!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
-        thread::sleep(Duration::from_millis(5));
-    }
     Ok(())
 }
 
@@ -460,15 +276,8 @@ fn flapping() -> Duration {
     Duration::from_secs(seconds.unwrap_or(6))
 }
 
-const ADDRESS: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 77, 0, 100);
 const HALF: Duration = Duration::from_millis(50);
-/// Than a takeover may take, which is 5 s.
-const LONGER: Duration = Duration::from_secs(7);
-const NAMED: Duration = Duration::from_secs(2);
-/// Two of the link's dead times, as they are by default.
-const SETTLES: Duration = Duration::from_millis(800);
 /// Three intervals of the lab's virtual hosts, and the worse one's skew. The link of an agent that was killed is closed at once.
 const SILENCE: Duration = Duration::from_millis(40);
 /// On a machine that the others keep busy.
 const SLACK: Duration = Duration::from_millis(200);
-const PATIENCE: Duration = Duration::from_secs(10);
