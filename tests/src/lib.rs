@@ -3,6 +3,7 @@
 //! Everything is given back when its value is dropped: processes by their own number, namespaces by their
 //! own name. What a killed run could not give back, the next [`Lan`] sweeps away.
 
+pub mod addresses;
 pub mod agent;
 pub mod attacker;
 pub mod bench;

@@ -1,20 +1,18 @@
 //! The active role of a pair: moved by an operator under a client's requests, moved by failures, and not moved where it is not
 //! to be.
 
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lab::addresses::{Watch, never_on_both};
 use lab::capture::now_ns;
 use lab::client::{Client, Echo};
 use lab::introduction::Linked;
-use lab::lan::Node;
-use lab::pair::{Pair, VIRTUAL as ADDRESS};
+use lab::pair::VIRTUAL as ADDRESS;
 use lab::paired::{
     PATIENCE, SETTLES, named, named_soon, paired, phase, quiet, settled, takes, until, wait, wait_for_phase,
 };
-use lab::process::Process;
 use nix::sys::signal::Signal;
 
 #[test]
@@ -198,70 +196,6 @@ fn nothing_fails_over_to_a_node_that_is_held_until_it_is_not() -> Result<()> {
     lab.b.tell("resume")?;
     wait_for_phase(&lab.b, "active")?;
     ensure!(lab.pair.b.has_address(ADDRESS)?, "no address");
-    Ok(())
-}
-
-/// What the kernel tells of the addresses of both nodes, in one queue, so in the order in which it changed them. The times
-/// at which two programs come to read would not show it: they differ by milliseconds on a busy machine.
-struct Watch<'a> {
-    process: Process,
-    pair: &'a Pair,
-    /// By what number the bridge's namespace knows that of each node.
-    nodes: [i64; 2],
-    marks: u8,
-}
-
-/// Which node, and whether the address came or went.
-type Change = (usize, bool);
-
-impl<'a> Watch<'a> {
-    fn start(pair: &'a Pair) -> Result<Self> {
-        let hub = pair.lan.netns();
-        let known = hub.ip_json("netns list")?;
-        let number = |node: &Node| {
-            let mut all = known.as_array().into_iter().flatten();
-            let ours = all.find(|netns| netns["name"] == node.netns.name());
-            ours.and_then(|netns| netns["id"].as_i64()).with_context(|| format!("no number: {known:#}"))
-        };
-        let nodes = [number(&pair.a)?, number(&pair.b)?];
-        let mut command = Command::new("ip");
-        command.args(["-o", "monitor", "address", "all-nsid"]);
-        let mut watch = Self { process: hub.spawn(&command)?, pair, nodes, marks: 0 };
-        watch.catch_up()?;
-        Ok(watch)
-    }
-
-    /// Waits until it has told of a change made now, at each node, and so of all before. Returns those of the address.
-    fn catch_up(&mut self) -> Result<Vec<Change>> {
-        self.marks += 1;
-        let mark = format!("192.0.2.{}", self.marks);
-        for (node, number) in [&self.pair.a, &self.pair.b].into_iter().zip(self.nodes) {
-            // Again and again: at first, it may not listen yet.
-            until("the monitor", || {
-                node.netns.ip(&format!("addr add {mark}/32 dev lo"))?;
-                node.netns.ip(&format!("addr del {mark}/32 dev lo"))?;
-                let told = |line: &String| line.contains(&mark) && line.contains(&format!("[nsid {number}]"));
-                Ok(self.process.lines().iter().any(told))
-            })?;
-        }
-        let lines = self.process.lines();
-        ensure!(!lines.iter().any(|line| line.contains("overrun")), "the monitor lost something");
-        let address = format!("inet {ADDRESS}/");
-        let change = |line: &String| {
-            let node = self.nodes.iter().position(|number| line.contains(&format!("[nsid {number}]")));
-            Ok((node.with_context(|| format!("whose is {line}"))?, !line.contains("Deleted")))
-        };
-        lines.iter().filter(|line| line.contains(&address)).map(change).collect()
-    }
-}
-
-/// Goes through what happened, from when the first node had it.
-fn never_on_both(changes: &[Change]) -> Result<()> {
-    let mut has = [true, false];
-    for (at, &(node, there)) in changes.iter().enumerate() {
-        has[node] = there;
-        ensure!(has != [true, true], "on both after change {at}: {changes:?}");
-    }
     Ok(())
 }
 
