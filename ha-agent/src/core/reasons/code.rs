@@ -180,9 +180,9 @@ impl Code {
                 name: "NO_WITNESS",
                 scope: Scope::Node,
                 severity: Severity::Warning,
-                sentence: "the witness can't be reached, so the role can't be proven; who loses the peer as well stops serving",
+                sentence: "the witness can't be reached: who loses the peer as well stops serving, and does not take over",
                 remedy: "check the witness, and the way to it",
-                blocks: &[Action::AutomaticFailover, Action::SwitchoverAway, Action::SwitchoverHere],
+                blocks: &[Action::AutomaticFailover],
             },
             Self::NoHeartbeatIface => &Definition {
                 name: "NO_HEARTBEAT_IFACE",
