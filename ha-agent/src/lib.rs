@@ -15,3 +15,4 @@ pub mod net;
 pub mod peer;
 pub mod sys;
 pub mod update;
+pub mod witness;

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use super::PATIENCE;
 use super::detector::{Input, Snapshot};
 use super::interfaces::Follower;
+use super::pair::{self, WitnessHandle};
 use crate::core::pair::report::Why;
 use crate::net::macvlan::Macvlan;
 use crate::peer::link::Link;
@@ -22,6 +23,8 @@ pub(super) struct Parts {
     pub(super) follower: Follower,
     pub(super) executor: JoinHandle<()>,
     pub(super) pairing: JoinHandle<Why>,
+    /// The witness, and whether the peer has the role by now; `None` if it is not to be told.
+    pub(super) witness: Option<(WitnessHandle, bool)>,
     pub(super) link: Option<Link>,
     pub(super) written: Option<oneshot::Receiver<()>>,
 }
@@ -29,8 +32,18 @@ pub(super) struct Parts {
 impl Parts {
     /// Ends them, each after those that need it. In strict mode, what was heard last is kept in `state`.
     pub(super) async fn end(self, strict: bool, state: &Path) {
-        let Self { inputs, detector, end_keeping, keeping, follower, executor, pairing, link, written } =
-            self;
+        let Self {
+            inputs,
+            detector,
+            end_keeping,
+            keeping,
+            follower,
+            executor,
+            pairing,
+            witness,
+            link,
+            written,
+        } = self;
         let last = if detector.is_terminated() { None } else { leave(&inputs, detector).await };
         // It is gone only if it failed.
         let _ = end_keeping.send(last.filter(|_| strict));
@@ -39,6 +52,10 @@ impl Parts {
         }
         // However the detector ended. The senders of orders go with it and with the follower.
         end(follower, executor).await;
+        // Only now: nothing serves any more.
+        if let Some((witness, handed)) = witness {
+            pair::give_back(witness, handed).await;
+        }
         pairing.abort();
         if let Some(link) = link {
             link.close().await;

@@ -12,6 +12,7 @@ use crate::core::pair::report::Why;
 use crate::dataplane::LoadError;
 use crate::journal::recorder::RecordError;
 use crate::sys::capabilities;
+use crate::witness::WitnessFileError;
 
 /// Why the agent could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ pub enum AgentError {
     /// What this node stored of its pair.
     #[error(transparent)]
     Pair(#[from] RecordFileError),
+    /// The files for the witness.
+    #[error(transparent)]
+    Witness(#[from] WitnessFileError),
     /// What should have been let go could not be: another node may serve it by now.
     #[error(
         "this node of a pair had to end: {0}; look at what `ip address` shows before it is started again"
@@ -76,6 +80,7 @@ impl AgentError {
             Self::Control(error) => error.exit(),
             Self::Record(error) => error.exit(),
             Self::Pair(RecordFileError::Damaged { .. } | RecordFileError::Newer { .. }) => Exit::Data,
+            Self::Witness(error) => error.exit(),
             Self::Load(error) => error.exit(),
             Self::Interface(error) => error.exit(),
             Self::Memory(error) => error.exit(),

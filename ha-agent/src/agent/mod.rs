@@ -111,6 +111,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     let (notes, note_queue) = mpsc::unbounded_channel();
     let (secretary, pair_outputs) = Secretary::open(&config, &files.state, inputs.clone())?;
     let shown = secretary.as_ref().map(Secretary::shown);
+    let witness = secretary.as_ref().and_then(Secretary::witness);
     let rules = Rules::new(tables, &config)?;
     let (keeper, stored) = Keeper::open(&files.state, &config, memory, inputs.clone())?;
     let (reports, report_queue) = mpsc::unbounded_channel();
@@ -163,6 +164,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
         speaker: link.as_ref().map(Link::speaker),
         pair: known,
         shown,
+        witness: witness.clone(),
         updates,
     });
     tracing::info!(node = reporter.node(), socket = %files.socket.display(), "running");
@@ -187,11 +189,11 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
         _ = &mut detector => Err(AgentError::Ended("the detector")),
         _ = &mut executor => Err(AgentError::Ended("the executor")),
     };
-    if result.is_ok() {
-        reporter.hand_over().await;
-    }
+    let handed = result.is_ok() && reporter.hand_over().await;
     let strict = reporter.mode() == Mode::Strict;
-    Parts { inputs, detector, end_keeping, keeping, follower, executor, pairing, link, written }
+    // Whoever failed leaves the lease to its end.
+    let witness = witness.filter(|_| result.is_ok()).map(|witness| (witness, handed));
+    Parts { inputs, detector, end_keeping, keeping, follower, executor, pairing, witness, link, written }
         .end(strict, &files.state)
         .await;
     result

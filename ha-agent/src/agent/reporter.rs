@@ -13,7 +13,7 @@ use super::exchange::Known;
 use super::follow_switchover::{self, Standing};
 use super::interfaces::Modes;
 use super::notices::Suspected;
-use super::pair::{self, Shown};
+use super::pair::{self, Shown, WitnessHandle};
 use super::realtime::Granted;
 use super::updates::Updates;
 use super::{PATIENCE, Reload, hosts};
@@ -23,7 +23,7 @@ use crate::control::order::{Failover, PairWish};
 use crate::control::server::Source;
 use crate::control::status::{
     self, Clocks, DemotionStatus, DetectorStatus, PairStatus, Parts, PeerFactsStatus, PeerLinkStatus,
-    ReasonStatus, Status, VhostStatus, by_reason,
+    ReasonStatus, Status, Surroundings, VhostStatus, WitnessStatus, by_reason,
 };
 use crate::core::pair::message::Request;
 use crate::core::pair::{Node, Phase, Wish};
@@ -59,6 +59,8 @@ pub(super) struct Reporter {
     pub(super) pair: watch::Receiver<Known>,
     /// What is seen of the pair, if this node may be one of two.
     pub(super) shown: Option<Shown>,
+    /// What is known of the witness, if there is one.
+    pub(super) witness: Option<WitnessHandle>,
     /// Whoever puts another agent in the place of this one.
     pub(super) updates: Updates,
 }
@@ -79,13 +81,12 @@ impl Reporter {
         snapshot(&self.detector).await
     }
 
-    /// Lets the peer take over before this node ends.
-    pub(super) async fn hand_over(&self) {
-        let Ok(Snapshot { pair: Some(pair), .. }) = self.snapshot().await else { return };
-        if let Some(shown) =
-            self.shown.as_ref().filter(|_| pair.phase == Phase::Active && pair.peer.is_some())
-        {
-            pair::hand_over(&self.detector, &shown.news, pair.settings.node).await;
+    /// Lets the peer take over before this node ends. Returns whether it has.
+    pub(super) async fn hand_over(&self) -> bool {
+        let Ok(Snapshot { pair: Some(pair), .. }) = self.snapshot().await else { return false };
+        match self.shown.as_ref().filter(|_| pair.phase == Phase::Active && pair.peer.is_some()) {
+            Some(shown) => pair::hand_over(&self.detector, &shown.news, pair.settings.node).await,
+            None => false,
         }
     }
 
@@ -119,8 +120,16 @@ impl Reporter {
 
     fn facts_at(&self, snapshot: &Snapshot) -> NodeFacts {
         let link = self.link.as_ref().map(|link| link.borrow().condition.clone());
-        let unstored = self.shown.as_ref().and_then(|shown| shown.unstored.borrow().clone());
-        status::facts(&self.config.borrow(), snapshot, link.as_ref(), *self.interlink.borrow(), unstored)
+        let around = Surroundings {
+            link: link.as_ref(),
+            interlink: *self.interlink.borrow(),
+            unstored: self.shown.as_ref().and_then(|shown| shown.unstored.borrow().clone()),
+            witness_lost: self
+                .witness
+                .as_ref()
+                .is_some_and(|witness| witness.now().is_lost(snapshot.at, &witness.terms())),
+        };
+        status::facts(&self.config.borrow(), snapshot, around)
     }
 }
 
@@ -162,6 +171,10 @@ impl Source for Reporter {
             reasons: ReasonStatus::all(&facts, self.link.is_some()),
             peer: facts.peer.as_ref().map(PeerFactsStatus::new),
             pair: snapshot.pair.as_ref().map(PairStatus::new),
+            witness: self.witness.as_ref().map(|witness| {
+                let lease = snapshot.pair.as_ref().and_then(|pair| pair.lease);
+                WitnessStatus::new(config.witness.as_ref(), &witness.now(), lease, clocks.monotonic)
+            }),
             demotion: DemotionStatus::new(&snapshot.demotions),
             detector: DetectorStatus::new(&self.granted, &snapshot),
             peer_link: self.link.as_ref().map(|link| PeerLinkStatus::new(clocks, &link.borrow())),

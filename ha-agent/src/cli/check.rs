@@ -10,12 +10,13 @@ use std::time::Duration;
 use super::exit::Exit;
 use super::{ConfigArg, fail, say};
 use crate::agent::{AgentError, FollowError, hosts};
-use crate::config::{self, Config, Mode, PaceConfig, VhostConfig};
+use crate::config::{self, Config, Mode, PaceConfig, Url, VhostConfig, WitnessConfig, WitnessKind};
 use crate::core::{Priority, Sources};
 use crate::dataplane::{AttachError, Dataplane, Owner};
 use crate::net::link::{Interface, Interfaces, Kind, Monitor};
 use crate::net::place::{self, Place};
 use crate::sys::{capabilities, ethtool};
+use crate::witness::{Keeper, Terms};
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -36,6 +37,12 @@ pub(super) fn run(args: &Args) -> Exit {
     say(describe_auth(&config));
     for vhost in &config.vhosts {
         say(describe(vhost));
+    }
+    if let (Some(witness), Some(peer)) = (&config.witness, &config.peer) {
+        match Keeper::new(witness, Terms::new(witness, peer)) {
+            Ok(_) => say(describe_witness(witness)),
+            Err(error) => return fail(&error, error.exit()),
+        }
     }
     let interfaces = match interfaces() {
         Ok(interfaces) => interfaces,
@@ -85,6 +92,20 @@ fn describe_auth(config: &Config) -> String {
              ha-agents, mode = \"strict\" refuses that"
         ),
         Mode::Compat => format!("authentication: compat mode, {keys}"),
+    }
+}
+
+fn describe_witness(witness: &WitnessConfig) -> String {
+    let lease = witness.lease;
+    match &witness.kind {
+        WitnessKind::Etcd { urls, .. } => {
+            let urls = urls.iter().map(Url::to_string).collect::<Vec<_>>().join(", ");
+            format!("witness: a lease of {lease:?} in etcd at {urls}")
+        }
+        WitnessKind::Gateway(address) => format!(
+            "witness: gateway {address}, for {lease:?} after each answer: where both nodes reach it and not each other, both \
+             become active"
+        ),
     }
 }
 

@@ -7,7 +7,7 @@ use super::{ControlArg, fail, say};
 use crate::control::client;
 use crate::control::status::{
     DetectorStatus, HistogramStatus, PairStatus, PeerConditionStatus, PeerFactsStatus, PeerLinkStatus,
-    PeerStatus, Status, VhostStatus,
+    PeerStatus, Status, VhostStatus, WitnessStatus,
 };
 use crate::core::reasons::Severity;
 use ha_common::reason::Reason;
@@ -66,6 +66,10 @@ fn text(status: &Status) -> String {
         // Writing into a string does not fail.
         let _ = describe_pair(&mut text, pair);
     }
+    if let Some(witness) = &status.witness {
+        // Writing into a string does not fail.
+        let _ = describe_witness(&mut text, witness);
+    }
     for reason in &status.reasons {
         let _ = writeln!(text, "{:<8}  {}", reason.severity, reason.sentence);
     }
@@ -109,6 +113,22 @@ fn describe_pair(text: &mut String, pair: &PairStatus) -> std::fmt::Result {
         writeln!(text, "  last      {last}")?;
     }
     Ok(())
+}
+
+fn describe_witness(text: &mut String, witness: &WitnessStatus) -> std::fmt::Result {
+    let WitnessStatus { kind, via, age_ms, holder, vouches_ms, error } = witness;
+    write!(text, "witness   {kind}")?;
+    if let (Some(via), Some(age_ms)) = (via, age_ms) {
+        write!(text, " at {via}, answered {age_ms:.0} ms ago")?;
+    }
+    if let Some(vouches_ms) = vouches_ms {
+        write!(text, "; vouches for this node for {vouches_ms:.0} ms more")?;
+    }
+    if let Some(holder) = holder {
+        write!(text, "; {holder} has the lease")?;
+    }
+    writeln!(text)?;
+    error.as_ref().map_or(Ok(()), |error| writeln!(text, "  error     {error}"))
 }
 
 fn describe_detector(text: &mut String, detector: &DetectorStatus) -> std::fmt::Result {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
+use super::Url;
 use super::mistake::Mistake;
 use super::quote::Excerpt;
 use super::value::decimal;
@@ -53,6 +54,10 @@ pub(super) struct Role {
 pub(super) static VIRTUAL: Role = Role { noun: "address", instead: "an address that clients can talk to" };
 /// An element of `peers`.
 pub(super) static PEER: Role = Role { noun: "peer", instead: "the peer's own address" };
+/// An element of `etcd`.
+static ETCD: Role = Role { noun: "etcd", instead: "an address of a member of etcd" };
+/// The one in `gateway`.
+static GATEWAY: Role = Role { noun: "gateway", instead: "the address of a router that both nodes reach" };
 /// An element of `unicast`.
 pub(super) static UNICAST: Role = Role { noun: "unicast peer", instead: "the peer's own address" };
 
@@ -104,9 +109,7 @@ pub(super) fn endpoint(text: &str, kind: Endpoint) -> Result<SocketAddr, Mistake
         IpAddr::V4(address) => unusable_ipv4(address),
         IpAddr::V6(address) => match address.to_ipv4_mapped() {
             Some(ipv4) => return Err(Mistake::Mapped { noun, text: Excerpt::new(text), ipv4 }),
-            None if address.is_unicast_link_local() => {
-                Some("a link-local address, which is none without its interface")
-            }
+            None if address.is_unicast_link_local() => Some(NO_LINK),
             None => unusable_ipv6(address),
         },
     };
@@ -114,6 +117,36 @@ pub(super) fn endpoint(text: &str, kind: Endpoint) -> Result<SocketAddr, Mistake
         Some(kind) => Err(Mistake::AddressKind { noun, address: endpoint.ip(), kind, instead }),
         None => Ok(endpoint),
     }
+}
+
+/// Where etcd listens: one of its members may be on this node.
+pub(super) fn url(text: &str) -> Result<Url, Mistake> {
+    let syntax = || Mistake::UrlSyntax(Excerpt::new(text));
+    let (scheme, rest) = text.split_once("://").ok_or_else(syntax)?;
+    let tls = match scheme {
+        "http" => false,
+        "https" => true,
+        _ => return Err(syntax()),
+    };
+    let address = rest.strip_suffix('/').unwrap_or(rest).parse::<SocketAddr>();
+    let address = address.ok().filter(|address| address.port() != 0).ok_or_else(syntax)?;
+    let Role { noun, instead } = ETCD;
+    match usable(&address.ip().to_string(), text, &ETCD) {
+        Ok(_) if !is_link_local(address.ip()) => Ok(Url::new(tls, address)),
+        Ok(_) => Err(Mistake::AddressKind { noun, address: address.ip(), kind: NO_LINK, instead }),
+        Err(Mistake::AddressKind { .. }) if address.ip().is_loopback() => Ok(Url::new(tls, address)),
+        Err(mistake) => Err(mistake),
+    }
+}
+
+/// An address that answers an echo request.
+pub(super) fn gateway(text: &str) -> Result<IpAddr, Mistake> {
+    let address = peer(text, &GATEWAY)?;
+    let Role { noun, instead } = GATEWAY;
+    if is_link_local(address) {
+        return Err(Mistake::AddressKind { noun, address, kind: NO_LINK, instead });
+    }
+    Ok(address)
 }
 
 /// Whether an address means something only on its link.
@@ -186,3 +219,5 @@ fn unusable_ipv6(address: Ipv6Addr) -> Option<&'static str> {
         None
     }
 }
+
+const NO_LINK: &str = "a link-local address, which is none without its interface";

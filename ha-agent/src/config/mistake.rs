@@ -10,8 +10,9 @@ use super::address::Family;
 use super::passphrase::{MakeOne, PASSPHRASE_LIMIT};
 use super::peer::ENDPOINT_LIMIT;
 use super::quote::{Excerpt, ShellPath};
-use super::value::{NAME_LIMIT, Timing};
+use super::value::{ETCD_KEY_LIMIT, NAME_LIMIT, Timing};
 use super::vhost::{ADDRESS_LIMIT, PEER_LIMIT};
+use super::witness::URL_LIMIT;
 
 /// A cause and its remedy, on one line. Where it is stands in front of it.
 #[derive(Debug, Error)]
@@ -130,6 +131,43 @@ pub(super) enum Mistake {
     VirtualEndpoint { key: &'static str, address: IpAddr, owner: String },
     #[error("directory '{0}' is not a path; write directory = \"/var/lib/ha-agent/peer\"")]
     DirectoryPath(Excerpt),
+
+    // [witness].
+    #[error("[witness] needs [peer], because it decides between two nodes; add [peer] or remove [witness]")]
+    WitnessWithoutPeer,
+    #[error("[witness] names none; add etcd = [\"https://10.0.0.9:2379\"] or gateway = \"10.77.0.254\"")]
+    NoWitness,
+    #[error("etcd and gateway exclude each other, because one of them has to decide; remove gateway")]
+    TwoWitnesses,
+    #[error("{key} belongs to etcd, not to gateway; remove {key}")]
+    OnlyWithEtcd { key: &'static str },
+    #[error(
+        "etcd '{0}' is not a URL with an address and a port; write for example 'https://10.0.0.9:2379' (not a name: \
+         whoever resolves it may not answer when it matters)"
+    )]
+    UrlSyntax(Excerpt),
+    #[error("etcd is empty; list the URLs of its members")]
+    NoUrl,
+    #[error("etcd has {count} URLs, at most {URL_LIMIT} are allowed; list fewer")]
+    TooManyUrls { count: usize },
+    #[error("etcd has the address '{0}' twice; remove one of the two")]
+    UrlTwice(SocketAddr),
+    #[error(
+        "{key} '{address}' is a virtual address of vhost '{owner}', which moves with the role; give one that does not"
+    )]
+    VirtualWitness { key: &'static str, address: IpAddr, owner: String },
+    #[error("key '{0}' is not valid; use 1 to {ETCD_KEY_LIMIT} printable ASCII characters, no space")]
+    EtcdKey(Excerpt),
+    #[error("{key} '{text}' is not a file name; write {key} = \"etcd.pem\"")]
+    FilePath { key: &'static str, text: Excerpt },
+    #[error("https needs ca_file, the certificate of who vouches for etcd; add ca_file = \"etcd-ca.pem\"")]
+    NoCa,
+    #[error("{key} needs an https:// URL in etcd; write https:// there, or remove {key}")]
+    WithoutTls { key: &'static str },
+    #[error(
+        "{key} needs {missing}, too, because a certificate is worth nothing without its key; add {missing}"
+    )]
+    HalfIdentity { key: &'static str, missing: &'static str },
 
     // What must be unique.
     #[error("the name '{name}' is taken by the [[vhost]] at line {line}; give each its own name")]

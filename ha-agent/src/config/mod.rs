@@ -20,6 +20,15 @@
 //! dead_after = 2                     # default, 2 to 255: heartbeats without an answer
 //! directory = "/var/lib/ha-agent/peer"  # default; relative to this file
 //!
+//! [witness]                          # optional, needs [peer]: a third opinion
+//! etcd = ["https://10.0.0.9:2379"]   # 1 to 8 members, in the order in which they are tried
+//! key = "ha-agent/pair-1"            # default: made of the numbers of both nodes
+//! ca_file = "etcd-ca.pem"            # only with https; so are the next two, which belong together
+//! cert_file = "etcd-client.pem"
+//! key_file = "etcd-client.key"
+//! lease = "3s"                       # default, 2s to 60s
+//! # gateway = "10.77.0.254"          # instead of etcd and of what belongs to it
+//!
 //! [[vhost]]
 //! name = "data"
 //! interface = "eth0"
@@ -51,6 +60,7 @@
 //!      │  ├─ auth     [auth], and the passphrase files that it names
 //!      │  ├─ realtime [realtime]
 //!      │  ├─ peer     [peer]
+//!      │  ├─ witness  [witness]
 //!      │  └─ vhost    one [[vhost]], and what must be unique among them
 //!      │     └─ value, address, choice: strings with a meaning
 //!      └─ passphrase  one of the files that the text names
@@ -76,6 +86,7 @@ mod schema;
 mod table;
 mod value;
 mod vhost;
+mod witness;
 
 #[cfg(test)]
 mod tests;
@@ -105,11 +116,12 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let contents = file::read(path, FILE_LIMIT)
         .map_err(|problem| ConfigError::new(path, None, Cause::File { problem }))?;
     let document = Document::new(path, &contents.bytes)?;
-    let Parsed { node, auth, realtime, peer, vhosts, mut warnings } = parse::parse(&document)?;
+    let Parsed { node, auth, realtime, peer, witness, vhosts, mut warnings } = parse::parse(&document)?;
     let (auth, auth_warnings) = auth.load(path, &document)?;
     warnings.extend(auth_warnings);
     let peer = peer.map(|peer| PeerConfig { directory: peer::directory(path, &peer.directory), ..peer });
-    Ok(Config { node, auth, realtime, peer, vhosts, warnings })
+    let witness = witness.map(|witness| witness::place(path, witness));
+    Ok(Config { node, auth, realtime, peer, witness, vhosts, warnings })
 }
 
 /// A whole configuration, checked: what is in here makes sense, though an interface may not exist.
@@ -123,6 +135,8 @@ pub struct Config {
     pub realtime: RealtimeConfig,
     /// The link to the peer's agent; `None`: there is none.
     pub peer: Option<PeerConfig>,
+    /// The third opinion; `None`: there is none. Only where there is a peer.
+    pub witness: Option<WitnessConfig>,
     /// At least one; names, addresses and pairs of interface and vhid are unique.
     pub vhosts: Vec<VhostConfig>,
     /// What works but is probably not meant: one line each, with file and line. To be logged at start.
@@ -164,6 +178,49 @@ pub struct PeerConfig {
     pub dead_after: u8,
     /// Where keys and certificates are.
     pub directory: PathBuf,
+}
+
+/// The third opinion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WitnessConfig {
+    /// Who it is.
+    pub kind: WitnessKind,
+    /// For how long it vouches for a node that it hears no more of, 2 s to 60 s.
+    pub lease: Duration,
+}
+
+/// Who is the witness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WitnessKind {
+    /// A lease in etcd.
+    Etcd {
+        /// Where its members are, 1 to 8, each once, in the order in which they are tried.
+        urls: Vec<Url>,
+        /// The key; `None`: made of the numbers of both nodes. 1 to 256 printable ASCII characters, no space.
+        key: Option<String>,
+        /// What the connection is secured with. Always where a URL is `https`.
+        tls: Option<TlsFiles>,
+    },
+    /// An address that answers an echo request.
+    Gateway(IpAddr),
+}
+
+/// Where a member of etcd is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Url {
+    /// Whether it is `https`.
+    pub tls: bool,
+    /// Its address.
+    pub address: SocketAddr,
+}
+
+/// The files for TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificates of those who vouch for etcd's.
+    pub ca: PathBuf,
+    /// This node's certificate and its key, if etcd wants them.
+    pub own: Option<(PathBuf, PathBuf)>,
 }
 
 /// One `[[vhost]]`: a set of addresses that one node of several holds.

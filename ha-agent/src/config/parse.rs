@@ -9,7 +9,7 @@ use super::peer;
 use super::realtime;
 use super::table::{Document, Table};
 use super::vhost::Vhosts;
-use super::{PeerConfig, RealtimeConfig, VhostConfig, schema, value};
+use super::{PeerConfig, RealtimeConfig, VhostConfig, WitnessConfig, schema, value, witness};
 
 /// Everything that the text says.
 pub(super) struct Parsed {
@@ -17,6 +17,7 @@ pub(super) struct Parsed {
     pub(super) auth: AuthText,
     pub(super) realtime: RealtimeConfig,
     pub(super) peer: Option<PeerConfig>,
+    pub(super) witness: Option<WitnessConfig>,
     pub(super) vhosts: Vec<VhostConfig>,
     pub(super) warnings: Vec<String>,
 }
@@ -33,6 +34,9 @@ pub(super) fn parse(document: &Document<'_>) -> Result<Parsed, ConfigError> {
         realtime.map(|realtime| Table::new(document, &schema::REALTIME_TABLE, &realtime)).transpose()?;
     let peer = root.optional(&schema::PEER)?;
     let peer = peer.map(|peer| Table::new(document, &schema::PEER_TABLE, &peer)).transpose()?;
+    let witness = root.optional(&schema::WITNESS)?;
+    let witness =
+        witness.map(|witness| Table::new(document, &schema::WITNESS_TABLE, &witness)).transpose()?;
     let vhosts = root.elements(&schema::VHOST)?.map(Spanned::into_inner).unwrap_or_default();
     let vhosts = vhosts.iter().map(|vhost| Table::new(document, &schema::VHOST_TABLE, vhost));
     let vhosts = vhosts.collect::<Result<Vec<_>, _>>()?;
@@ -50,5 +54,9 @@ pub(super) fn parse(document: &Document<'_>) -> Result<Parsed, ConfigError> {
     }
     let (vhosts, warnings) = reader.finish()?;
     let peer = peer.map(|table| peer::read(document, &table, &vhosts)).transpose()?;
-    Ok(Parsed { node, auth, realtime, peer, vhosts, warnings })
+    if let (Some(table), None) = (&witness, &peer) {
+        return Err(document.error(table.start(), Mistake::WitnessWithoutPeer));
+    }
+    let witness = witness.map(|table| witness::read(document, &table, &vhosts)).transpose()?;
+    Ok(Parsed { node, auth, realtime, peer, witness, vhosts, warnings })
 }

@@ -41,7 +41,7 @@ impl fmt::Display for OneLine<'_> {
 }
 
 /// A path as a shell takes it, so that a command in a message can be copied.
-pub(super) struct ShellPath<'a>(pub(super) &'a Path);
+pub(crate) struct ShellPath<'a>(pub(crate) &'a Path);
 
 impl fmt::Display for ShellPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

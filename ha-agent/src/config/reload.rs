@@ -4,12 +4,16 @@ use std::collections::HashSet;
 use std::fmt::{self, Display};
 use std::hash::Hash;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use super::quote::OneLine;
-use super::{Auth, Config, Mode, PaceConfig, PeerConfig, RealtimeConfig, Refused, VhostConfig};
+use super::{
+    Auth, Config, Mode, PaceConfig, PeerConfig, RealtimeConfig, Refused, TlsFiles, Url, VhostConfig,
+    WitnessConfig, WitnessKind,
+};
 
 /// A new configuration that can be applied to a running agent.
 #[derive(Debug)]
@@ -99,6 +103,19 @@ pub enum RestartNeeded {
         /// In the new one.
         to: String,
     },
+    /// `[witness]` as a whole.
+    #[error("[witness] was {0}; {REMEDY}")]
+    Witness(&'static str),
+    /// A key of `[witness]`.
+    #[error("{key} in [witness] changed from {from} to {to}; {REMEDY}")]
+    WitnessSetting {
+        /// The key.
+        key: &'static str,
+        /// In the running configuration.
+        from: String,
+        /// In the new one.
+        to: String,
+    },
     /// A virtual host that does not run.
     #[error("virtual host '{0}' was added; {REMEDY}")]
     VhostAdded(String),
@@ -152,6 +169,7 @@ impl Config {
     pub fn changes_to(&self, mut new: Self) -> Result<Reload, RestartNeeded> {
         require_same_realtime(&self.realtime, &new.realtime)?;
         require_same_peer(self.peer.as_ref(), new.peer.as_ref())?;
+        require_same_witness(self.witness.as_ref(), new.witness.as_ref())?;
         require_same_vhosts(self, &new)?;
         new.vhosts
             .sort_by_cached_key(|vhost| self.vhosts.iter().position(|running| running.name == vhost.name));
@@ -201,6 +219,45 @@ fn require_same_peer(running: Option<&PeerConfig>, new: Option<&PeerConfig>) -> 
     };
     let changed = written(running).into_iter().zip(written(new)).find(|(from, to)| from != to);
     changed.map_or(Ok(()), |((key, from), (_, to))| Err(RestartNeeded::PeerSetting { key, from, to }))
+}
+
+fn require_same_witness(
+    running: Option<&WitnessConfig>,
+    new: Option<&WitnessConfig>,
+) -> Result<(), RestartNeeded> {
+    let (running, new) = match (running, new) {
+        (None, None) => return Ok(()),
+        (None, Some(_)) => return Err(RestartNeeded::Witness("added")),
+        (Some(_), None) => return Err(RestartNeeded::Witness("removed")),
+        (Some(running), Some(new)) => (running, new),
+    };
+    let written = |config: &WitnessConfig| {
+        // Without `..`, so that no setting is forgotten.
+        let WitnessConfig { kind, lease } = config;
+        let none = || "none".to_owned();
+        let (etcd, key, tls, gateway) = match kind {
+            WitnessKind::Etcd { urls, key, tls } => {
+                let urls = urls.iter().map(Url::to_string).collect::<Vec<_>>().join(", ");
+                (urls, key.clone(), tls.as_ref(), none())
+            }
+            WitnessKind::Gateway(address) => (none(), None, None, address.to_string()),
+        };
+        let file = |path: Option<&PathBuf>| {
+            path.map_or_else(none, |path| OneLine(&path.to_string_lossy()).to_string())
+        };
+        let own = tls.and_then(|TlsFiles { ca: _, own }| own.as_ref());
+        [
+            ("etcd", etcd),
+            ("gateway", gateway),
+            ("key", key.unwrap_or_else(none)),
+            ("ca_file", file(tls.map(|TlsFiles { ca, own: _ }| ca))),
+            ("cert_file", file(own.map(|(cert, _)| cert))),
+            ("key_file", file(own.map(|(_, key)| key))),
+            ("lease", format!("{lease:?}")),
+        ]
+    };
+    let changed = written(running).into_iter().zip(written(new)).find(|(from, to)| from != to);
+    changed.map_or(Ok(()), |((key, from), (_, to))| Err(RestartNeeded::WitnessSetting { key, from, to }))
 }
 
 fn require_same_vhosts(running: &Config, new: &Config) -> Result<(), RestartNeeded> {

@@ -49,11 +49,12 @@ pub(super) fn nearest(known: impl IntoIterator<Item = &'static str>, unknown: &s
 }
 
 pub(super) static ROOT: Schema =
-    Schema { place: "at the top of the file", keys: &[&NODE, &AUTH, &REALTIME, &PEER, &VHOST] };
+    Schema { place: "at the top of the file", keys: &[&NODE, &AUTH, &REALTIME, &PEER, &WITNESS, &VHOST] };
 pub(super) static NODE: Key = Key { name: "node", example: "node = \"controller-a\"" };
 pub(super) static AUTH: Key = Key { name: "auth", example: "[auth]" };
 pub(super) static REALTIME: Key = Key { name: "realtime", example: "[realtime]" };
 pub(super) static PEER: Key = Key { name: "peer", example: "[peer]" };
+pub(super) static WITNESS: Key = Key { name: "witness", example: "[witness]" };
 pub(super) static VHOST: Key = Key { name: "vhost", example: "[[vhost]]" };
 
 pub(super) static AUTH_TABLE: Schema =
@@ -79,6 +80,18 @@ pub(super) static HEARTBEAT: Key = Key { name: "heartbeat", example: "heartbeat 
 pub(super) static DEAD_AFTER: Key = Key { name: "dead_after", example: "dead_after = 2" };
 pub(super) static DIRECTORY: Key =
     Key { name: "directory", example: "directory = \"/var/lib/ha-agent/peer\"" };
+
+pub(super) static WITNESS_TABLE: Schema = Schema {
+    place: "in [witness]",
+    keys: &[&ETCD, &ETCD_KEY, &CA_FILE, &CERT_FILE, &KEY_FILE, &GATEWAY, &LEASE],
+};
+pub(super) static ETCD: Key = Key { name: "etcd", example: "etcd = [\"https://10.0.0.9:2379\"]" };
+pub(super) static ETCD_KEY: Key = Key { name: "key", example: "key = \"ha-agent/pair-1\"" };
+pub(super) static CA_FILE: Key = Key { name: "ca_file", example: "ca_file = \"etcd-ca.pem\"" };
+pub(super) static CERT_FILE: Key = Key { name: "cert_file", example: "cert_file = \"etcd-client.pem\"" };
+pub(super) static KEY_FILE: Key = Key { name: "key_file", example: "key_file = \"etcd-client.key\"" };
+pub(super) static GATEWAY: Key = Key { name: "gateway", example: "gateway = \"10.77.0.254\"" };
+pub(super) static LEASE: Key = Key { name: "lease", example: "lease = \"3s\"" };
 
 pub(super) static VHOST_TABLE: Schema = Schema {
     place: "in [[vhost]]",
@@ -119,7 +132,8 @@ pub(super) static ADVERTISE_FROM: Key =
 pub(super) static FAMILIES: Key = Key { name: "families", example: "families = \"either\"" };
 pub(super) static ANNOUNCE_EVERY: Key = Key { name: "announce_every", example: "announce_every = \"60s\"" };
 
-pub(super) static SCHEMAS: [&Schema; 5] = [&ROOT, &AUTH_TABLE, &REALTIME_TABLE, &PEER_TABLE, &VHOST_TABLE];
+pub(super) static SCHEMAS: [&Schema; 6] =
+    [&ROOT, &AUTH_TABLE, &REALTIME_TABLE, &PEER_TABLE, &WITNESS_TABLE, &VHOST_TABLE];
 
 /// Jaro–Winkler similarity from which a known key is worth a guess.
 const NEAR: f64 = 0.8;

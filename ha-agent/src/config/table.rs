@@ -204,6 +204,11 @@ impl<'a> Table<'a> {
         Ok(Some(Spanned::new(array.span(), elements.collect::<Result<_, _>>()?)))
     }
 
+    /// Where it begins in the text.
+    pub(super) fn start(&self) -> usize {
+        self.start
+    }
+
     /// The error about a key that is not there.
     pub(super) fn missing(&self, key: &'static Key) -> ConfigError {
         let Key { name, example } = *key;

@@ -27,6 +27,19 @@ pub(super) fn file_path(text: &str) -> Result<PathBuf, Mistake> {
     if valid { Ok(text.into()) } else { Err(Mistake::PassphrasePath(Excerpt::new(text))) }
 }
 
+/// A path to the file that this key names; whether there is one shows when it is read.
+pub(super) fn named_file(key: &'static str, text: &str) -> Result<PathBuf, Mistake> {
+    let valid = !text.is_empty() && !text.contains(char::is_control);
+    if valid { Ok(text.into()) } else { Err(Mistake::FilePath { key, text: Excerpt::new(text) }) }
+}
+
+/// A key in etcd: fit for a log line and for a shell.
+pub(super) fn etcd_key(text: &str) -> Result<String, Mistake> {
+    let valid =
+        (1..=ETCD_KEY_LIMIT).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if valid { Ok(text.into()) } else { Err(Mistake::EtcdKey(Excerpt::new(text))) }
+}
+
 /// A path to a directory; whether there is one shows when it is used.
 pub(super) fn directory(text: &str) -> Result<PathBuf, Mistake> {
     let valid = !text.is_empty() && !text.contains(char::is_control);
@@ -76,6 +89,14 @@ pub(super) static HEARTBEAT: Timing = Timing {
     max: Duration::from_secs(10),
 };
 
+pub(super) static LEASE: Timing = Timing {
+    key: "lease",
+    subject: "a lease",
+    examples: "'3s' or '10s'",
+    min: Duration::from_secs(2),
+    max: Duration::from_mins(1),
+};
+
 pub(super) static CPU_DMA_LATENCY: Timing = Timing {
     key: "cpu_dma_latency",
     subject: "cpu_dma_latency",
@@ -115,6 +136,9 @@ pub(super) fn decimal(digits: &str) -> Option<u64> {
 
 /// Characters in a name.
 pub(super) const NAME_LIMIT: usize = 64;
+
+/// Characters of a key in etcd.
+pub(super) const ETCD_KEY_LIMIT: usize = 256;
 
 /// The kernel's `IFNAMSIZ` without the NUL.
 const INTERFACE_LIMIT: usize = 15;

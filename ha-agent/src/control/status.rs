@@ -4,6 +4,7 @@ mod detector;
 mod pair;
 mod peer_link;
 mod reasons;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -26,8 +27,9 @@ pub use self::detector::{
     Bucket, DetectorStatus, HistogramStatus, JitterStatus, LatenessStatus, RealtimeStatus,
 };
 pub use self::pair::PairStatus;
-pub(crate) use self::reasons::facts;
 pub use self::reasons::{PeerFactsStatus, ReasonStatus};
+pub(crate) use self::reasons::{Surroundings, facts};
+pub use self::witness::WitnessStatus;
 
 /// What one node knows of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +52,8 @@ pub struct Status {
     pub peer: Option<PeerFactsStatus>,
     /// How this node stands in its pair; `null` if it is not one of two.
     pub pair: Option<PairStatus>,
+    /// What is known of the witness; `null` if there is none in the configuration.
+    pub witness: Option<WitnessStatus>,
     /// Why it would rather not be master.
     pub demotion: DemotionStatus,
     /// How its detector is doing.

@@ -18,6 +18,14 @@ pub fn now() -> Instant {
     })
 }
 
+/// How long the machine has slept since it started: meanwhile [`now`] stands still.
+#[must_use]
+pub fn asleep() -> Duration {
+    // Asked before the other one: what passes in between is not taken for sleep. The kernel never refuses this clock.
+    let with_sleep = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
+    with_sleep.saturating_sub(Duration::from_nanos(now().as_nanos()))
+}
+
 /// The processor time that the calling thread has used, in user space and in the kernel.
 #[must_use]
 pub fn thread_time() -> Duration {

@@ -32,5 +32,6 @@ pub(crate) fn readable<T: AsFd + Owner>(owner: T) -> io::Result<AsyncFd<Readable
 pub(crate) trait Owner {}
 
 impl Owner for nix::sys::timerfd::TimerFd {}
+impl Owner for socket2::Socket {}
 impl Owner for crate::dataplane::Events {}
 impl<T> Owner for aya_log::EbpfLogger<T> {}

@@ -29,6 +29,7 @@ mod snapshot;
 pub mod timing;
 mod vigil;
 mod voice;
+mod vouched;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -335,7 +336,6 @@ impl Detector {
             Input::Pair(PairInput::Begin(begin)) => self.begin_pair(now, &begin),
             Input::Pair(input) => {
                 if let Some(partner) = &mut self.partner {
-                    partner.tell_link(now);
                     partner.input(now, input);
                 }
             }
@@ -352,7 +352,7 @@ impl Detector {
         let vhosts = self.hosts.iter().map(Host::snapshot).collect();
         let (demotions, scheduling) = (self.demotions.clone(), self.scheduling.clone());
         let (timing, processor) = (self.timing.clone(), clock::thread_time());
-        let pair = self.partner.as_ref().map(Partner::snapshot);
+        let pair = self.partner.as_ref().map(|partner| partner.snapshot(now));
         Snapshot { at: now, demotions, scheduling, timing, processor, vhosts, pair }
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::gate::Gate;
 use super::host::Host;
+use super::vouched::Vouched;
 use crate::core::pair::brake::Brake;
 use crate::core::pair::message::{Message, Request, State as PeerState};
 use crate::core::pair::report::{Claim, End, Progress, Story, Why};
@@ -20,6 +21,8 @@ use crate::core::pair::{
     Stance, Vhosts, Wish,
 };
 use crate::core::{Instant, State};
+use crate::sys::clock;
+use crate::witness::{Lease, Wanted};
 
 /// What the pair machine is told from outside.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub enum PairInput {
     Wish(Wish, oneshot::Sender<Option<Request>>),
     /// This is on the disk.
     Stored(Record),
+    /// The witness vouches for this node.
+    Lease(Lease),
 }
 
 /// What a node of a pair begins with.
@@ -77,6 +82,8 @@ pub enum PairOutput {
     Journal(Story),
     /// It took over too often: it does no more by itself.
     Alarm,
+    /// What the witness is wanted for.
+    Lease(Wanted),
     /// This node is to end.
     EndHard(Why),
 }
@@ -104,6 +111,8 @@ pub struct PairSnapshot {
     pub last: Option<(Request, End)>,
     /// Whether it took over too often, and does no more by itself.
     pub braked: bool,
+    /// For how long it may rest on the witness's lease, from now on.
+    pub lease: Option<Duration>,
 }
 
 /// The pair machine and what surrounds it.
@@ -118,6 +127,7 @@ pub(super) struct Partner {
     /// Before that, nothing shows that the peer is dead: the link has had no time.
     settles: Instant,
     told: (Link, Carp, Liveness),
+    lease: Vouched,
     /// Whether all virtual hosts have link.
     ready: bool,
     /// What the hosts are to do, and were not told yet.
@@ -158,6 +168,7 @@ impl Partner {
             asked: None,
             settles: now + link_dead * 2,
             told: <(Link, Carp, Liveness)>::default(),
+            lease: Vouched::default(),
             ready: false,
             waiting: Vec::new(),
             order: None,
@@ -169,7 +180,7 @@ impl Partner {
         }
     }
 
-    pub(super) fn snapshot(&self) -> PairSnapshot {
+    pub(super) fn snapshot(&self, now: Instant) -> PairSnapshot {
         let (_, _, liveness) = self.told;
         PairSnapshot {
             settings: self.settings,
@@ -182,11 +193,14 @@ impl Partner {
             liveness,
             last: self.last,
             braked: self.brake.is_on(),
+            lease: self.lease.left(now, clock::asleep()),
         }
     }
 
-    /// Takes in what was said. What has run out is to be told before: see [`Self::tell_link`].
+    /// Takes in what was said, after what has run out by then.
     pub(super) fn input(&mut self, now: Instant, input: PairInput) {
+        self.tell_lease(now);
+        self.tell_link(now);
         match input {
             PairInput::Begin(_) => {}
             PairInput::Link(link) => {
@@ -195,6 +209,10 @@ impl Partner {
             }
             PairInput::Heard(message) => self.machine.handle(now, Event::Heard(message)),
             PairInput::Stored(record) => self.machine.handle(now, Event::Stored(record)),
+            PairInput::Lease(lease) => {
+                self.lease.renew(lease);
+                self.tell_lease(now);
+            }
             PairInput::Wish(wish, reply) => {
                 if wish == Wish::Resume {
                     self.brake.release();
@@ -209,8 +227,15 @@ impl Partner {
         }
     }
 
+    /// Whether the witness vouches for this node now.
+    fn tell_lease(&mut self, now: Instant) {
+        if let Some(holds) = self.lease.change(now, clock::asleep()) {
+            self.machine.handle(now, Event::Lease(holds));
+        }
+    }
+
     /// Whether the peer answers now.
-    pub(super) fn tell_link(&mut self, now: Instant) {
+    fn tell_link(&mut self, now: Instant) {
         let link = match self.link {
             LinkNow::Down => Link::Down,
             LinkNow::NotAnswering => Link::NotAnswering,
@@ -231,6 +256,7 @@ impl Partner {
 
     /// Tells the machine how all is, and lets its deadlines come. Returns what the hosts are to do, in this order.
     pub(super) fn round(&mut self, now: Instant, hosts: &[Host]) -> Vec<HostOrder> {
+        self.tell_lease(now);
         self.tell_link(now);
         self.tell_verdict(now, hosts);
         self.tell_done(now, hosts);
@@ -256,7 +282,8 @@ impl Partner {
         let settles = (liveness == Liveness::Unknown).then_some(self.settles);
         let heard =
             (carp.peer != PeerVhosts::Silent).then(|| hosts.iter().filter_map(Host::forgets_peer).min());
-        [machine, link, settles, heard.flatten()].into_iter().flatten().min()
+        let lease = self.lease.ends(clock::asleep());
+        [machine, link, settles, lease, heard.flatten()].into_iter().flatten().min()
     }
 
     fn tell_verdict(&mut self, now: Instant, hosts: &[Host]) {
@@ -333,8 +360,11 @@ impl Partner {
                     orders.push(HostOrder::Gate(Gate::Open));
                 }
                 Command::Stance(stance) => orders.push(HostOrder::Stance(stance)),
-                // Without a witness, there is none.
-                Command::Lease(_) => {}
+                Command::Lease(wanted) => {
+                    self.lease.want(wanted);
+                    self.tell_lease(now);
+                    self.put(PairOutput::Lease(wanted));
+                }
                 Command::Progress(progress) => {
                     self.note_request(progress.request);
                     self.put(PairOutput::Progress(progress));

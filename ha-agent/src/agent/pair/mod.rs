@@ -7,7 +7,9 @@
 //! ```
 
 mod record;
+mod sides;
 mod store;
+mod witness;
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +20,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub use self::record::RecordFileError;
+use self::sides::sides;
 use self::store::RecordStore;
+use self::witness::Witness;
+pub(super) use self::witness::{WitnessHandle, give_back};
 use super::detector::Input;
 use super::detector::partner::{Begin, LinkNow, PairInput, PairOutput};
 use super::{AgentError, hosts};
@@ -31,6 +36,7 @@ use crate::peer::codec::DEPTH_LIMIT;
 use crate::peer::link::status::{Condition, LinkStatus};
 use crate::peer::link::{Link, Speaker};
 use crate::peer::store::{Part, Store};
+use crate::witness::Terms;
 
 /// What an operator may want to see of a switchover.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +87,8 @@ pub(super) struct Secretary {
     news: broadcast::Sender<PairNews>,
     record: Record,
     peer: PeerConfig,
+    name: String,
+    witness: Option<Witness>,
     /// How long the virtual hosts wait for a silent master, at most.
     patience: Duration,
 }
@@ -103,9 +111,15 @@ impl Secretary {
         let store = RecordStore::start(path, detector.clone())
             .map_err(|cause| AgentError::Os { what: "a place for the pair's record", cause })?;
         let news = broadcast::Sender::new(NEWS);
-        let patience = patience(config);
-        let secretary = Self { detector, outputs, store, news, record, peer, patience };
+        let witness = config.witness.as_ref().map(|witness| Witness::open(witness, &peer)).transpose()?;
+        let (name, patience) = (config.node.clone(), patience(config));
+        let secretary = Self { detector, outputs, store, news, record, peer, name, witness, patience };
         Ok((Some(secretary), wanted))
+    }
+
+    /// What is known of the witness, and how it is told that nothing is wanted any more; if there is one.
+    pub(super) fn witness(&self) -> Option<WitnessHandle> {
+        self.witness.as_ref().map(Witness::handle)
     }
 
     /// What operators may want to see, from now on.
@@ -120,10 +134,10 @@ impl Secretary {
         mut messages: mpsc::Receiver<Bytes>,
         speaker: Speaker,
     ) -> Why {
-        let node = loop {
+        let sides = loop {
             if status.borrow_and_update().peer.is_some() {
-                if let Some(node) = side(&self.peer).await {
-                    break node;
+                if let Some(sides) = sides(&self.peer).await {
+                    break sides;
                 }
                 tracing::warn!("which of the pair this node is can't be read from its files");
             }
@@ -131,8 +145,13 @@ impl Secretary {
                 return std::future::pending().await;
             }
         };
+        let node = sides.node();
+        if let Some(witness) = &mut self.witness {
+            witness.begin(sides.own_to_witness(&self.name), self.detector.clone());
+        }
+        let terms = self.witness.as_ref().map(Witness::terms);
         let begin = Begin {
-            settings: settings(&self.peer, self.patience, node),
+            settings: settings(&self.peer, self.patience, node, terms),
             record: self.record,
             least_start: wall_ms(),
             link_dead: self.peer.heartbeat * u32::from(self.peer.dead_after),
@@ -184,6 +203,11 @@ impl Secretary {
             PairOutput::Ended(request, end) => drop(self.news.send(PairNews::Ended(request, end))),
             PairOutput::Journal(story) => tracing::info!("pair: {story}"),
             PairOutput::Alarm => tracing::error!("{ALARM}"),
+            PairOutput::Lease(wanted) => {
+                if let Some(witness) = &self.witness {
+                    witness.want(wanted);
+                }
+            }
             PairOutput::EndHard(_) => {}
         }
     }
@@ -195,12 +219,12 @@ impl Secretary {
 }
 
 /// Hands the role over to the peer, if this node has it and the peer is there to take it; so that a node that ends in order
-/// leaves no gap. Returns when that is over, or has taken too long.
+/// leaves no gap. Returns when that is over, or has taken too long, and whether the role has moved.
 pub(super) async fn hand_over(
     detector: &mpsc::UnboundedSender<Input>,
     news: &broadcast::Sender<PairNews>,
     node: Node,
-) {
+) -> bool {
     let mut news = news.subscribe();
     let wish = Wish::Failover { to: node.other(), forced: false, force_after: None };
     let handed = async {
@@ -216,8 +240,10 @@ pub(super) async fn hand_over(
     };
     if let Ok(Some(end)) = tokio::time::timeout(HAND_OVER, handed).await {
         tracing::info!("pair: before this node ends: {end}");
+        end == End::Moved
     } else {
         tracing::warn!("pair: the role was not handed over in time");
+        false
     }
 }
 
@@ -229,17 +255,6 @@ fn link_now(status: &LinkStatus) -> LinkNow {
     }
 }
 
-/// The node whose number is the smaller one is A: the numbers are made at the introduction, and stay.
-async fn side(peer: &PeerConfig) -> Option<Node> {
-    let store = Store::at(&peer.directory);
-    let read = move || {
-        let own = store.identity(Part::Node).ok()??.certificate().id();
-        let peer = store.certificate(Part::Peer).ok()??.id();
-        Some(if own < peer { Node::A } else { Node::B })
-    };
-    tokio::task::spawn_blocking(read).await.ok()?
-}
-
 fn patience(config: &Config) -> Duration {
     let patience = config.vhosts.iter().map(|vhost| {
         let priority = Priority { advbase: vhost.advbase, advskew: vhost.advskew };
@@ -249,18 +264,19 @@ fn patience(config: &Config) -> Duration {
 }
 
 /// The link's and the virtual hosts' times say what the pair's must be.
-fn settings(peer: &PeerConfig, patience: Duration, node: Node) -> Settings {
+fn settings(peer: &PeerConfig, patience: Duration, node: Node, witness: Option<Terms>) -> Settings {
     Settings {
         node,
         boot: boot(),
         repeat: peer.heartbeat,
         answer: peer.heartbeat * 5,
-        release: STEP,
+        // Within what is left when it may not rest on the lease any more.
+        release: witness.map_or(STEP, |terms| terms.release().min(STEP)),
         take: STEP,
         turn: patience * 2 + LEAST_TURN,
         rest: REST,
         shares_disks: false,
-        witness: None,
+        witness: witness.map(|terms| terms.quiet()),
     }
 }
 

@@ -7,6 +7,7 @@ mod random;
 mod refused;
 mod reload;
 mod sample;
+mod witness;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

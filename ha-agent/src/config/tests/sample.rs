@@ -9,19 +9,23 @@ use super::{KEY, OLD_KEY, Site, changed_in};
 fn the_sample_is_a_good_configuration_with_every_key() {
     let site = Site::new(SAMPLE);
     assert_eq!(site.warnings(), [""; 0]);
-    assert_has_every_key(SAMPLE);
+    assert_has_every_key(&with_gateway(SAMPLE));
     assert!(SAMPLE.lines().all(|line| line.len() <= 120), "a line is longer than a screen");
 }
 
 #[test]
 fn the_sample_explains_every_key() {
-    let paragraphs = SAMPLE.split("\n\n");
-    for key in keys(SAMPLE) {
+    let sample = with_gateway(SAMPLE);
+    let paragraphs = sample.split("\n\n");
+    for key in keys(&sample) {
         let assignment = format!("\n{key} = ");
         let explained = paragraphs.clone().any(|paragraph| {
             format!("\n{paragraph}").find(&assignment).is_some_and(|at| paragraph[..at].contains("# "))
         });
-        assert!(explained || ["auth", "realtime", "peer", "vhost"].contains(&key.as_str()), "{key}");
+        assert!(
+            explained || ["auth", "realtime", "peer", "witness", "vhost"].contains(&key.as_str()),
+            "{key}"
+        );
     }
 }
 
@@ -35,7 +39,12 @@ fn the_example_in_the_documentation_is_a_good_configuration_with_every_key() {
     // Peers and unicast exclude each other.
     let unicast = example.replace("peers =", "# peers =").replace("# unicast =", "unicast =");
     assert_eq!(Site::new(&unicast).warnings(), [""; 0]);
-    assert_has_every_key(&example.replace("# unicast =", "unicast ="));
+    assert_has_every_key(&with_gateway(&example.replace("# unicast =", "unicast =")));
+}
+
+/// It and etcd exclude each other, so a good configuration has it in a comment.
+fn with_gateway(text: &str) -> String {
+    changed_in(text, "# gateway =", "gateway =")
 }
 
 fn assert_has_every_key(text: &str) {

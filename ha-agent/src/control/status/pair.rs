@@ -40,8 +40,8 @@ pub struct PairStatus {
 
 impl PairStatus {
     pub(crate) fn new(pair: &PairSnapshot) -> Self {
-        let PairSnapshot { settings, phase, term, record, serving, wait, peer, liveness, last, braked: _ } =
-            pair;
+        // The brake is shown as a reason, the lease with the witness.
+        let PairSnapshot { settings, phase, term, record, serving, wait, peer, liveness, last, .. } = pair;
         let last = last.map(|(_, end)| end);
         Self {
             side: settings.node,

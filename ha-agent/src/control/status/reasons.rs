@@ -10,7 +10,7 @@ use crate::agent::detector::{Snapshot, VhostSnapshot};
 use crate::agent::hosts;
 use crate::config::{Config, VhostConfig};
 use crate::core::demotion::Cause;
-use crate::core::liveness::{Carp, Evidence, PeerLink};
+use crate::core::liveness::{Carp, Evidence, PeerLink, Witness};
 use crate::core::reasons::{
     Action, Code, Facts, Heartbeat, Interface, NodeFacts, Reason, Severity, Told, VirtualHost, reasons,
 };
@@ -82,15 +82,21 @@ impl PeerFactsStatus {
     }
 }
 
-/// What this node knows of itself; `link` is how the link to its peer is, if there is to be one, `interlink` how the
-/// interface of its best path is, and `unstored` why what it must know of the pair can't be stored.
-pub(crate) fn facts(
-    config: &Config,
-    snapshot: &Snapshot,
-    link: Option<&Condition>,
-    interlink: Heartbeat,
-    unstored: Option<String>,
-) -> NodeFacts {
+/// What an agent knows of its node beside what its detector does.
+pub(crate) struct Surroundings<'a> {
+    /// How the link to its peer is, if there is to be one.
+    pub(crate) link: Option<&'a Condition>,
+    /// How the interface of the link's best path is.
+    pub(crate) interlink: Heartbeat,
+    /// Why what it must know of the pair can't be stored.
+    pub(crate) unstored: Option<String>,
+    /// Whether there is a witness that can't be reached.
+    pub(crate) witness_lost: bool,
+}
+
+/// What this node knows of itself.
+pub(crate) fn facts(config: &Config, snapshot: &Snapshot, around: Surroundings<'_>) -> NodeFacts {
+    let Surroundings { link, interlink, unstored, witness_lost } = around;
     let vhosts: Vec<_> = config.vhosts.iter().zip(&snapshot.vhosts).collect();
     let states: Vec<State> = snapshot.vhosts.iter().map(|vhost| vhost.state).collect();
     let record = snapshot.pair.map(|pair| pair.record);
@@ -112,7 +118,9 @@ pub(crate) fn facts(
         carp_role.in_pair(pair.phase, peer_serves)
     });
     let mut interfaces = BTreeMap::new();
-    let mut evidence = Evidence { peer_link: peer_link(link), ..Evidence::default() };
+    // There is one lease for both nodes: that the peer has none says nothing of its life.
+    let witness = if witness_lost { Witness::Unreachable } else { Witness::None };
+    let mut evidence = Evidence { peer_link: peer_link(link), witness, ..Evidence::default() };
     for ((config, vhost), heard) in vhosts.iter().zip(&heard) {
         let name = &config.interface;
         let interface = interfaces.entry(name.clone()).or_insert(Interface { critical: true, link: false });
