@@ -47,6 +47,8 @@ pub struct AgentConfig {
     pub announce_every: Option<String>,
     /// The link to the peer's agent.
     pub peer_link: Option<PeerLink>,
+    /// The lines of `[witness]`.
+    pub witness: Option<String>,
     /// Not in the file: where the agent records.
     pub record: Option<PathBuf>,
     /// Not in the file: the agent's executable, where it is not the one that is tested.
@@ -83,6 +85,7 @@ impl Default for AgentConfig {
             families: None,
             announce_every: None,
             peer_link: None,
+            witness: None,
             record: None,
             program: None,
         }
@@ -132,6 +135,10 @@ impl AgentConfig {
             // Writing into a string does not fail.
             let _ =
                 write!(text, "[peer]\nlisten = {listen:?}\nconnect = {connect:?}\ndirectory = \"peer\"\n");
+        }
+        if let Some(witness) = &self.witness {
+            // Writing into a string does not fail.
+            let _ = write!(text, "[witness]\n{witness}");
         }
         text
     }

@@ -11,6 +11,7 @@ pub mod capture;
 pub mod client;
 pub mod clock;
 mod config;
+pub mod etcd;
 pub mod flap;
 pub mod foreign;
 pub mod frame;

@@ -101,9 +101,18 @@ pub fn named(agent: &Agent, name: &str) -> Result<()> {
 ///
 /// If they do not.
 pub fn named_soon(agents: [&Agent; 2], name: &str) -> Result<()> {
+    named_within(agents, name, NAMED)
+}
+
+/// The same within `patience`.
+///
+/// # Errors
+///
+/// If they do not.
+pub fn named_within(agents: [&Agent; 2], name: &str, patience: Duration) -> Result<()> {
     let began = Instant::now();
     for agent in agents {
-        let left = NAMED.saturating_sub(began.elapsed());
+        let left = patience.saturating_sub(began.elapsed());
         wait(agent, left, |status| reasons(status).iter().any(|reason| reason == name))?;
     }
     println!("{name} is named on both after {:?}", began.elapsed());

@@ -35,4 +35,4 @@ impl Drop for Held {
 }
 
 /// Packages whose service needs no configuration to start.
-const STARTED: [(&str, &str); 1] = [("frr", "frr.service")];
+const STARTED: [(&str, &str); 2] = [("frr", "frr.service"), ("etcd-server", "etcd.service")];

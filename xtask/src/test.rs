@@ -73,7 +73,7 @@ fn has(component: &str, program: &str) -> bool {
 
 /// All but the BPF program, which is no program of this system.
 const ALL: [&str; 4] = ["--workspace", "--exclude", "ha-ebpf", "--locked"];
-const PACKAGES: [&str; 11] = [
+const PACKAGES: [&str; 14] = [
     "iproute2",
     "bpftool",
     "ucarp",
@@ -85,4 +85,7 @@ const PACKAGES: [&str; 11] = [
     "nftables",
     "perl-base",
     "python3-prometheus-client",
+    "etcd-server",
+    "etcd-client",
+    "openssl",
 ];
