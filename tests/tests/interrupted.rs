@@ -30,7 +30,7 @@ fn whatever_happens_in_a_switchover_one_node_is_active_afterwards() -> Result<()
         let delay = Duration::from_micros(random.number() % 9_000);
         let lasts = Duration::from_millis(100 + random.number() % 900);
         let what = format!("seed {seed}, round {round}: {fault:?} after {delay:?}, for {lasts:?}");
-        let marks = [lab.a.mark(), lab.b.mark()];
+        let mut marks = [lab.a.mark(), lab.b.mark()];
         let active_is_a = phase(&lab.a)? == "active";
         let order = order(if active_is_a { &lab.a } else { &lab.b })?;
         let began = Instant::now();
@@ -40,6 +40,7 @@ fn whatever_happens_in_a_switchover_one_node_is_active_afterwards() -> Result<()
         strike(&mut lab, fault, active_is_a).with_context(|| what.clone())?;
         thread::sleep(lasts);
         mend(&mut lab, fault, active_is_a).with_context(|| what.clone())?;
+        forget_life(&mut marks, fault, active_is_a);
         let began = Instant::now();
         let settled = settle(&lab);
         let lines = [&lab.a, &lab.b].map(|agent| agent.process.lines());
@@ -108,6 +109,21 @@ fn mend(lab: &mut Linked, fault: Fault, active_is_a: bool) -> Result<()> {
         Fault::InterlinkCut => interlink.mend(&pair.b),
         Fault::NetworkCut => pair.lan.rejoin(&pair.b),
         Fault::BothCut => interlink.mend(&pair.b).and_then(|()| pair.lan.rejoin(&pair.b)),
+    }
+}
+
+/// What a new life of an agent says is read from its beginning.
+fn forget_life(marks: &mut [usize; 2], fault: Fault, active_is_a: bool) {
+    let [of_a, of_b] = marks;
+    let (active, standby) = if active_is_a { (of_a, of_b) } else { (of_b, of_a) };
+    match fault {
+        Fault::ActiveKilled => *active = 0,
+        Fault::StandbyKilled => *standby = 0,
+        Fault::ActiveStopped
+        | Fault::StandbyStopped
+        | Fault::InterlinkCut
+        | Fault::NetworkCut
+        | Fault::BothCut => {}
     }
 }
 
