@@ -145,21 +145,36 @@ fn an_agent_that_dies_or_stops_is_replaced_and_comes_back_as_the_standby() -> Re
 #[test]
 fn a_link_that_flaps_moves_the_role_once_at_most() -> Result<()> {
     let Some(lab) = paired("flapping")? else { return Ok(()) };
-    let Linked { a, b, pair, .. } = &lab;
+    let Linked { pair, .. } = &lab;
+    flap(&lab, "the network at the active one", || pair.lan.cut(&pair.a), || pair.lan.mend(&pair.a))
+}
+
+#[test]
+fn all_links_that_flap_together_move_the_role_once_at_most() -> Result<()> {
+    let Some(lab) = paired("flaps-all")? else { return Ok(()) };
+    let Linked { pair, interlink, .. } = &lab;
+    let cut = || pair.lan.isolate(&pair.a).and_then(|()| interlink.isolate(&pair.a));
+    let mend = || pair.lan.rejoin(&pair.a).and_then(|()| interlink.rejoin(&pair.a));
+    flap(&lab, "all between the nodes", cut, mend)
+}
+
+/// Ten times a second.
+fn flap(lab: &Linked, what: &str, cut: impl Fn() -> Result<()>, mend: impl Fn() -> Result<()>) -> Result<()> {
+    let Linked { a, b, .. } = lab;
     let marks = [a.mark(), b.mark()];
     let began = Instant::now();
     let until = flapping();
     while began.elapsed() < until {
-        pair.lan.cut(&pair.a)?;
+        cut()?;
         thread::sleep(HALF);
-        pair.lan.mend(&pair.a)?;
+        mend()?;
         thread::sleep(HALF);
     }
     let lasted = began.elapsed();
     settled(a, b)?;
     // What it led to once it was over counts, too.
     let changes = takes(a, marks[0]) + takes(b, marks[1]);
-    println!("{lasted:?} of flapping: the role moved {changes} times");
+    println!("{what} flaps for {lasted:?}: the role moved {changes} times");
     ensure!(changes <= 1, "{changes} changes");
     Ok(())
 }

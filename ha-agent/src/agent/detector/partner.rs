@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::calm::Calm;
 use super::gate::Gate;
 use super::host::Host;
 use super::vouched::Vouched;
@@ -127,6 +128,7 @@ pub(super) struct Partner {
     /// Before that, nothing shows that the peer is dead: the link has had no time.
     settles: Instant,
     told: (Link, Carp, Liveness),
+    calm: Calm,
     lease: Vouched,
     /// Whether all virtual hosts have link.
     ready: bool,
@@ -168,6 +170,7 @@ impl Partner {
             asked: None,
             settles: now + link_dead * 2,
             told: <(Link, Carp, Liveness)>::default(),
+            calm: Calm::default(),
             lease: Vouched::default(),
             ready: false,
             waiting: Vec::new(),
@@ -283,7 +286,7 @@ impl Partner {
         let heard =
             (carp.peer != PeerVhosts::Silent).then(|| hosts.iter().filter_map(Host::forgets_peer).min());
         let lease = self.lease.ends(clock::asleep());
-        [machine, link, settles, lease, heard.flatten()].into_iter().flatten().min()
+        [machine, link, settles, self.calm.next(), lease, heard.flatten()].into_iter().flatten().min()
     }
 
     fn tell_verdict(&mut self, now: Instant, hosts: &[Host]) {
@@ -307,12 +310,16 @@ impl Partner {
             self.told.1 = carp;
             self.machine.handle(now, Event::Carp(carp));
         }
-        let liveness = if self.told.0 == Link::Up || carp.peer != PeerVhosts::Silent {
+        let is_alive = self.told.0 == Link::Up || carp.peer != PeerVhosts::Silent;
+        let is_undecided = hosts.iter().any(Host::is_undecided) || carp.own != Vhosts::Master;
+        let is_lost = !is_alive && !is_undecided && now >= self.settles;
+        let is_dead = self.calm.believes(now, is_lost, self.link_dead * 2);
+        let liveness = if is_alive {
             Liveness::Alive
-        } else if hosts.iter().any(Host::is_undecided) || carp.own != Vhosts::Master || now < self.settles {
-            Liveness::Unknown
-        } else {
+        } else if is_dead {
             Liveness::Dead
+        } else {
+            Liveness::Unknown
         };
         if liveness != self.told.2 {
             self.told.2 = liveness;
@@ -375,6 +382,9 @@ impl Partner {
                     self.put(PairOutput::Ended(request, end));
                 }
                 Command::Journal(story) => {
+                    if let Story::StepsDown(_) = story {
+                        self.calm.doubt(now);
+                    }
                     self.put(PairOutput::Journal(story));
                     self.watch_brake(now, story);
                 }
