@@ -10,5 +10,6 @@ pub mod pidfd;
 pub mod raw_socket;
 pub mod readable;
 pub mod realtime;
+pub(crate) mod replace;
 pub mod sysctl;
 pub mod timer;

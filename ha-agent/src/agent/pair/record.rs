@@ -1,13 +1,13 @@
 //! What a node of a pair must know after a restart: one small file, replaced as a whole.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::core::pair::Record;
+use crate::sys::replace::replace;
 
 /// Why the file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -83,15 +83,9 @@ pub(super) fn read(path: &Path) -> Result<Record, RecordFileError> {
     }
 }
 
-/// Puts it on the disk in one step: after a crash, there is the old one or the new one.
+/// Puts it on the disk.
 pub(super) fn write(path: &Path, record: Record) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
-    file.write_all(&serde_json::to_vec(&Stored { version: VERSION, record })?)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+    replace(path, &serde_json::to_vec(&Stored { version: VERSION, record })?)
 }
 
 const VERSION: u32 = 1;
