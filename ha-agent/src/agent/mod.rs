@@ -218,7 +218,7 @@ fn follow_log(dataplane: &mut Dataplane) {
 
 /// Starts the link to the peer, if there is to be one. It is no reason not to serve.
 fn start_link(config: &Config) -> Option<Link> {
-    let PeerConfig { listen, connect, heartbeat, dead_after, directory } = config.peer.clone()?;
+    let PeerConfig { listen, connect, heartbeat, dead_after, directory, shared: _ } = config.peer.clone()?;
     let node = config.node.clone();
     let settings = link::Settings { node, listen, connect, heartbeat, dead_after, directory };
     let started = Link::start(settings);

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use super::document::Document;
 use super::error::ConfigError;
 use super::mistake::Mistake;
 use super::passphrase::{self, KeyFile};
 use super::quote::ShellPath;
-use super::table::{Document, Table};
+use super::table::Table;
 use super::{Auth, Mode, schema, value};
 
 /// What the text says.
@@ -49,8 +50,7 @@ impl AuthText {
         for file in self.files {
             let at = file.span().start;
             let key_path = directory.join(file.get_ref());
-            let key = passphrase::read(&key_path)
-                .map_err(|cause| ConfigError::new(path, Some(document.position(at)), cause))?;
+            let key = passphrase::read(&key_path).map_err(|cause| document.error(at, cause))?;
             warnings.extend(key.warning.as_ref().map(|warning| document.warning(at, warning)));
             match keys.iter().find(|(_, first)| first.passphrase == key.passphrase) {
                 // The kernel would compute the same digest twice.

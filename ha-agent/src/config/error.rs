@@ -9,6 +9,7 @@ use super::file::FileProblem;
 use super::mistake::Mistake;
 use super::passphrase::MakeOne;
 use super::quote::{OneLine, ShellPath};
+use super::shared::SharedFileError;
 use crate::cli::exit::Exit;
 
 /// Why there is no configuration. Displayed, it is one line: file, line (and column), cause and remedy.
@@ -29,6 +30,7 @@ impl ConfigError {
     pub fn exit(&self) -> Exit {
         match &*self.cause {
             Cause::File { problem } | Cause::PassphraseFile { problem, .. } => problem.exit(),
+            Cause::Shared(error) => error.exit(),
             Cause::Mistake(_) => Exit::Config,
         }
     }
@@ -38,7 +40,7 @@ impl ConfigError {
     }
 }
 
-/// What is wrong, in three kinds.
+/// What is wrong, in four kinds.
 #[derive(Debug, Error)]
 pub(super) enum Cause {
     /// The configuration itself was not read.
@@ -47,6 +49,9 @@ pub(super) enum Cause {
     /// The file with the passphrase was not read.
     #[error("passphrase file {} {problem}; {}", ShellPath(path), passphrase_remedy(path, problem))]
     PassphraseFile { path: PathBuf, problem: FileProblem },
+    /// What is shared with the peer was not read.
+    #[error(transparent)]
+    Shared(#[from] SharedFileError),
     /// What was read makes no sense.
     #[error(transparent)]
     Mistake(#[from] Mistake),

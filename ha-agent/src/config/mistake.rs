@@ -7,9 +7,11 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::address::Family;
+use super::document::Line;
 use super::passphrase::{MakeOne, PASSPHRASE_LIMIT};
 use super::peer::ENDPOINT_LIMIT;
 use super::quote::{Excerpt, ShellPath};
+use super::shared::TEXT_LIMIT;
 use super::value::{ETCD_KEY_LIMIT, NAME_LIMIT, Timing};
 use super::vhost::{ADDRESS_LIMIT, PEER_LIMIT};
 use super::witness::URL_LIMIT;
@@ -98,9 +100,9 @@ pub(super) enum Mistake {
     )]
     PeerFamily { noun: &'static str, address: IpAddr, family: Family },
     #[error(
-        "{noun} '{address}' is a virtual address of vhost '{owner}' at line {line}; give the peer's own address"
+        "{noun} '{address}' is a virtual address of vhost '{owner}' at {line}; give the peer's own address"
     )]
-    VirtualPeer { noun: &'static str, address: IpAddr, owner: String, line: usize },
+    VirtualPeer { noun: &'static str, address: IpAddr, owner: String, line: Line },
     #[error(
         "families \"both\" needs peers of both families, but {key} has no {missing} one; add one or remove families"
     )]
@@ -169,15 +171,46 @@ pub(super) enum Mistake {
     )]
     HalfIdentity { key: &'static str, missing: &'static str },
 
-    // What must be unique.
-    #[error("the name '{name}' is taken by the [[vhost]] at line {line}; give each its own name")]
-    NameTaken { name: String, line: usize },
-    #[error("vhid {vhid} on '{interface}' is taken by vhost '{owner}' at line {line}; use another vhid")]
-    VhidTaken { vhid: u8, interface: Excerpt, owner: String, line: usize },
+    // What is shared with the peer.
+    #[error("shared '{0}' is not a file name; write shared = \"shared.json\"")]
+    SharedPath(Excerpt),
     #[error(
-        "address '{address}' is taken by vhost '{owner}' at line {line}; an address belongs to one virtual host"
+        "the shared configuration has {length} bytes, at most {TEXT_LIMIT} are allowed, so that it can be sent as one; \
+         shorten it"
     )]
-    AddressTaken { address: IpAddr, owner: String, line: usize },
+    SharedTooLarge { length: usize },
+    #[error(
+        "{key} {place} is shared with the peer, and stands at {line}, too; remove it here, and change it there with \
+         `ha-agent config apply`"
+    )]
+    InBoth { key: Excerpt, place: &'static str, line: Line },
+    #[error(
+        "{key} {place} is to be shared with the peer; move it into the shared configuration with `ha-agent config apply`"
+    )]
+    ToBeShared { key: Excerpt, place: &'static str },
+    #[error(
+        "{key} {place} can't be shared, because each node has its own; write it {home} of each node's own file"
+    )]
+    NotToBeShared { key: Excerpt, place: &'static str, home: &'static str },
+    #[error(
+        "vhost '{name}' is not in the shared configuration; add it there with `ha-agent config apply`, or remove it here"
+    )]
+    NotInShared { name: String },
+    #[error(
+        "vhost '{name}' has no [[vhost]] in {own}; add one there with name = \"{name}\" and its interface, or remove it \
+         here"
+    )]
+    OnlyInShared { name: String, own: String },
+
+    // What must be unique.
+    #[error("the name '{name}' is taken by the [[vhost]] at {line}; give each its own name")]
+    NameTaken { name: String, line: Line },
+    #[error("vhid {vhid} on '{interface}' is taken by vhost '{owner}' at {line}; use another vhid")]
+    VhidTaken { vhid: u8, interface: Excerpt, owner: String, line: Line },
+    #[error(
+        "address '{address}' is taken by vhost '{owner}' at {line}; an address belongs to one virtual host"
+    )]
+    AddressTaken { address: IpAddr, owner: String, line: Line },
 
     // The pace.
     #[error("{} '{text}' is not a duration; write for example {}", timing.key, timing.examples)]

@@ -19,6 +19,7 @@
 //! heartbeat = "200ms"                # default, 50ms to 10s
 //! dead_after = 2                     # default, 2 to 255: heartbeats without an answer
 //! directory = "/var/lib/ha-agent/peer"  # default; relative to this file
+//! # shared = "shared.json"           # optional: what is shared with the peer stands there instead; see below
 //!
 //! [witness]                          # optional, needs [peer]: a third opinion
 //! etcd = ["https://10.0.0.9:2379"]   # 1 to 8 members, in the order in which they are tried
@@ -51,11 +52,17 @@
 //! A passphrase is the first line of its file, 1 to 19 bytes. Durations have the unit us, ms, s, min or h.
 //! The whole, explained for operators, is in `docs/ha-agent.toml`.
 //!
+//! With `shared`, the nodes of a pair have `mode` and `clock_difference` and their virtual hosts in common, all but
+//! `interface`, `advskew`, `peers` and `unicast`: that part is a document of its own ([`shared`]), merged by the virtual
+//! hosts' names with what stands here.
+//!
 //! What is wrong is said in one line, with file, line, cause and remedy.
 //!
 //! ```text
 //! load ── file        one bounded read of a regular file
-//!      ├─ parse       the whole text, against the keys in schema
+//!      ├─ document    the text, and where what stands in it
+//!      ├─ shared      the part that the peer has, too: merged with the text
+//!      ├─ parse       the whole, against the keys in schema
 //!      │  ├─ table    typed access to TOML that knows lines
 //!      │  ├─ auth     [auth], and the passphrase files that it names
 //!      │  ├─ realtime [realtime]
@@ -73,6 +80,7 @@
 mod address;
 mod auth;
 mod choice;
+mod document;
 mod error;
 pub(crate) mod file;
 mod mistake;
@@ -83,6 +91,7 @@ pub(crate) mod quote;
 mod realtime;
 mod reload;
 mod schema;
+pub mod shared;
 mod table;
 mod value;
 mod vhost;
@@ -97,14 +106,16 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use self::document::Document;
 use self::error::Cause;
+use self::file::Contents;
 use self::parse::Parsed;
-use self::table::Document;
 
 pub use self::choice::{FamilyRule, MacChoice, Mode, Refused};
 pub use self::error::ConfigError;
 pub use self::passphrase::Passphrase;
 pub use self::reload::{Change, Reload, RestartNeeded};
+use self::shared::Shared;
 
 /// Reads the configuration in `path`, and the passphrase file that it names.
 ///
@@ -113,15 +124,56 @@ pub use self::reload::{Change, Reload, RestartNeeded};
 /// Any file that cannot be read, and the first mistake in the text. The text is judged before the passphrase
 /// file is opened. [`ConfigError::exit`] has the exit code: 78, 77 without permission, 71 if the system failed.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let contents = file::read(path, FILE_LIMIT)
-        .map_err(|problem| ConfigError::new(path, None, Cause::File { problem }))?;
-    let document = Document::new(path, &contents.bytes)?;
-    let Parsed { node, auth, realtime, peer, witness, vhosts, mut warnings } = parse::parse(&document)?;
+    let contents = read(path)?;
+    let file = Document::new(path, &contents.bytes).and_then(|own| shared::file(path, &own))?;
+    match file {
+        Some(file) => {
+            let shared = shared::read(&file).map_err(|error| ConfigError::new(path, None, error))?;
+            finish(path, &contents, Some((&file, shared)))
+        }
+        None => finish(path, &contents, None),
+    }
+}
+
+/// Reads the configuration in `path` as it would be with another shared part, which is called `name` in mistakes.
+///
+/// # Errors
+///
+/// As [`load`]; and if it shares nothing.
+pub fn load_with(path: &Path, name: &Path, shared: Shared) -> Result<Config, ConfigError> {
+    let contents = read(path)?;
+    finish(path, &contents, Some((name, shared)))
+}
+
+/// Where the shared part of the configuration in `path` is; `None` if it shares nothing.
+///
+/// # Errors
+///
+/// If the file can't be read, or its first mistake is before that.
+pub fn shared_file(path: &Path) -> Result<Option<PathBuf>, ConfigError> {
+    let contents = read(path)?;
+    shared::file(path, &Document::new(path, &contents.bytes)?)
+}
+
+fn read(path: &Path) -> Result<Contents, ConfigError> {
+    file::read(path, FILE_LIMIT).map_err(|problem| ConfigError::new(path, None, Cause::File { problem }))
+}
+
+/// From what was read to what it means; `shared` with its name.
+fn finish(path: &Path, contents: &Contents, shared: Option<(&Path, Shared)>) -> Result<Config, ConfigError> {
+    let mut document = Document::new(path, &contents.bytes)?;
+    let mut tree = document.parse()?;
+    if let Some((name, shared)) = &shared {
+        shared::merge(&mut document, tree.get_mut(), name, &shared.text)?;
+    }
+    let Parsed { node, auth, realtime, peer, witness, vhosts, mut warnings } =
+        parse::parse(&document, &tree)?;
     let (auth, auth_warnings) = auth.load(path, &document)?;
     warnings.extend(auth_warnings);
-    let peer = peer.map(|peer| PeerConfig { directory: peer::directory(path, &peer.directory), ..peer });
+    let peer = peer.map(|peer| peer::located(peer, path));
     let witness = witness.map(|witness| witness::place(path, witness));
-    Ok(Config { node, auth, realtime, peer, witness, vhosts, warnings })
+    let shared = shared.map(|(_, shared)| shared);
+    Ok(Config { node, auth, realtime, peer, witness, vhosts, shared, warnings })
 }
 
 /// A whole configuration, checked: what is in here makes sense, though an interface may not exist.
@@ -139,6 +191,8 @@ pub struct Config {
     pub witness: Option<WitnessConfig>,
     /// At least one; names, addresses and pairs of interface and vhid are unique.
     pub vhosts: Vec<VhostConfig>,
+    /// What it shares with the peer, as one document; `None` if it shares nothing. What that says is in the others.
+    pub shared: Option<Shared>,
     /// What works but is probably not meant: one line each, with file and line. To be logged at start.
     pub warnings: Vec<String>,
 }
@@ -178,6 +232,8 @@ pub struct PeerConfig {
     pub dead_after: u8,
     /// Where keys and certificates are.
     pub directory: PathBuf,
+    /// Where the part of the configuration is that is shared with the peer; `None`: nothing is shared.
+    pub shared: Option<PathBuf>,
 }
 
 /// The third opinion.

@@ -1,13 +1,15 @@
 //! From text to a configuration that makes sense. No I/O.
 
 use toml::Spanned;
+use toml::de::DeTable;
 
 use super::auth::AuthText;
+use super::document::Document;
 use super::error::ConfigError;
 use super::mistake::Mistake;
 use super::peer;
 use super::realtime;
-use super::table::{Document, Table};
+use super::table::Table;
 use super::vhost::Vhosts;
 use super::{PeerConfig, RealtimeConfig, VhostConfig, WitnessConfig, schema, value, witness};
 
@@ -22,9 +24,8 @@ pub(super) struct Parsed {
     pub(super) warnings: Vec<String>,
 }
 
-/// Reads the whole text, and stops at the first mistake.
-pub(super) fn parse(document: &Document<'_>) -> Result<Parsed, ConfigError> {
-    let tree = document.parse()?;
+/// Reads the tree of a whole text, and stops at the first mistake.
+pub(super) fn parse(document: &Document<'_>, tree: &Spanned<DeTable<'_>>) -> Result<Parsed, ConfigError> {
     // All tables before any value, because a misspelled or misplaced key explains one that is missing.
     let root = Table::new(document, &schema::ROOT, &Spanned::new(tree.span(), tree.get_ref()))?;
     let auth = root.optional(&schema::AUTH)?;

@@ -1,16 +1,17 @@
 //! The table `[peer]`.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use toml::Spanned;
 
 use super::address::{self, Endpoint};
+use super::document::Document;
 use super::error::ConfigError;
 use super::mistake::Mistake;
 use super::schema::Key;
-use super::table::{Document, Table};
+use super::table::Table;
 use super::{PeerConfig, VhostConfig, schema, value};
 
 /// What the table says.
@@ -29,6 +30,7 @@ pub(super) fn read(
     let heartbeat = table.duration(&schema::HEARTBEAT, &value::HEARTBEAT)?;
     let dead_after = table.number(&schema::DEAD_AFTER, "dead_after", 2..=u8::MAX)?;
     let directory = table.optional_text(&schema::DIRECTORY, value::directory)?;
+    let shared = table.optional_text(&schema::SHARED, value::shared)?;
     let plain =
         |addresses: Vec<Spanned<SocketAddr>>| addresses.into_iter().map(Spanned::into_inner).collect();
     Ok(PeerConfig {
@@ -37,12 +39,15 @@ pub(super) fn read(
         heartbeat: heartbeat.map_or(DEFAULT_HEARTBEAT, Spanned::into_inner),
         dead_after: dead_after.map_or(DEFAULT_DEAD_AFTER, Spanned::into_inner),
         directory: directory.map_or_else(|| crate::peer::DEFAULT_DIRECTORY.into(), Spanned::into_inner),
+        shared: shared.map(Spanned::into_inner),
     })
 }
 
-/// The directory, relative to the configuration in `path`.
-pub(super) fn directory(path: &Path, directory: &Path) -> PathBuf {
-    path.parent().unwrap_or(Path::new("")).join(directory)
+/// What the table says, with paths that are relative to the configuration in `path`.
+pub(super) fn located(peer: PeerConfig, path: &Path) -> PeerConfig {
+    let beside = path.parent().unwrap_or(Path::new(""));
+    let shared = peer.shared.as_ref().map(|file| beside.join(file));
+    PeerConfig { directory: beside.join(&peer.directory), shared, ..peer }
 }
 
 fn endpoints(

@@ -205,7 +205,7 @@ fn require_same_peer(running: Option<&PeerConfig>, new: Option<&PeerConfig>) -> 
     };
     let written = |config: &PeerConfig| {
         // Without `..`, so that no setting is forgotten.
-        let PeerConfig { listen, connect, heartbeat, dead_after, directory } = config;
+        let PeerConfig { listen, connect, heartbeat, dead_after, directory, shared } = config;
         let list = |addresses: &[SocketAddr]| {
             addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         };
@@ -215,6 +215,12 @@ fn require_same_peer(running: Option<&PeerConfig>, new: Option<&PeerConfig>) -> 
             ("heartbeat", format!("{heartbeat:?}")),
             ("dead_after", dead_after.to_string()),
             ("directory", OneLine(&directory.to_string_lossy()).to_string()),
+            (
+                "shared",
+                shared
+                    .as_ref()
+                    .map_or("none".to_owned(), |file| OneLine(&file.to_string_lossy()).to_string()),
+            ),
         ]
     };
     let changed = written(running).into_iter().zip(written(new)).find(|(from, to)| from != to);

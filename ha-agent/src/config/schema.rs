@@ -73,13 +73,14 @@ pub(super) static CPU_DMA_LATENCY: Key =
     Key { name: "cpu_dma_latency", example: "cpu_dma_latency = \"leave\"" };
 
 pub(super) static PEER_TABLE: Schema =
-    Schema { place: "in [peer]", keys: &[&LISTEN, &CONNECT, &HEARTBEAT, &DEAD_AFTER, &DIRECTORY] };
+    Schema { place: "in [peer]", keys: &[&LISTEN, &CONNECT, &HEARTBEAT, &DEAD_AFTER, &DIRECTORY, &SHARED] };
 pub(super) static LISTEN: Key = Key { name: "listen", example: "listen = [\"10.0.0.1:7780\"]" };
 pub(super) static CONNECT: Key = Key { name: "connect", example: "connect = [\"10.0.0.2:7780\"]" };
 pub(super) static HEARTBEAT: Key = Key { name: "heartbeat", example: "heartbeat = \"200ms\"" };
 pub(super) static DEAD_AFTER: Key = Key { name: "dead_after", example: "dead_after = 2" };
 pub(super) static DIRECTORY: Key =
     Key { name: "directory", example: "directory = \"/var/lib/ha-agent/peer\"" };
+pub(super) static SHARED: Key = Key { name: "shared", example: "shared = \"shared.json\"" };
 
 pub(super) static WITNESS_TABLE: Schema = Schema {
     place: "in [witness]",
@@ -131,6 +132,34 @@ pub(super) static ADVERTISE_FROM: Key =
     Key { name: "advertise_from", example: "advertise_from = \"interface\"" };
 pub(super) static FAMILIES: Key = Key { name: "families", example: "families = \"either\"" };
 pub(super) static ANNOUNCE_EVERY: Key = Key { name: "announce_every", example: "announce_every = \"60s\"" };
+
+/// What the two nodes of a pair have in common, in a document of its own.
+pub(super) static SHARED_ROOT: Schema =
+    Schema { place: "at the top of the shared configuration", keys: &[&AUTH, &VHOST] };
+pub(super) static SHARED_AUTH: Schema =
+    Schema { place: "in [auth] of the shared configuration", keys: &[&MODE, &CLOCK_DIFFERENCE] };
+pub(super) static SHARED_VHOST: Schema = Schema {
+    place: "in [[vhost]] of the shared configuration",
+    keys: &[
+        &NAME,
+        &VHID,
+        &ADDRESSES,
+        &ADVBASE,
+        &INTERVAL,
+        &DETECT,
+        &PREEMPT,
+        &REFUSED,
+        &MAC,
+        &ADVERTISE_FROM,
+        &FAMILIES,
+        &ANNOUNCE_EVERY,
+    ],
+};
+
+/// Whether a key of [auth] or [[vhost]] is one that the nodes have in common; the name of a [[vhost]] stands in both.
+pub(super) fn is_shared(key: &str) -> bool {
+    key != NAME.name && [&SHARED_AUTH, &SHARED_VHOST].iter().any(|schema| schema.has(key))
+}
 
 pub(super) static SCHEMAS: [&Schema; 6] =
     [&ROOT, &AUTH_TABLE, &REALTIME_TABLE, &PEER_TABLE, &WITNESS_TABLE, &VHOST_TABLE];

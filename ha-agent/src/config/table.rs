@@ -1,77 +1,18 @@
 //! TOML with the memory of where everything stood: typed access to tables, errors with lines.
 
-use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
 use super::choice::{self, Choice};
-use super::error::{ConfigError, Position};
+use super::document::Document;
+use super::error::ConfigError;
 use super::mistake::Mistake;
-use super::quote::{Excerpt, OneLine};
-use super::schema::{Key, Schema};
+use super::quote::Excerpt;
+use super::schema::{self, Key, Schema};
 use super::value::{self, Timing};
-
-/// A file's name and text, and where its lines end.
-pub(super) struct Document<'a> {
-    path: &'a Path,
-    text: &'a str,
-    /// The byte offset of every line break.
-    breaks: Vec<usize>,
-}
-
-impl<'a> Document<'a> {
-    /// `bytes` are what was read from `path`.
-    pub(super) fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, ConfigError> {
-        if bytes.is_empty() {
-            return Err(ConfigError::new(path, None, Mistake::Empty));
-        }
-        let breaks = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
-        match text_of(bytes) {
-            Ok(text) => Ok(Self { path, text, breaks }),
-            Err(offset) => Err(Self { path, text: "", breaks }.error(offset, Mistake::NotText { offset })),
-        }
-    }
-
-    /// The text as a tree of tables.
-    pub(super) fn parse(&self) -> Result<Spanned<DeTable<'a>>, ConfigError> {
-        DeTable::parse(self.text).map_err(|error| {
-            let position = error.span().map(|span| self.position_with_column(span.start));
-            let message = OneLine(error.message()).to_string();
-            ConfigError::new(self.path, position, Mistake::Syntax { message })
-        })
-    }
-
-    /// The line of the byte at `offset`, from 1.
-    pub(super) fn line(&self, offset: usize) -> usize {
-        self.breaks.partition_point(|line_break| *line_break < offset) + 1
-    }
-
-    /// The position of the byte at `offset`, without a column.
-    pub(super) fn position(&self, offset: usize) -> Position {
-        Position { line: self.line(offset), column: None }
-    }
-
-    /// The error about what stands at `offset`.
-    pub(super) fn error(&self, offset: usize, mistake: Mistake) -> ConfigError {
-        ConfigError::new(self.path, Some(self.position(offset)), mistake)
-    }
-
-    /// A line that warns about what stands at `offset`.
-    pub(super) fn warning(&self, offset: usize, warning: impl Display) -> String {
-        format!("{}:{}: {warning}", OneLine(&self.path.to_string_lossy()), self.line(offset))
-    }
-
-    fn position_with_column(&self, offset: usize) -> Position {
-        let before = &self.text[..self.text.floor_char_boundary(offset)];
-        let line_start = before.rfind('\n').map_or(0, |line_break| line_break + 1);
-        let column = before[line_start..].chars().count() + 1;
-        Position { line: self.line(offset), column: Some(column) }
-    }
-}
 
 /// A table that has no unknown keys.
 pub(super) struct Table<'a> {
@@ -213,7 +154,13 @@ impl<'a> Table<'a> {
     pub(super) fn missing(&self, key: &'static Key) -> ConfigError {
         let Key { name, example } = *key;
         let place = self.schema.place;
-        self.document.error(self.start, Mistake::MissingKey { key: name, place, example })
+        let at = if schema::is_shared(name) { self.shared_start() } else { self.start };
+        self.document.error(at, Mistake::MissingKey { key: name, place, example })
+    }
+
+    /// The byte offset of the header under which its shared keys stand: its own, if nothing is shared.
+    pub(super) fn shared_start(&self) -> usize {
+        self.document.twin(self.start).unwrap_or(self.start)
     }
 
     fn typed<T: Value<'a>>(
@@ -328,11 +275,4 @@ fn in_range(
 fn with_article(noun: &str) -> String {
     let article = if noun.starts_with(['a', 'i']) { "an" } else { "a" };
     format!("{article} {noun}")
-}
-
-/// The bytes as text, or the offset of the first byte that cannot be in TOML.
-fn text_of(bytes: &[u8]) -> Result<&str, usize> {
-    let control = bytes.iter().position(|byte| byte.is_ascii_control() && !b"\t\n\r".contains(byte));
-    let text = str::from_utf8(&bytes[..control.unwrap_or(bytes.len())]).map_err(|e| e.valid_up_to())?;
-    control.map_or(Ok(text), Err)
 }

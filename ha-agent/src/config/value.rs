@@ -46,6 +46,12 @@ pub(super) fn directory(text: &str) -> Result<PathBuf, Mistake> {
     if valid { Ok(text.into()) } else { Err(Mistake::DirectoryPath(Excerpt::new(text))) }
 }
 
+/// A path to the file that the agent keeps what is shared in.
+pub(super) fn shared(text: &str) -> Result<PathBuf, Mistake> {
+    let valid = !text.is_empty() && !text.ends_with('/') && !text.contains(char::is_control);
+    if valid { Ok(text.into()) } else { Err(Mistake::SharedPath(Excerpt::new(text))) }
+}
+
 /// A key whose value is a duration.
 #[derive(Debug)]
 pub(super) struct Timing {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use super::document::Document;
 use super::error::ConfigError;
 use super::mistake::Mistake;
 use super::schema::Key;
-use super::table::{Document, Table};
+use super::table::Table;
 use super::{TlsFiles, Url, VhostConfig, WitnessConfig, WitnessKind, address, schema, value};
 
 /// What the table says.

@@ -22,6 +22,17 @@ pub struct Standing {
     pub replaces: Option<String>,
 }
 
+/// What a node tells of its document.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Told {
+    /// What is compared of it.
+    pub standing: Standing,
+    /// Why it is not what the node runs with: what needs a restart.
+    pub waits: Option<String>,
+    /// Why the node can't use the peer's, or its own any more.
+    pub trouble: Option<String>,
+}
+
 /// What a node does about the peer's document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
@@ -62,6 +73,19 @@ impl Standing {
         }
     }
 
+    /// Why the two don't come to the same by themselves, in a few words.
+    #[must_use]
+    pub fn stuck(&self, peer: &Self) -> Option<&'static str> {
+        match self.decide(peer, LAYOUT) {
+            Decision::Same => None,
+            Decision::Take | Decision::Give if self.layout == peer.layout => None,
+            Decision::Take | Decision::Give | Decision::TooNew => {
+                Some("their layouts are of different versions")
+            }
+            Decision::Conflict => Some("each was changed without the other"),
+        }
+    }
+
     /// What both are once they have the same text: neither needs to be told again what the other one has.
     #[must_use]
     pub fn settled(&self, peer: &Self) -> Self {
@@ -76,6 +100,9 @@ impl Standing {
         self.version > old.version && self.layout >= old.layout && (knew || was_told)
     }
 }
+
+/// The newest layout that this version reads, and the one that it writes.
+pub const LAYOUT: u32 = 1;
 
 #[cfg(test)]
 mod tests;

@@ -97,6 +97,7 @@ fn the_link_to_the_peer_arrives_and_has_defaults() {
         heartbeat: Duration::from_millis(100),
         dead_after: 3,
         directory: "/srv/link".into(),
+        shared: None,
     };
     assert_eq!(site.load().expect("a configuration").peer, Some(expected));
     let relative = Site::new(changed_in(FULL, "/srv/link", "link"));
@@ -111,6 +112,7 @@ fn the_link_to_the_peer_arrives_and_has_defaults() {
         heartbeat: Duration::from_millis(200),
         dead_after: 2,
         directory: "/var/lib/ha-agent/peer".into(),
+        shared: None,
     };
     assert_eq!(peer(least), Some(expected.clone()));
     for (line, heartbeat, dead_after) in

@@ -7,6 +7,7 @@ mod random;
 mod refused;
 mod reload;
 mod sample;
+mod shared;
 mod witness;
 
 use std::fs::{self, Permissions};
@@ -103,6 +104,7 @@ fn peers(count: usize) -> String {
 }
 
 const CONFIG: &str = "ha-agent.toml";
+const SHARED: &str = "shared.json";
 const KEY: &str = "carp.key";
 const OLD_KEY: &str = "old.key";
 const SECRET: &str = "what-no-one-sees";

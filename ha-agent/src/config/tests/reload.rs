@@ -123,7 +123,7 @@ fn every_key_is_either_applied_or_needs_a_restart() {
             || witness::RESTARTS.iter().any(|(_, from, ..)| changed(from));
         let live = applied().iter().any(|(from, ..)| changed(from));
         assert!(
-            restart != live || ["auth", "realtime", "peer", "witness", "vhost"].contains(&key),
+            restart != live || ["auth", "realtime", "peer", "witness", "vhost", "shared"].contains(&key),
             "{key}: {restart} {live}"
         );
     }

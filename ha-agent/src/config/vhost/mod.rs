@@ -12,10 +12,11 @@ use ipnet::IpNet;
 use toml::Spanned;
 
 use self::peers::{Foreign, Peers};
+use super::document::{Document, Line};
 use super::error::ConfigError;
 use super::mistake::Mistake;
 use super::quote::Excerpt;
-use super::table::{Document, Table};
+use super::table::Table;
 use super::{MacChoice, Mode, PaceConfig, Refused, VhostConfig, address, schema, value};
 
 /// The virtual hosts read so far, and what each of them holds alone.
@@ -23,7 +24,7 @@ pub(super) struct Vhosts<'a> {
     document: &'a Document<'a>,
     mode: Mode,
     done: Vec<VhostConfig>,
-    /// The byte offset of each one's table.
+    /// The byte offset of each one's table, where its addresses are.
     starts: Vec<usize>,
     warnings: Vec<String>,
     // Who has it, as an index into `done`.
@@ -102,7 +103,7 @@ impl<'a> Vhosts<'a> {
         Peers { peers: vhost.peers, unicast: vhost.unicast } = self.peers(table, &vhost)?;
         (vhost.mac, vhost.advertise_from) = self.macs(table, &vhost)?;
         self.done.push(vhost);
-        self.starts.push(table.start);
+        self.starts.push(table.shared_start());
         Ok(())
     }
 
@@ -110,7 +111,7 @@ impl<'a> Vhosts<'a> {
         let name = table.text(&schema::NAME, |text| value::name("name", text))?;
         let (at, name) = (name.span().start, name.into_inner());
         if let Some(other) = self.names.insert(name.clone(), self.done.len()) {
-            let mistake = Mistake::NameTaken { line: self.line_of(other), name };
+            let mistake = Mistake::NameTaken { line: self.line_of(other, at), name };
             return Err(self.document.error(at, mistake));
         }
         Ok(name)
@@ -121,7 +122,7 @@ impl<'a> Vhosts<'a> {
         let vhid = vhid.ok_or_else(|| table.missing(&schema::VHID))?;
         let (at, vhid) = (vhid.span().start, vhid.into_inner());
         if let Some(other) = self.vhids.insert((interface.into(), vhid), self.done.len()) {
-            let (owner, line) = (self.done[other].name.clone(), self.line_of(other));
+            let (owner, line) = (self.done[other].name.clone(), self.line_of(other, at));
             let mistake = Mistake::VhidTaken { vhid, interface: Excerpt::new(interface), owner, line };
             return Err(self.document.error(at, mistake));
         }
@@ -179,7 +180,7 @@ impl<'a> Vhosts<'a> {
                 Ok(None)
             }
             Some(other) => {
-                let (owner, line) = (self.done[other].name.clone(), self.line_of(other));
+                let (owner, line) = (self.done[other].name.clone(), self.line_of(other, at));
                 Err(self.document.error(at, Mistake::AddressTaken { address, owner, line }))
             }
         }
@@ -189,8 +190,9 @@ impl<'a> Vhosts<'a> {
         self.warnings.push(self.document.warning(at, warning));
     }
 
-    fn line_of(&self, index: usize) -> usize {
-        self.document.line(self.starts[index])
+    /// Where one is, for a mistake at `at`.
+    fn line_of(&self, index: usize, at: usize) -> Line {
+        self.document.line(self.starts[index], at)
     }
 }
 

@@ -74,7 +74,7 @@ impl Vhosts<'_> {
     pub(super) fn check_foreign(&self) -> Result<(), ConfigError> {
         for Foreign { at, noun, address, place } in &self.foreign {
             if let Some(&owner) = self.addresses.get(place) {
-                let (owner, line) = (self.done[owner].name.clone(), self.line_of(owner));
+                let (owner, line) = (self.done[owner].name.clone(), self.line_of(owner, *at));
                 let (noun, address) = (*noun, *address);
                 return Err(self.document.error(*at, Mistake::VirtualPeer { noun, address, owner, line }));
             }

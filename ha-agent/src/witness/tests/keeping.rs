@@ -264,6 +264,7 @@ fn terms(config: &WitnessConfig) -> Terms {
         heartbeat: Duration::from_millis(200),
         dead_after: 2,
         directory: "peer".into(),
+        shared: None,
     };
     Terms::new(config, &peer)
 }
