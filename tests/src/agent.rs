@@ -71,6 +71,13 @@ impl Agent {
         config.write_keys(directory.path())?;
         fs::write(directory.path().join(CONFIG), toml)?;
         fs::create_dir(directory.path().join(STATE))?;
+        if let Some(text) = &config.shared {
+            let (config, first) = (directory.path().join(CONFIG), directory.path().join("first.toml"));
+            fs::write(&first, text)?;
+            let mut command = Command::new(crate::agent_binary()?);
+            let init = command.args(["config", "init"]).arg(&first).arg("--config").arg(config).output()?;
+            ensure!(init.status.success(), "config init: {}", String::from_utf8_lossy(&init.stderr));
+        }
         let (record, program) = (config.record.clone(), config.program.clone());
         let command = run_in(directory.path(), environment, record.as_deref(), program.as_deref())?;
         let process = node.netns.spawn(&command)?;
@@ -160,6 +167,12 @@ impl Agent {
     #[must_use]
     pub fn state_directory(&self) -> PathBuf {
         self.directory.path().join(STATE)
+    }
+
+    /// Where it keeps what it shares with the peer.
+    #[must_use]
+    pub fn shared(&self) -> PathBuf {
+        self.directory.path().join("shared.json")
     }
 
     /// The files of its link to the peer.

@@ -49,6 +49,8 @@ pub struct AgentConfig {
     pub peer_link: Option<PeerLink>,
     /// The lines of `[witness]`.
     pub witness: Option<String>,
+    /// What it shares with the peer when it starts for the first time: all that can be is then in there, not in its file.
+    pub shared: Option<String>,
     /// Not in the file: where the agent records.
     pub record: Option<PathBuf>,
     /// Not in the file: the agent's executable, where it is not the one that is tested.
@@ -86,6 +88,7 @@ impl Default for AgentConfig {
             announce_every: None,
             peer_link: None,
             witness: None,
+            shared: None,
             record: None,
             program: None,
         }
@@ -102,6 +105,12 @@ impl AgentConfig {
     /// The file's text.
     #[must_use]
     pub fn toml(&self, node: &str) -> String {
+        if self.shared.is_some() {
+            let own = Self { shared: None, ..self.clone() }.toml(node);
+            let is_shared = |line: &&str| SHARED.iter().any(|key| line.starts_with(&format!("{key} = ")));
+            let own: Vec<_> = own.lines().filter(|line| !is_shared(line)).collect();
+            return format!("{}\nshared = \"shared.json\"\n", own.join("\n"));
+        }
         let files: Vec<_> = (0..self.passphrases.len()).map(key_file).collect();
         let files = if let [file] = files.as_slice() { format!("{file:?}") } else { format!("{files:?}") };
         let mut text = format!("node = \"{node}\"\n[auth]\npassphrase_file = {files}\n");
@@ -163,6 +172,23 @@ pub(crate) fn replace(path: &Path, text: &str) -> Result<()> {
     fs::set_permissions(&new, Permissions::from_mode(0o600))?;
     Ok(fs::rename(&new, path)?)
 }
+
+/// The keys that can be shared.
+const SHARED: [&str; 13] = [
+    "mode",
+    "clock_difference",
+    "vhid",
+    "addresses",
+    "advbase",
+    "interval",
+    "detect",
+    "preempt",
+    "refused",
+    "mac",
+    "advertise_from",
+    "families",
+    "announce_every",
+];
 
 fn key_file(index: usize) -> String {
     if index == 0 { "carp.key".to_owned() } else { format!("carp-{}.key", index + 1) }

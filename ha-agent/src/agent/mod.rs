@@ -6,9 +6,11 @@
 //!   netlink ──▶ follower ┘  └──────────────── released ──────────────┘
 //!                 ▲    └──▶ rules, in the kernel's maps
 //!   peer link ──▶ status: asks nobody, and nobody waits for it
+//!             └──▶ shared: what both are configured with ──▶ reload
 //!   control socket, SIGHUP ──▶ reload; status: asks the detector, reads journal and counters
 //! ```
 
+mod calls;
 mod clerk;
 pub mod detector;
 mod ending;
@@ -24,6 +26,7 @@ mod pair;
 pub mod realtime;
 mod reporter;
 mod rules;
+mod shared;
 mod signals;
 pub mod understudy;
 mod updates;
@@ -63,6 +66,7 @@ use pair::Secretary;
 use realtime::Granted;
 use reporter::Reporter;
 use rules::Rules;
+use shared::Sharing;
 use signals::{Signal, Signals};
 use updates::Updates;
 
@@ -142,12 +146,12 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     let mut pairing = tokio::spawn(pair::serve(secretary, link.as_mut()));
     let calls = link.as_mut().and_then(Link::take_calls);
     let (pair, known) = watch::channel(Known::default());
-    let names = config.vhosts.iter().map(|vhost| vhost.name.clone()).collect();
     let suspected = Suspected::new(config.vhosts.len());
-    let watchman = Watchman::new(names, Arc::clone(&counters), suspected.clone(), inputs.clone());
+    let watchman = Watchman::new(&config.vhosts, Arc::clone(&counters), suspected.clone(), inputs.clone());
     let (reloads, mut reload_queue) = mpsc::channel(1);
     let (shown_config, config) = watch::channel(Arc::new(config));
     let (heartbeat, interlink) = watch::channel(Heartbeat::default());
+    let sharing = Sharing::start(&files.config, &config, &reloads, link.as_ref().map(Link::speaker), &known);
     let reporter = Arc::new(Reporter {
         config,
         counters,
@@ -164,6 +168,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
         speaker: link.as_ref().map(Link::speaker),
         pair: known,
         shown,
+        sharing,
         witness: witness.clone(),
         updates,
     });
@@ -173,13 +178,8 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     let follow =
         upkeep::follow(monitor, &mut follower, &mut reload_queue, &shown_config, &heartbeat, &files.config);
     let result = tokio::select! {
-        ended = until_told_to_end(&mut signals, &reloads, &mut successors) => {
-            if ended == Ended::Told {
-                reporter.updates.call_off();
-            }
-            Ok(ended)
-        }
-        () = updates::serve(calls, &reporter) => Err(AgentError::Ended("the peer link")),
+        ended = until_told_to_end(&mut signals, &reloads, &mut successors, &reporter.updates) => Ok(ended),
+        () = calls::serve(calls, &reporter) => Err(AgentError::Ended("the peer link")),
         () = exchange::run(link.as_ref(), &reporter, pair) => Err(AgentError::Ended("the peer link")),
         () = server.serve(Arc::clone(&reporter)) => Err(AgentError::Ended("the control socket")),
         () = follow => Err(AgentError::Ended("the netlink connection")),
@@ -317,12 +317,14 @@ async fn until_told_to_end(
     signals: &mut Signals,
     reloads: &mpsc::Sender<Reload>,
     successors: &mut mpsc::Receiver<PathBuf>,
+    updates: &Updates,
 ) -> Ended {
     loop {
         tokio::select! {
             signal = signals.next() => match signal {
                 Signal::End(name) => {
                     tracing::info!("{name}: leaving");
+                    updates.call_off();
                     return Ended::Told;
                 }
                 Signal::Reload => {

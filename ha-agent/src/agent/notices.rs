@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::detector::{Input, Note, Snapshot};
 use super::hosts;
+use crate::config::VhostConfig;
 use crate::core::demotion::Cause;
 use crate::core::suspicion::Kind;
 use crate::core::{Family, Instant, Suspicion, Suspicions};
@@ -48,11 +49,12 @@ impl Suspected {
 
 impl Watchman {
     pub(super) fn new(
-        names: Vec<String>,
+        vhosts: &[VhostConfig],
         counters: Arc<Counters>,
         suspicions: Suspected,
         detector: mpsc::UnboundedSender<Input>,
     ) -> Self {
+        let names = vhosts.iter().map(|vhost| vhost.name.clone()).collect();
         Self { names, counters, seen: HashMap::new(), suspicions, detector }
     }
 

@@ -15,15 +15,17 @@ use super::interfaces::Modes;
 use super::notices::Suspected;
 use super::pair::{self, Shown, WitnessHandle};
 use super::realtime::Granted;
+use super::shared::Sharing;
 use super::updates::Updates;
 use super::{PATIENCE, Reload, hosts};
 use crate::config::{Config, Mode};
 use crate::control::Reply;
 use crate::control::order::{Failover, PairWish};
 use crate::control::server::Source;
+use crate::control::shared::{Apply, Document};
 use crate::control::status::{
     self, Clocks, DemotionStatus, DetectorStatus, PairStatus, Parts, PeerFactsStatus, PeerLinkStatus,
-    ReasonStatus, Status, Surroundings, VhostStatus, WitnessStatus, by_reason,
+    ReasonStatus, SharedStatus, Status, Surroundings, VhostStatus, WitnessStatus, by_reason,
 };
 use crate::core::pair::message::Request;
 use crate::core::pair::{Node, Phase, Wish};
@@ -61,6 +63,8 @@ pub(super) struct Reporter {
     pub(super) shown: Option<Shown>,
     /// What is known of the witness, if there is one.
     pub(super) witness: Option<WitnessHandle>,
+    /// Who keeps what is shared with the other node, if anything is.
+    pub(super) sharing: Option<Arc<Sharing>>,
     /// Whoever puts another agent in the place of this one.
     pub(super) updates: Updates,
 }
@@ -128,6 +132,7 @@ impl Reporter {
                 .witness
                 .as_ref()
                 .is_some_and(|witness| witness.now().is_lost(snapshot.at, &witness.terms())),
+            shared: self.sharing.as_ref().map(|sharing| sharing.told()),
         };
         status::facts(&self.config.borrow(), snapshot, around)
     }
@@ -175,6 +180,7 @@ impl Source for Reporter {
                 let lease = snapshot.pair.as_ref().and_then(|pair| pair.lease);
                 WitnessStatus::new(config.witness.as_ref(), &witness.now(), lease, clocks.monotonic)
             }),
+            shared: facts.own.shared.as_ref().map(SharedStatus::new),
             demotion: DemotionStatus::new(&snapshot.demotions),
             detector: DetectorStatus::new(&self.granted, &snapshot),
             peer_link: self.link.as_ref().map(|link| PeerLinkStatus::new(clocks, &link.borrow())),
@@ -233,6 +239,14 @@ impl Source for Reporter {
         Ok(queue)
     }
 
+    async fn shared(&self, peer: bool) -> Result<Document, String> {
+        self.sharing.as_ref().ok_or(NOTHING_SHARED)?.document(peer).await
+    }
+
+    async fn apply(&self, order: Apply) -> Result<String, String> {
+        self.sharing.as_ref().ok_or(NOTHING_SHARED)?.apply(order).await
+    }
+
     async fn wish(&self, wish: PairWish) -> Result<String, String> {
         let own = self.snapshot().await?.pair.ok_or(NO_PAIR)?.settings.node;
         let (wish, done) = match wish {
@@ -271,5 +285,6 @@ async fn standing(detector: mpsc::UnboundedSender<Input>, request: Request) -> R
 
 /// Lines that nobody has read yet.
 const REPLIES: usize = 16;
+const NOTHING_SHARED: &str = "this node does not share its configuration; set `shared` in [peer], and begin with `ha-agent config init FILE`";
 const NO_PAIR: &str =
     "this node is not one of a pair yet: it has no [peer], or was not introduced to it; see `ha-agent pair`";

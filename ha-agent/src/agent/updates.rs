@@ -12,7 +12,7 @@ use super::reporter::Reporter;
 use super::{AgentError, Files};
 use crate::core::State;
 use crate::core::pair::Phase;
-use crate::peer::link::{Call, Speaker};
+use crate::peer::link::Speaker;
 use crate::update::guard::Guard;
 use crate::update::staging::{self, Staging};
 use crate::update::trial::{Found, Trial};
@@ -39,30 +39,6 @@ struct Standing {
     trial: Mutex<Option<Trial>>,
     /// The one before it that did not prove itself.
     failed: Option<Digest>,
-}
-
-/// Answers the peer's calls, for ever; without a link there are none.
-pub(super) async fn serve(calls: Option<mpsc::Receiver<Call>>, reporter: &Arc<Reporter>) {
-    let Some(mut calls) = calls else { return std::future::pending().await };
-    while let Some(call) = calls.recv().await {
-        let reporter = Arc::clone(reporter);
-        tokio::spawn(async move { answer(call, &reporter).await });
-    }
-}
-
-async fn answer(call: Call, reporter: &Reporter) {
-    let answered = match call.topic.as_str() {
-        TOPIC => match decode(&call.payload) {
-            Ok(Order::Stage { .. }) => Err("a package is sent, not named".to_owned()),
-            Ok(order) => reporter.updates.carry_out(reporter, order).await,
-            Err(error) => Err(error),
-        },
-        _ => Err("this agent does not know what that is about; update it".to_owned()),
-    };
-    match answered.and_then(|answer| encode(&answer)) {
-        Ok(payload) => call.answer(payload),
-        Err(why) => call.refuse(&why),
-    }
 }
 
 impl Updates {
@@ -110,6 +86,14 @@ impl Updates {
     /// An operator ends this agent: whoever is on trial is not to be replaced.
     pub(super) fn call_off(&self) {
         let _ = end_trial(&self.state);
+    }
+
+    /// Does a step that the peer passes on.
+    pub(super) async fn answer(&self, reporter: &Reporter, payload: &[u8]) -> Result<Bytes, String> {
+        match decode(payload)? {
+            Order::Stage { .. } => Err("a package is sent, not named".to_owned()),
+            order => encode(&self.carry_out(reporter, order).await?),
+        }
     }
 
     /// Has a step done on this node or on the other one.

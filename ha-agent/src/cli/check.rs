@@ -34,6 +34,9 @@ pub(super) fn run(args: &Args) -> Exit {
     for warning in &config.warnings {
         say(format_args!("warning: {warning}"));
     }
+    if let Some(shared) = &config.shared {
+        say(format_args!("shared with the peer: version {} by {}", shared.version, shared.by));
+    }
     say(describe_auth(&config));
     for vhost in &config.vhosts {
         say(describe(vhost));

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// 0: done as asked, or left in order after a signal.
     Ok = 0,
-    /// 1: what is decided now is not what was recorded.
+    /// 1: what is decided now is not what was recorded; or two configurations differ.
     Differs = 1,
     /// 2: the command line is wrong (the command-line parser's own code).
     Usage = 2,

@@ -2,6 +2,7 @@
 
 pub mod bpf;
 pub mod check;
+pub mod config;
 pub mod exit;
 pub mod failover;
 pub mod guard;
@@ -63,6 +64,9 @@ enum Command {
     /// Introduce this node and its peer to each other, for the link between their agents.
     #[command(subcommand)]
     Pair(pair::Command),
+    /// Show and change the configuration that the two nodes of a pair share.
+    #[command(subcommand)]
+    Config(config::Command),
     /// Check a configuration and this machine, without changing anything.
     Check(check::Args),
     /// The kernel program on its own.
@@ -107,6 +111,7 @@ impl Cli {
             Command::Prefer(args) => order::prefer(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Pair(command) => pair::run(&command),
+            Command::Config(command) => config::run(&command),
             Command::Check(args) => check::run(&args),
             Command::Update(args) => update::run(&args),
             Command::Bpf(args) => bpf::run(&args),
@@ -143,7 +148,7 @@ fn log_to_stderr() {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 a replay decides otherwise; 2 wrong command line; 3 the status shows a warning; 4 it shows something critical; 5 the active role did not move; 6 an update was halted; 65 no recording that can be replayed; 69 something needed is not there (interface, BPF, a running agent); \
+Exit codes: 0 done; 1 a replay decides otherwise, or configurations differ; 2 wrong command line; 3 the status shows a warning; 4 it shows something critical; 5 the active role did not move; 6 an update was halted; 65 no recording that can be replayed; 69 something needed is not there (interface, BPF, a running agent); \
 70 an error in this program; 71 the system failed; 73 a file can't be made; 77 no permission; 78 wrong configuration.
 
 HA_AGENT_LOG sets what is logged: error, warn, info (the default), debug, trace.";

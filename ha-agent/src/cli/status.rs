@@ -7,7 +7,7 @@ use super::{ControlArg, fail, say};
 use crate::control::client;
 use crate::control::status::{
     DetectorStatus, HistogramStatus, PairStatus, PeerConditionStatus, PeerFactsStatus, PeerLinkStatus,
-    PeerStatus, Status, VhostStatus, WitnessStatus,
+    PeerStatus, SharedStatus, Status, VhostStatus, WitnessStatus,
 };
 use crate::core::reasons::Severity;
 use ha_common::reason::Reason;
@@ -69,6 +69,11 @@ fn text(status: &Status) -> String {
     if let Some(witness) = &status.witness {
         // Writing into a string does not fail.
         let _ = describe_witness(&mut text, witness);
+    }
+    if let Some(shared) = &status.shared {
+        let SharedStatus { version, agreed, .. } = shared;
+        let agreed = if agreed == version { String::new() } else { format!(", the peer knows {agreed}") };
+        let _ = writeln!(text, "shared    configuration of version {version}{agreed}");
     }
     for reason in &status.reasons {
         let _ = writeln!(text, "{:<8}  {}", reason.severity, reason.sentence);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::order::{EndStatus, Failover, StepStatus};
+use super::shared::{Apply, Document};
 use super::status::Status;
 use super::{Question, Reply, Request};
 use crate::cli::exit::Exit;
@@ -71,7 +72,8 @@ pub fn status(path: &Path) -> Result<Status, ClientError> {
         | Reply::Progress(_)
         | Reply::Waiting
         | Reply::Ended(_)
-        | Reply::Update(_)) => Err(unexpected(path, other)),
+        | Reply::Update(_)
+        | Reply::Shared(_)) => Err(unexpected(path, other)),
     }
 }
 
@@ -81,14 +83,46 @@ pub fn status(path: &Path) -> Result<Status, ClientError> {
 ///
 /// See [`ClientError`].
 pub fn order(path: &Path, question: Question) -> Result<String, ClientError> {
-    match ask(path, question)? {
+    done(path, ask(path, question)?)
+}
+
+/// Asks the agent on a socket to change what is shared. Returns what it did, which may take its time.
+///
+/// # Errors
+///
+/// See [`ClientError`].
+pub fn apply(path: &Path, order: Apply) -> Result<String, ClientError> {
+    done(path, ask_slowly(path, Question::Apply(order))?)
+}
+
+/// Asks the agent on a socket for the document of what is shared: its own, or the peer's.
+///
+/// # Errors
+///
+/// See [`ClientError`].
+pub fn shared(path: &Path, peer: bool) -> Result<Document, ClientError> {
+    match ask_slowly(path, Question::Shared { peer })? {
+        Reply::Shared(document) => Ok(document),
+        Reply::Error(cause) => Err(ClientError::Refused(cause)),
+        other @ (Reply::Status(_)
+        | Reply::Done(_)
+        | Reply::Progress(_)
+        | Reply::Waiting
+        | Reply::Ended(_)
+        | Reply::Update(_)) => Err(unexpected(path, other)),
+    }
+}
+
+fn done(path: &Path, reply: Reply) -> Result<String, ClientError> {
+    match reply {
         Reply::Done(done) => Ok(done),
         Reply::Error(cause) => Err(ClientError::Refused(cause)),
         other @ (Reply::Status(_)
         | Reply::Progress(_)
         | Reply::Waiting
         | Reply::Ended(_)
-        | Reply::Update(_)) => Err(unexpected(path, other)),
+        | Reply::Update(_)
+        | Reply::Shared(_)) => Err(unexpected(path, other)),
     }
 }
 
@@ -112,7 +146,7 @@ pub fn failover(
             Reply::Waiting => {}
             Reply::Ended(end) => return Ok(end),
             Reply::Error(cause) => return Err(ClientError::Refused(cause)),
-            other @ (Reply::Status(_) | Reply::Done(_) | Reply::Update(_)) => {
+            other @ (Reply::Status(_) | Reply::Done(_) | Reply::Update(_) | Reply::Shared(_)) => {
                 return Err(unexpected(path, other));
             }
         }
@@ -125,19 +159,15 @@ pub fn failover(
 ///
 /// See [`ClientError`].
 pub fn update(path: &Path, request: update::Request) -> Result<update::Answer, ClientError> {
-    let io = |cause| ClientError::Io { path: path.to_owned(), cause };
-    let mut stream = connect(path)?;
-    send(&mut stream, Question::Update(request)).map_err(io)?;
-    let mut lines = Lines::new(stream);
-    loop {
-        match read(path, &lines.next().map_err(io)?)? {
-            Reply::Update(answer) => return Ok(answer),
-            Reply::Waiting => {}
-            Reply::Error(cause) => return Err(ClientError::Refused(cause)),
-            other @ (Reply::Status(_) | Reply::Done(_) | Reply::Progress(_) | Reply::Ended(_)) => {
-                return Err(unexpected(path, other));
-            }
-        }
+    match ask_slowly(path, Question::Update(request))? {
+        Reply::Update(answer) => Ok(answer),
+        Reply::Error(cause) => Err(ClientError::Refused(cause)),
+        other @ (Reply::Status(_)
+        | Reply::Done(_)
+        | Reply::Progress(_)
+        | Reply::Waiting
+        | Reply::Ended(_)
+        | Reply::Shared(_)) => Err(unexpected(path, other)),
     }
 }
 
@@ -145,6 +175,7 @@ fn unexpected(path: &Path, reply: Reply) -> ClientError {
     let cause = match reply {
         Reply::Error(cause) => cause,
         Reply::Status(_) => "a status".to_owned(),
+        Reply::Shared(_) => "a shared configuration".to_owned(),
         Reply::Done(done) => done,
         Reply::Progress(_) | Reply::Waiting | Reply::Ended(_) => "a switchover".to_owned(),
         Reply::Update(_) => "an update".to_owned(),
@@ -158,6 +189,20 @@ fn ask(path: &Path, question: Question) -> Result<Reply, ClientError> {
         .and_then(|()| Lines::new(stream).next())
         .map_err(|cause| ClientError::Io { path: path.to_owned(), cause })?;
     read(path, &line)
+}
+
+/// Asks for what may take its time, as long as the agent says that it goes on.
+fn ask_slowly(path: &Path, question: Question) -> Result<Reply, ClientError> {
+    let io = |cause| ClientError::Io { path: path.to_owned(), cause };
+    let mut stream = connect(path)?;
+    send(&mut stream, question).map_err(io)?;
+    let mut lines = Lines::new(stream);
+    loop {
+        let reply = read(path, &lines.next().map_err(io)?)?;
+        if reply != Reply::Waiting {
+            return Ok(reply);
+        }
+    }
 }
 
 fn connect(path: &Path) -> Result<UnixStream, ClientError> {

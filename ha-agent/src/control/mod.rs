@@ -4,6 +4,7 @@ pub mod client;
 pub mod metrics;
 pub mod order;
 pub mod server;
+pub mod shared;
 pub mod status;
 
 #[cfg(test)]
@@ -47,6 +48,14 @@ pub enum Question {
     },
     /// A step of an update, on this node or the other one. For the agent's own user only.
     Update(update::Request),
+    /// The document of what is shared with the peer: this node's, or the peer's.
+    Shared {
+        /// The peer's.
+        #[serde(default)]
+        peer: bool,
+    },
+    /// To change it on both nodes.
+    Apply(shared::Apply),
 }
 
 /// What is answered.
@@ -63,6 +72,8 @@ pub enum Reply {
     Ended(order::EndStatus),
     /// To [`Question::Update`].
     Update(update::Answer),
+    /// To [`Question::Shared`].
+    Shared(shared::Document),
     /// To the others: what was done.
     Done(String),
     /// The request was not understood, or can't be answered now.
@@ -72,5 +83,5 @@ pub enum Reply {
 /// Where the socket is unless the command line says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/ha-agent/control.sock";
 
-/// Longest request, in bytes.
-const REQUEST_MAX: usize = 4096;
+/// Longest request, in bytes: a document, of which each byte may be written as two.
+const REQUEST_MAX: usize = 2 * crate::config::shared::TEXT_LIMIT + 4096;

@@ -15,6 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
 use super::order::{Failover, PairWish};
+use super::shared::{Apply, Document};
 use super::status::Status;
 use super::{Question, REQUEST_MAX, Reply, Request};
 use crate::cli::exit::Exit;
@@ -73,6 +74,12 @@ pub trait Source: Send + Sync + 'static {
     /// Moves the active role of the pair. What happens comes line by line, [`Reply::Ended`] last.
     fn failover(&self, order: Failover)
     -> impl Future<Output = Result<mpsc::Receiver<Reply>, String>> + Send;
+
+    /// The document of what is shared: this node's or the peer's.
+    fn shared(&self, peer: bool) -> impl Future<Output = Result<Document, String>> + Send;
+
+    /// Changes what is shared. Returns what was done.
+    fn apply(&self, order: Apply) -> impl Future<Output = Result<String, String>> + Send;
 
     /// Takes in what an operator wants of the pair. Returns what was done.
     fn wish(&self, wish: PairWish) -> impl Future<Output = Result<String, String>> + Send;
@@ -169,10 +176,18 @@ async fn answer(mut stream: UnixStream, source: Arc<impl Source>) -> io::Result<
             Question::Enable => done(source.wish(PairWish::Enable).await),
             Question::Prefer { node } => done(source.wish(PairWish::Prefer(node)).await),
             Question::Update(request) if may_update(&stream) => {
-                let update = tokio::spawn(async move { source.update(request).await });
+                let update = async move { source.update(request).await.map(Reply::Update) };
                 return answer_slowly(&mut stream, update).await;
             }
             Question::Update(_) => Reply::Error(NOT_ALLOWED.to_owned()),
+            Question::Shared { peer } => {
+                let shared = async move { source.shared(peer).await.map(Reply::Shared) };
+                return answer_slowly(&mut stream, shared).await;
+            }
+            Question::Apply(order) => {
+                let apply = async move { source.apply(order).await.map(Reply::Done) };
+                return answer_slowly(&mut stream, apply).await;
+            }
             Question::Failover(order) => match source.failover(order).await {
                 Ok(mut replies) => {
                     while let Some(reply) = replies.recv().await {
@@ -198,11 +213,13 @@ fn may_update(stream: &UnixStream) -> bool {
 /// Answers with what may take its time, and says that it goes on meanwhile.
 async fn answer_slowly(
     stream: &mut UnixStream,
-    mut work: tokio::task::JoinHandle<Result<update::Answer, String>>,
+    work: impl Future<Output = Result<Reply, String>> + Send + 'static,
 ) -> io::Result<()> {
+    // It is done to its end, whether or not anybody still reads.
+    let mut work = tokio::spawn(work);
     let reply = loop {
         match tokio::time::timeout(SIGN_OF_LIFE, &mut work).await {
-            Ok(Ok(Ok(answer))) => break Reply::Update(answer),
+            Ok(Ok(Ok(reply))) => break reply,
             Ok(Ok(Err(cause))) => break Reply::Error(cause),
             Ok(Err(error)) => break Reply::Error(error.to_string()),
             Err(_) => in_time(write_line(stream, &Reply::Waiting)).await?,
@@ -227,18 +244,22 @@ async fn write_line(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
 
 /// The first line without its end, or what came of it before the stream ended or the line became too long.
 async fn read_line(stream: &mut UnixStream) -> io::Result<BytesMut> {
-    let mut line = BytesMut::with_capacity(REQUEST_MAX);
+    let mut line = BytesMut::with_capacity(USUAL);
     loop {
         if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
             line.truncate(end);
             return Ok(line);
         }
-        if line.len() >= REQUEST_MAX || stream.read_buf(&mut line).await? == 0 {
+        let room = REQUEST_MAX.saturating_sub(line.len()) as u64;
+        // Without room, nothing is read either.
+        if (&mut *stream).take(room).read_buf(&mut line).await? == 0 {
             return Ok(line);
         }
     }
 }
 
+/// Bytes of a request that carries no document.
+const USUAL: usize = 4096;
 /// How long whoever asks may take to write, and to read an answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often is said that the agent is there, while something takes its time.

@@ -4,6 +4,7 @@ mod detector;
 mod pair;
 mod peer_link;
 mod reasons;
+mod shared;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub use self::detector::{
 pub use self::pair::PairStatus;
 pub use self::reasons::{PeerFactsStatus, ReasonStatus};
 pub(crate) use self::reasons::{Surroundings, facts};
+pub use self::shared::SharedStatus;
 pub use self::witness::WitnessStatus;
 
 /// What one node knows of itself.
@@ -54,6 +56,9 @@ pub struct Status {
     pub pair: Option<PairStatus>,
     /// What is known of the witness; `null` if there is none in the configuration.
     pub witness: Option<WitnessStatus>,
+    /// The configuration that it shares with the peer; `null` if it shares nothing.
+    #[serde(default)]
+    pub shared: Option<SharedStatus>,
     /// Why it would rather not be master.
     pub demotion: DemotionStatus,
     /// How its detector is doing.

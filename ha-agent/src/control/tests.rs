@@ -16,8 +16,10 @@ use super::client::{self, ClientError};
 use super::metrics;
 use super::order::{EndStatus, Failover, PairWish, StepStatus};
 use super::server::{Server, Source};
+use super::shared::{Apply, Document};
 use super::status::Status;
 use super::{REQUEST_MAX, Reply};
+use crate::config::shared::Shared;
 use crate::core::pair::report::{End, Standing, Step, Why};
 use crate::update;
 
@@ -34,6 +36,10 @@ async fn each_question_is_understood_and_answered() -> Result<()> {
         (json!({"prefer": {"node": "a"}}), json!({"done": "Prefer(Some(\"a\"))"})),
         (json!({"prefer": {"node": null}}), none),
         (json!({"update": {"of": "this", "order": "identify"}}), json!({"update": "done"})),
+        (
+            json!({"shared": {"peer": true}}),
+            json!({"shared": {"node": "a", "layout": 1, "version": 1, "agreed": 0, "by": "a", "text": TEXT}}),
+        ),
         (json!({"failover": {}}), json!({"progress": step()})),
         (json!({"failover": {"to": "b", "force": true, "force_after_ms": 5}}), json!({"progress": step()})),
     ];
@@ -263,11 +269,22 @@ impl Source for Known {
         Ok(self.did(format!("{wish:?}")))
     }
 
+    async fn shared(&self, peer: bool) -> Result<Document, String> {
+        self.did(format!("shared {peer}"));
+        Ok(Document { node: "a".to_owned(), shared: Shared::first("a".to_owned(), TEXT.to_owned()) })
+    }
+
+    async fn apply(&self, order: Apply) -> Result<String, String> {
+        Ok(self.did(format!("{order:?}")))
+    }
+
     async fn update(&self, request: update::Request) -> Result<update::Answer, String> {
         self.did(format!("{request:?}"));
         Ok(update::Answer::Done)
     }
 }
+
+const TEXT: &str = "# nothing\n";
 
 /// An agent that reads a question, says something, and then does what no agent should.
 struct FakeAgent {

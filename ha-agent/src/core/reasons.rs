@@ -150,6 +150,7 @@ fn of_node(node: &NodeFacts) -> Vec<Reason> {
         node.held.then(|| local(Code::TooManyFailovers, None)),
         peer_link(node.evidence.peer_link).map(|code| local(code, None)),
         (judgement.verdict == Verdict::Partitioned).then(|| local(Code::Partitioned, silent())),
+        shared_waits(node).map(|why| local(Code::ConfigWaits, Some(why))),
         // Who serves needs no evidence to go on.
         (paired && judgement.verdict == Verdict::Unknown && !node.role.serves())
             .then(|| local(Code::NoEvidence, None)),
@@ -173,8 +174,27 @@ fn differences(own: &NodeFacts, peer: &NodeFacts) -> Vec<Reason> {
         difference(&disks(own), &disks(peer)).map(|detail| local(Code::MismatchDisks, Some(detail))),
         difference(&nics(own), &nics(peer)).map(|detail| local(Code::MismatchNics, Some(detail))),
         (!are_neighbours(&own.version, &peer.version)).then(|| local(Code::MismatchVersions, versions())),
+        shared_differs(own, peer).map(|why| local(Code::ConfigDiffers, Some(why))),
     ];
     found.into_iter().flatten().collect()
+}
+
+fn shared_waits(node: &NodeFacts) -> Option<String> {
+    node.shared.as_ref()?.waits.clone()
+}
+
+/// Why the shared configurations differ for longer than it takes to tell.
+fn shared_differs(own: &NodeFacts, peer: &NodeFacts) -> Option<String> {
+    let (own, peer) = match (&own.shared, &peer.shared) {
+        (None, None) => return None,
+        (Some(_), None) => return Some("only this node has one".to_owned()),
+        (None, Some(_)) => return Some("only the peer has one".to_owned()),
+        (Some(own), Some(peer)) => (own, peer),
+    };
+    let here = own.trouble.as_ref().map(|why| format!("here: {why}"));
+    let there = peer.trouble.as_ref().map(|why| format!("there: {why}"));
+    let stuck = || own.standing.stuck(&peer.standing).map(str::to_owned);
+    here.or(there).or_else(stuck)
 }
 
 /// What only one of them has.

@@ -55,6 +55,7 @@ mod tests {
     use crate::core::reasons::{Heartbeat, Interface, Storage, VirtualHost};
     use crate::core::role::Role;
     use crate::core::same_state::{Claim, Reservation};
+    use crate::core::shared::{Standing, Told};
     use crate::core::{Contender, Priority};
 
     fn facts(name: &str, flags: u8) -> NodeFacts {
@@ -82,7 +83,14 @@ mod tests {
             heartbeat: Heartbeat::Up,
             storage: flag(6).then(Storage::default),
             evidence,
+            shared: flag(1).then(|| told(name)),
         }
+    }
+
+    fn told(name: &str) -> Told {
+        let digest = name.to_owned();
+        let standing = Standing { layout: 1, version: 2, agreed: 1, digest, replaces: None };
+        Told { standing, waits: Some(name.to_owned()), trouble: None }
     }
 
     proptest! {

@@ -16,6 +16,7 @@ use crate::core::reasons::{
 };
 use crate::core::role::{Other, Role, Work};
 use crate::core::same_state::{Claim, Reservation};
+use crate::core::shared;
 use crate::core::{Contender, Instant, Priority, State};
 use crate::peer::link::status::Condition;
 
@@ -92,11 +93,13 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) unstored: Option<String>,
     /// Whether there is a witness that can't be reached.
     pub(crate) witness_lost: bool,
+    /// The configuration that it has in common with the peer.
+    pub(crate) shared: Option<shared::Told>,
 }
 
 /// What this node knows of itself.
 pub(crate) fn facts(config: &Config, snapshot: &Snapshot, around: Surroundings<'_>) -> NodeFacts {
-    let Surroundings { link, interlink, unstored, witness_lost } = around;
+    let Surroundings { link, interlink, unstored, witness_lost, shared } = around;
     let vhosts: Vec<_> = config.vhosts.iter().zip(&snapshot.vhosts).collect();
     let states: Vec<State> = snapshot.vhosts.iter().map(|vhost| vhost.state).collect();
     let record = snapshot.pair.map(|pair| pair.record);
@@ -150,6 +153,7 @@ pub(crate) fn facts(config: &Config, snapshot: &Snapshot, around: Surroundings<'
         },
         storage: None,
         evidence,
+        shared,
     }
 }
 

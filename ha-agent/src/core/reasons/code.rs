@@ -36,6 +36,8 @@ pub enum Code {
     MismatchDisks,
     MismatchNics,
     MismatchVersions,
+    ConfigDiffers,
+    ConfigWaits,
 }
 
 /// What a reason is.
@@ -93,7 +95,7 @@ pub enum Action {
 
 impl Code {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::NoVip,
         Self::NoCriticalInterfaces,
         Self::NoLink,
@@ -121,6 +123,8 @@ impl Code {
         Self::MismatchDisks,
         Self::MismatchNics,
         Self::MismatchVersions,
+        Self::ConfigDiffers,
+        Self::ConfigWaits,
     ];
 
     /// What it is.
@@ -345,6 +349,22 @@ impl Code {
                 sentence: "the agents' versions are too far apart to work together",
                 remedy: "update the older one",
                 blocks: BY_AGREEMENT,
+            },
+            Self::ConfigDiffers => &Definition {
+                name: "CONFIG_DIFFERS",
+                scope: Scope::Pair,
+                severity: Severity::Warning,
+                sentence: "the nodes' shared configurations differ, and do not come to the same by themselves",
+                remedy: "see `ha-agent config diff`; `ha-agent config apply FILE --over` on one node makes it valid for both",
+                blocks: &[],
+            },
+            Self::ConfigWaits => &Definition {
+                name: "CONFIG_WAITS",
+                scope: Scope::Node,
+                severity: Severity::Note,
+                sentence: "the shared configuration was changed in what only a start of the agent takes up",
+                remedy: "restart ha-agent, on the standby first",
+                blocks: &[],
             },
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::liveness::Evidence;
 use crate::core::role::Role;
 use crate::core::same_state::{Claim, Same};
+use crate::core::shared;
 use crate::core::time::nanos;
 
 /// What a node knows of itself and of the peer.
@@ -67,6 +68,9 @@ pub struct NodeFacts {
     pub storage: Option<Storage>,
     /// What it sees of the other node.
     pub evidence: Evidence,
+    /// The configuration that it shares with the peer; `None` if it shares nothing.
+    #[serde(default)]
+    pub shared: Option<shared::Told>,
 }
 
 impl NodeFacts {

@@ -11,6 +11,7 @@ use super::*;
 use crate::core::election::{Contender, Priority};
 use crate::core::liveness::{Carp, Evidence};
 use crate::core::same_state::{Claim, Reservation};
+use crate::core::shared;
 use crate::core::time::Instant;
 
 const SILENT: Carp = Carp::Silent { since: Instant::from_nanos(7) };
@@ -317,6 +318,7 @@ fn well() -> NodeFacts {
             disk_keys: DiskKeys::Moving,
             witness: Witness::None,
         },
+        shared: None,
     }
 }
 
@@ -354,9 +356,9 @@ fn node() -> impl Strategy<Value = NodeFacts> {
     let vhost =
         (select(vec![10_u8, 11]), addresses).prop_map(|(vhid, addresses)| VirtualHost { vhid, addresses });
     let flags = prop::array::uniform5(any::<bool>());
-    let what = (flags, version, role, prop::collection::vec(vhost, 0..3));
+    let what = (flags, version, role, prop::collection::vec(vhost, 0..3), prop::option::of(shared()));
     (what, interfaces, heartbeat, prop::option::of(storage), evidence()).prop_map(
-        |((flags, version, role, vhosts), interfaces, heartbeat, storage, evidence)| {
+        |((flags, version, role, vhosts, shared), interfaces, heartbeat, storage, evidence)| {
             let [maintenance, enabled, ready, ongoing, held] = flags;
             NodeFacts {
                 version,
@@ -371,10 +373,21 @@ fn node() -> impl Strategy<Value = NodeFacts> {
                 heartbeat,
                 storage,
                 evidence,
+                shared,
                 ..well()
             }
         },
     )
+}
+
+fn shared() -> impl Strategy<Value = shared::Told> {
+    let sentence = || prop::option::of(Just("a sentence".to_owned()));
+    let standing = (1..3_u32, 0..3_u64, 0..3_u64, select(vec!["x", "y"]));
+    (standing, sentence(), sentence()).prop_map(|((layout, agreed, more, digest), waits, trouble)| {
+        let (version, digest) = (agreed + more, digest.to_owned());
+        let standing = shared::Standing { layout, version, agreed, digest, replaces: None };
+        shared::Told { standing, waits, trouble }
+    })
 }
 
 fn evidence() -> impl Strategy<Value = Evidence> {
