@@ -139,7 +139,7 @@ mod tests {
             (text, "not an executable file"),
             (other, "another kind of machine"),
             (directory.path().join("none"), "No such file"),
-            ("/bin/true".into(), "it says ''"),
+            ("/bin/true".into(), "not an ha-agent: asked for its version"),
         ] {
             let error = inspect(&path, Path::new("/dev/null")).expect_err(expected).to_string();
             assert!(error.contains(expected), "{error}");
