@@ -45,10 +45,14 @@ pub struct AgentConfig {
     pub families: Option<String>,
     /// How often a master announces its addresses.
     pub announce_every: Option<String>,
+    /// With which other virtual hosts it stands for the same clients.
+    pub group: Option<String>,
     /// The link to the peer's agent.
     pub peer_link: Option<PeerLink>,
     /// The lines of `[witness]`.
     pub witness: Option<String>,
+    /// More lines at the end: further virtual hosts.
+    pub more: String,
     /// What it shares with the peer when it starts for the first time: all that can be is then in there, not in its file.
     pub shared: Option<String>,
     /// Not in the file: where the agent records.
@@ -86,8 +90,10 @@ impl Default for AgentConfig {
             advertise_from: None,
             families: None,
             announce_every: None,
+            group: None,
             peer_link: None,
             witness: None,
+            more: String::new(),
             shared: None,
             record: None,
             program: None,
@@ -140,6 +146,7 @@ impl AgentConfig {
         add("advertise_from", quoted(&self.advertise_from));
         add("families", quoted(&self.families));
         add("announce_every", quoted(&self.announce_every));
+        add("group", quoted(&self.group));
         if let Some(PeerLink { listen, connect }) = &self.peer_link {
             // Writing into a string does not fail.
             let _ =
@@ -149,6 +156,7 @@ impl AgentConfig {
             // Writing into a string does not fail.
             let _ = write!(text, "[witness]\n{witness}");
         }
+        text.push_str(&self.more);
         text
     }
 
@@ -174,7 +182,7 @@ pub(crate) fn replace(path: &Path, text: &str) -> Result<()> {
 }
 
 /// The keys that can be shared.
-const SHARED: [&str; 13] = [
+const SHARED: [&str; 14] = [
     "mode",
     "clock_difference",
     "vhid",
@@ -188,6 +196,7 @@ const SHARED: [&str; 13] = [
     "advertise_from",
     "families",
     "announce_every",
+    "group",
 ];
 
 fn key_file(index: usize) -> String {

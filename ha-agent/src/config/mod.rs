@@ -47,6 +47,8 @@
 //! advertise_from = "virtual"         # or "interface": source MAC of advertisements, default as mac
 //! families = "either"                # default, or "both": which families must be heard
 //! announce_every = "60s"             # 1s to 1h, optional: announce the addresses of a master again
+//! group = "clients"                  # optional: in a pair, one link of a group is enough for it
+//! critical = true                    # default: in a pair, whether its group depends on it
 //! ```
 //!
 //! A passphrase is the first line of its file, 1 to 19 bytes. Durations have the unit us, ms, s, min or h.
@@ -313,9 +315,20 @@ pub struct VhostConfig {
     pub families: FamilyRule,
     /// How often a master announces its addresses again, 1 s to 1 h.
     pub announce_every: Option<Duration>,
+    /// Those of one group stand for one another in a pair: 1 to 64 printable ASCII characters, no space. `None`: it stands
+    /// alone.
+    pub group: Option<String>,
+    /// Whether its group depends on it.
+    pub critical: bool,
 }
 
 impl VhostConfig {
+    /// The name of its group: its own, where it stands alone.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        self.group.as_deref().unwrap_or(&self.name)
+    }
+
     /// The IPv4 ones of the addresses, in the order of the file.
     pub fn ipv4(&self) -> impl Iterator<Item = Ipv4Net> + '_ {
         self.addresses.iter().filter_map(|network| match network {

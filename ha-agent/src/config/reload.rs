@@ -318,6 +318,8 @@ fn vhost_changes(
         advertise_from,
         families,
         announce_every,
+        group: _,
+        critical,
     } = to;
     require_same(name, "interface", &OneLine(&from.interface), &OneLine(interface))?;
     require_same(name, "vhid", &from.vhid, vhid)?;
@@ -335,6 +337,8 @@ fn vhost_changes(
     require_same(name, "families", &from.families, families)?;
     let period = |period: Option<Duration>| OrNone(period.map(|period| format!("{period:?}")));
     require_same(name, "announce_every", &period(from.announce_every), &period(*announce_every))?;
+    require_same(name, "group", &from.group(), &to.group())?;
+    require_same(name, "critical", &from.critical, critical)?;
 
     if first_not_in(peers, &from.peers).is_some() || first_not_in(&from.peers, peers).is_some() {
         changes.push(Change::Peers { index, vhost: name.clone() });

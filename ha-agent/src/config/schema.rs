@@ -113,6 +113,8 @@ pub(super) static VHOST_TABLE: Schema = Schema {
         &ADVERTISE_FROM,
         &FAMILIES,
         &ANNOUNCE_EVERY,
+        &GROUP,
+        &CRITICAL,
     ],
 };
 pub(super) static NAME: Key = Key { name: "name", example: "name = \"data\"" };
@@ -132,6 +134,8 @@ pub(super) static ADVERTISE_FROM: Key =
     Key { name: "advertise_from", example: "advertise_from = \"interface\"" };
 pub(super) static FAMILIES: Key = Key { name: "families", example: "families = \"either\"" };
 pub(super) static ANNOUNCE_EVERY: Key = Key { name: "announce_every", example: "announce_every = \"60s\"" };
+pub(super) static GROUP: Key = Key { name: "group", example: "group = \"clients\"" };
+pub(super) static CRITICAL: Key = Key { name: "critical", example: "critical = true" };
 
 /// What the two nodes of a pair have in common, in a document of its own.
 pub(super) static SHARED_ROOT: Schema =
@@ -153,6 +157,8 @@ pub(super) static SHARED_VHOST: Schema = Schema {
         &ADVERTISE_FROM,
         &FAMILIES,
         &ANNOUNCE_EVERY,
+        &GROUP,
+        &CRITICAL,
     ],
 };
 

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::group::Links;
 use super::liveness::{DiskKeys, PeerLink, Verdict, Witness, listed};
 use super::role::{FRESH, Role};
 use super::same_state::Same;
@@ -131,11 +132,18 @@ fn of_node(node: &NodeFacts) -> Vec<Reason> {
     let critical_link = critical.iter().any(|(_, interface)| interface.link);
     let storage = node.storage.as_ref();
     let silent = || Some(listed(&judgement.silence)).filter(|paths| !paths.is_empty());
+    let in_groups = |links: Links| {
+        let names: Vec<_> =
+            node.groups.iter().filter(|(_, its)| **its == links).map(|(name, _)| name).collect();
+        (!names.is_empty()).then(|| listed(&names))
+    };
     let links = || Some(listed(&critical.iter().map(|(name, _)| name).collect::<Vec<_>>()));
     let found = [
         node.vhosts.iter().all(|vhost| vhost.addresses.is_empty()).then(|| local(Code::NoVip, None)),
         (!has_critical).then(|| local(Code::NoCriticalInterfaces, None)),
         (has_critical && !critical_link).then(|| local(Code::NoLink, links())),
+        in_groups(Links::Gone).filter(|_| critical_link).map(|names| local(Code::GroupLost, Some(names))),
+        in_groups(Links::Reduced).map(|names| local(Code::GroupReduced, Some(names))),
         storage.is_some_and(|it| it.volumes == 0).then(|| local(Code::NoVolume, None)),
         storage.is_some_and(|it| !it.fence).then(|| local(Code::NoFenced, None)),
         (node.evidence.disk_keys == DiskKeys::Unreadable).then(|| local(Code::NoDiskKeys, None)),

@@ -51,6 +51,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::core::group::Links;
     use crate::core::liveness::{Carp, Evidence, PeerLink};
     use crate::core::reasons::{Heartbeat, Interface, Storage, VirtualHost};
     use crate::core::role::Role;
@@ -80,6 +81,7 @@ mod tests {
             unstored: flag(6).then(|| name.to_owned()),
             vhosts: vec![VirtualHost { vhid: flags, addresses: BTreeSet::from([name.to_owned()]) }],
             interfaces: BTreeMap::from([(name.to_owned(), Interface { critical: flag(6), link: flag(7) })]),
+            groups: BTreeMap::from([(name.to_owned(), if flag(6) { Links::Gone } else { Links::Reduced })]),
             heartbeat: Heartbeat::Up,
             storage: flag(6).then(Storage::default),
             evidence,

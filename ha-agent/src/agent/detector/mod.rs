@@ -21,6 +21,7 @@ mod agenda;
 mod calm;
 mod counter;
 mod gate;
+pub mod groups;
 mod host;
 mod input;
 pub mod partner;

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::calm::Calm;
 use super::gate::Gate;
+use super::groups::Groups;
 use super::host::Host;
 use super::vouched::Vouched;
 use crate::core::pair::brake::Brake;
@@ -53,6 +54,8 @@ pub struct Begin {
     pub least_start: u64,
     /// How long the link may go without a word of the peer.
     pub link_dead: Duration,
+    /// Which virtual hosts stand for one another.
+    pub groups: Groups,
 }
 
 /// The link to the peer's agent.
@@ -130,7 +133,8 @@ pub(super) struct Partner {
     told: (Link, Carp, Liveness),
     calm: Calm,
     lease: Vouched,
-    /// Whether all virtual hosts have link.
+    groups: Groups,
+    /// Whether each group has a link.
     ready: bool,
     /// What the hosts are to do, and were not told yet.
     waiting: Vec<HostOrder>,
@@ -157,7 +161,7 @@ impl Partner {
         serving: bool,
         outputs: mpsc::UnboundedSender<PairOutput>,
     ) -> Self {
-        let Begin { settings, mut record, least_start, link_dead } = *begin;
+        let Begin { settings, mut record, least_start, link_dead, ref groups } = *begin;
         if serving && record == Record::default() {
             // It has served alone until now: the pair begins with it.
             record.generation = record.generation.next_for(settings.node);
@@ -172,6 +176,7 @@ impl Partner {
             told: <(Link, Carp, Liveness)>::default(),
             calm: Calm::default(),
             lease: Vouched::default(),
+            groups: groups.clone(),
             ready: false,
             waiting: Vec::new(),
             order: None,
@@ -301,7 +306,8 @@ impl Partner {
             Some(_) if !in_vain => self.asked = None,
             None | Some(_) => {}
         }
-        let ready = hosts.iter().all(|host| host.machine.state() != State::Init);
+        self.groups.see(hosts.iter().map(|host| host.machine.state()));
+        let ready = self.groups.can_be_served();
         if ready != self.ready {
             self.ready = ready;
             self.machine.handle(now, Event::Ready(ready));

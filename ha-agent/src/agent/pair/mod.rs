@@ -25,6 +25,7 @@ use self::store::RecordStore;
 use self::witness::Witness;
 pub(super) use self::witness::{WitnessHandle, give_back};
 use super::detector::Input;
+use super::detector::groups::Groups;
 use super::detector::partner::{Begin, LinkNow, PairInput, PairOutput};
 use super::{AgentError, hosts};
 use crate::config::{Config, PeerConfig};
@@ -89,6 +90,7 @@ pub(super) struct Secretary {
     peer: PeerConfig,
     name: String,
     witness: Option<Witness>,
+    groups: Groups,
     /// How long the virtual hosts wait for a silent master, at most.
     patience: Duration,
 }
@@ -113,7 +115,9 @@ impl Secretary {
         let news = broadcast::Sender::new(NEWS);
         let witness = config.witness.as_ref().map(|witness| Witness::open(witness, &peer)).transpose()?;
         let (name, patience) = (config.node.clone(), patience(config));
-        let secretary = Self { detector, outputs, store, news, record, peer, name, witness, patience };
+        let groups = Groups::new(&config.vhosts);
+        let secretary =
+            Self { detector, outputs, store, news, record, peer, name, witness, groups, patience };
         Ok((Some(secretary), wanted))
     }
 
@@ -155,6 +159,7 @@ impl Secretary {
             record: self.record,
             least_start: wall_ms(),
             link_dead: self.peer.heartbeat * u32::from(self.peer.dead_after),
+            groups: self.groups.clone(),
         };
         tracing::info!("pair: this node is {node}");
         self.tell(PairInput::Begin(Box::new(begin)));

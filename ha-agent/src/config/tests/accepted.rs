@@ -47,6 +47,8 @@ fn the_keys_of_families_strict_mode_and_peers_arrive() {
         mac: MacChoice::Virtual,
         families: FamilyRule::Both,
         announce_every: Some(Duration::from_mins(1)),
+        group: Some("clients".to_owned()),
+        critical: false,
         ..vhost("data", "eth0", 10, &["10.77.0.100/24", "fe80::100/64"])
     };
     let admin = VhostConfig {
@@ -454,6 +456,8 @@ fn vhost(name: &str, interface: &str, vhid: u8, addresses: &[&str]) -> VhostConf
         advertise_from: MacChoice::Interface,
         families: FamilyRule::Either,
         announce_every: None,
+        group: None,
+        critical: true,
     }
 }
 

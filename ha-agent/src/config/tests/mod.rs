@@ -154,6 +154,8 @@ mac = "virtual"
 advertise_from = "interface"
 families = "both"
 announce_every = "60s"
+group = "clients"
+critical = false
 
 [[vhost]]
 name = "admin"

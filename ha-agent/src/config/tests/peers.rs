@@ -12,7 +12,7 @@ fn each_mistake_about_families_strict_mode_and_peers_has_its_line() {
 #[test]
 fn each_list_of_peers_takes_only_addresses_of_others() {
     for (key, line, noun) in
-        [("peers = [\"10.77.0.2\", \"", 14, "peer"), ("unicast = [\"", 26, "unicast peer")]
+        [("peers = [\"10.77.0.2\", \"", 14, "peer"), ("unicast = [\"", 28, "unicast peer")]
     {
         let good = format!("{key}fe80::2\"");
         for (value, expected) in PEERS {
@@ -122,11 +122,11 @@ const FULL_CHANGES: &[(&str, &str, &str)] = &[
         "[]",
         "14: peers is empty; list the addresses of the peers, or remove peers",
     ),
-    ("[\"fe80::2\"]", "[]", "26: unicast is empty; list the addresses of the peers, or remove unicast"),
+    ("[\"fe80::2\"]", "[]", "28: unicast is empty; list the addresses of the peers, or remove unicast"),
     (
         "[\"fe80::2\"]",
         "\"fe80::2\"",
-        "26: unicast must be an array, not a string; write unicast = [\"10.77.0.2\"]",
+        "28: unicast must be an array, not a string; write unicast = [\"10.77.0.2\"]",
     ),
     (
         "\"10.77.0.2\", ",
@@ -146,35 +146,35 @@ const FULL_CHANGES: &[(&str, &str, &str)] = &[
     (
         "[\"fe80::2\"]",
         "[\"fe80::2\",\n\"10.77.0.2\"]",
-        "27: unicast peer '10.77.0.2' is IPv4, but the [[vhost]] has no IPv4 address; remove it or add one",
+        "29: unicast peer '10.77.0.2' is IPv4, but the [[vhost]] has no IPv4 address; remove it or add one",
     ),
     (
         "unicast = [\"fe80::2\"]",
         "unicast = [\"fe80::2\"]\npeers = [\"fe80::2\"]",
-        "27: peers and unicast exclude each other, because with unicast only its addresses are heard; remove peers",
+        "29: peers and unicast exclude each other, because with unicast only its addresses are heard; remove peers",
     ),
     (
         "[\"fe80::2\"]",
         "[\"fe80::100\"]",
-        "26: unicast peer 'fe80::100' is a virtual address of vhost 'admin' at line 21; give the peer's own address",
+        "28: unicast peer 'fe80::100' is a virtual address of vhost 'admin' at line 23; give the peer's own address",
     ),
     (
         // Of one that stands below.
         "\"10.77.0.2\", \"fe80::2\"",
         "\"10.77.0.2\", \"2001:db8::1\"",
-        "14: peer '2001:db8::1' is a virtual address of vhost 'admin' at line 21; give the peer's own address",
+        "14: peer '2001:db8::1' is a virtual address of vhost 'admin' at line 23; give the peer's own address",
     ),
     (
         "\"eth1\"\nvhid = 10",
         "\"eth0\"\nvhid = 11",
-        "25: address 'fe80::100' is taken by vhost 'data' at line 8; an address belongs to one virtual host",
+        "27: address 'fe80::100' is taken by vhost 'data' at line 8; an address belongs to one virtual host",
     ),
     (
         "2001:db8::1/64",
         "10.77.0.100/24",
-        "25: address '10.77.0.100' is taken by vhost 'data' at line 8; an address belongs to one virtual host",
+        "27: address '10.77.0.100' is taken by vhost 'data' at line 8; an address belongs to one virtual host",
     ),
-    ("unicast =", "unicats =", "26: unknown key 'unicats' in [[vhost]]; did you mean 'unicast'?"),
+    ("unicast =", "unicats =", "28: unknown key 'unicats' in [[vhost]]; did you mean 'unicast'?"),
     (
         "refused = \"pass\"\n",
         "mode = \"strict\"\n",

@@ -208,7 +208,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
     (
         "vhid = 10\n",
         "id = 10\nadvskw = 1\n",
-        "9: unknown key 'id' in [[vhost]]; known keys are name, interface, vhid, addresses, advbase, advskew, interval, detect, preempt, peers, unicast, refused, mac, advertise_from, families, announce_every",
+        "9: unknown key 'id' in [[vhost]]; known keys are name, interface, vhid, addresses, advbase, advskew, interval, detect, preempt, peers, unicast, refused, mac, advertise_from, families, announce_every, group, critical",
     ),
     ("name = \"data\"\n", "", "6: missing key 'name' in [[vhost]]; add name = \"data\""),
     ("interface = \"eth0\"\n", "", "6: missing key 'interface' in [[vhost]]; add interface = \"eth0\""),

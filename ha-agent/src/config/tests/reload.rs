@@ -323,4 +323,17 @@ const RESTARTS: &[(&str, &str, &str, &str)] = &[
         "",
         "announce_every of virtual host 'data' changed from 60s to none",
     ),
+    (
+        FULL,
+        "group = \"clients\"",
+        "group = \"all\"",
+        "group of virtual host 'data' changed from clients to all",
+    ),
+    (FULL, "group = \"clients\"\n", "", "group of virtual host 'data' changed from clients to data"),
+    (
+        FULL,
+        "critical = false",
+        "critical = true",
+        "critical of virtual host 'data' changed from false to true",
+    ),
 ];

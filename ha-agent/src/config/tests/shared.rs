@@ -30,6 +30,8 @@ mac = "virtual"
 advertise_from = "interface"
 families = "both"
 announce_every = "60s"
+group = "clients"
+critical = false
 "#;
 
 const OWN: &str = r#"node = "controller-a"

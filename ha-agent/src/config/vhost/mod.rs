@@ -81,6 +81,8 @@ impl<'a> Vhosts<'a> {
         let refused = table.choice(&schema::REFUSED)?;
         let families = self.families(table, &addresses)?;
         let announce_every = table.duration(&schema::ANNOUNCE_EVERY, &value::ANNOUNCE_EVERY)?;
+        let group = table.optional_text(&schema::GROUP, |text| value::name("group", text))?;
+        let critical = table.optional(&schema::CRITICAL)?;
         let mut vhost = VhostConfig {
             name,
             interface,
@@ -97,6 +99,8 @@ impl<'a> Vhosts<'a> {
             advertise_from: MacChoice::default(),
             families,
             announce_every: announce_every.map(Spanned::into_inner),
+            group: group.map(Spanned::into_inner),
+            critical: critical.is_none_or(Spanned::into_inner),
         };
         // These are judged by the others.
         vhost.pace = self.pace(table, &vhost)?;

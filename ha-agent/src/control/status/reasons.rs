@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::agent::detector::groups::Groups;
 use crate::agent::detector::{Snapshot, VhostSnapshot};
 use crate::agent::hosts;
 use crate::config::{Config, VhostConfig};
@@ -120,13 +121,16 @@ pub(crate) fn facts(config: &Config, snapshot: &Snapshot, around: Surroundings<'
         let peer_serves = other == Other::Serves || pair.peer.is_some_and(|peer| peer.role.leads());
         carp_role.in_pair(pair.phase, peer_serves)
     });
+    let mut groups = Groups::new(&config.vhosts);
+    groups.see(states.iter().copied());
     let mut interfaces = BTreeMap::new();
     // There is one lease for both nodes: that the peer has none says nothing of its life.
     let witness = if witness_lost { Witness::Unreachable } else { Witness::None };
     let mut evidence = Evidence { peer_link: peer_link(link), witness, ..Evidence::default() };
     for ((config, vhost), heard) in vhosts.iter().zip(&heard) {
         let name = &config.interface;
-        let interface = interfaces.entry(name.clone()).or_insert(Interface { critical: true, link: false });
+        let interface = interfaces.entry(name.clone()).or_insert(Interface { critical: false, link: false });
+        interface.critical |= config.critical;
         interface.link |= vhost.state != State::Init;
         let carp = evidence.carp.entry(name.clone()).or_insert(*heard);
         if *heard == Carp::Heard {
@@ -146,6 +150,7 @@ pub(crate) fn facts(config: &Config, snapshot: &Snapshot, around: Surroundings<'
         unstored,
         vhosts: config.vhosts.iter().map(virtual_host).collect(),
         interfaces,
+        groups: groups.links(),
         heartbeat: match interlink {
             // Not every address that one can listen at is among those that are looked through.
             Heartbeat::Missing if peer_link(link) == PeerLink::Answering => Heartbeat::None,

@@ -12,6 +12,8 @@ pub enum Code {
     NoVip,
     NoCriticalInterfaces,
     NoLink,
+    GroupLost,
+    GroupReduced,
     NoVolume,
     NoFenced,
     NoDiskKeys,
@@ -95,10 +97,12 @@ pub enum Action {
 
 impl Code {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::NoVip,
         Self::NoCriticalInterfaces,
         Self::NoLink,
+        Self::GroupLost,
+        Self::GroupReduced,
         Self::NoVolume,
         Self::NoFenced,
         Self::NoDiskKeys,
@@ -155,6 +159,22 @@ impl Code {
                 sentence: "no critical interface has a link: clients can't be reached",
                 remedy: "check cable and switch",
                 blocks: TAKING,
+            },
+            Self::GroupLost => &Definition {
+                name: "GROUP_LOST",
+                scope: Scope::Node,
+                severity: Severity::Critical,
+                sentence: "no critical interface of a group has a link: its clients can't be reached",
+                remedy: "check its cables and switches",
+                blocks: TAKING,
+            },
+            Self::GroupReduced => &Definition {
+                name: "GROUP_REDUCED",
+                scope: Scope::Node,
+                severity: Severity::Warning,
+                sentence: "a critical interface of a group has no link; the others of its group serve on",
+                remedy: "check its cable and switch",
+                blocks: &[],
             },
             Self::NoVolume => &Definition {
                 name: "NO_VOLUME",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::group::Links;
 use crate::core::liveness::Evidence;
 use crate::core::role::Role;
 use crate::core::same_state::{Claim, Same};
@@ -62,6 +63,9 @@ pub struct NodeFacts {
     pub vhosts: Vec<VirtualHost>,
     /// Its interfaces that have virtual hosts, by name.
     pub interfaces: BTreeMap<String, Interface>,
+    /// Its failover groups, by name; none from an agent that does not tell.
+    #[serde(default)]
+    pub groups: BTreeMap<String, Links>,
     /// The interface of the link between the agents.
     pub heartbeat: Heartbeat,
     /// What it shares with the peer; `None` for a pair without disks.

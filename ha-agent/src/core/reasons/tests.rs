@@ -9,6 +9,7 @@ use proptest::sample::select;
 
 use super::*;
 use crate::core::election::{Contender, Priority};
+use crate::core::group::Links;
 use crate::core::liveness::{Carp, Evidence};
 use crate::core::same_state::{Claim, Reservation};
 use crate::core::shared;
@@ -139,10 +140,12 @@ fn a_pair_that_is_well_has_no_reason() {
 #[test]
 fn every_fact_has_its_reason() {
     type Change = fn(&mut NodeFacts);
-    let table: [(Change, Code); 18] = [
+    let table: [(Change, Code); 20] = [
         (|node| node.vhosts.iter_mut().for_each(|vhost| vhost.addresses.clear()), Code::NoVip),
         (|node| node.interfaces.values_mut().for_each(|it| it.critical = false), Code::NoCriticalInterfaces),
         (|node| node.interfaces.values_mut().for_each(|it| it.link = false), Code::NoLink),
+        (|node| node.groups.values_mut().for_each(|links| *links = Links::Gone), Code::GroupLost),
+        (|node| node.groups.values_mut().for_each(|links| *links = Links::Reduced), Code::GroupReduced),
         (|node| node.storage.as_mut().expect("disks").volumes = 0, Code::NoVolume),
         (|node| node.storage.as_mut().expect("disks").fence = false, Code::NoFenced),
         (|node| node.evidence.disk_keys = DiskKeys::Unreadable, Code::NoDiskKeys),
@@ -310,6 +313,7 @@ fn well() -> NodeFacts {
         unstored: None,
         vhosts: vec![VirtualHost { vhid: 10, addresses: set(&["10.77.0.100/24"]) }],
         interfaces: [("eth0".to_owned(), Interface { critical: true, link: true })].into(),
+        groups: [("clients".to_owned(), Links::Whole)].into(),
         heartbeat: Heartbeat::Up,
         storage: Some(Storage { disks: set(&["A1", "A2"]), volumes: 1, fence: true }),
         evidence: Evidence {
@@ -357,8 +361,10 @@ fn node() -> impl Strategy<Value = NodeFacts> {
         (select(vec![10_u8, 11]), addresses).prop_map(|(vhid, addresses)| VirtualHost { vhid, addresses });
     let flags = prop::array::uniform5(any::<bool>());
     let what = (flags, version, role, prop::collection::vec(vhost, 0..3), prop::option::of(shared()));
-    (what, interfaces, heartbeat, prop::option::of(storage), evidence()).prop_map(
-        |((flags, version, role, vhosts, shared), interfaces, heartbeat, storage, evidence)| {
+    let links = select(vec![Links::Whole, Links::Reduced, Links::Gone]);
+    let groups = prop::collection::btree_map(select(vec!["a", "b"]).prop_map(str::to_owned), links, 0..3);
+    (what, (interfaces, groups), heartbeat, prop::option::of(storage), evidence()).prop_map(
+        |((flags, version, role, vhosts, shared), (interfaces, groups), heartbeat, storage, evidence)| {
             let [maintenance, enabled, ready, ongoing, held] = flags;
             NodeFacts {
                 version,
@@ -370,6 +376,7 @@ fn node() -> impl Strategy<Value = NodeFacts> {
                 held,
                 vhosts,
                 interfaces,
+                groups,
                 heartbeat,
                 storage,
                 evidence,
