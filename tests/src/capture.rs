@@ -97,6 +97,12 @@ impl Captured {
         frame::gratuitous_arp(&self.frame)
     }
 
+    /// The address that its sender has, by what it says, if it is ARP of any kind.
+    #[must_use]
+    pub fn claims(&self) -> Option<Ipv4Addr> {
+        frame::arp_sender(&self.frame)
+    }
+
     /// The unsolicited neighbour advertisement that it is, if it is one.
     #[must_use]
     pub fn neighbour(&self) -> Option<Neighbour> {

@@ -181,9 +181,14 @@ pub(crate) fn datagram(frame: &[u8], port: u16) -> Option<IpAddr> {
 
 /// The address that a gratuitous ARP announces.
 pub(crate) fn gratuitous_arp(frame: &[u8]) -> Option<Ipv4Addr> {
-    let sender: [u8; 4] = frame.get(28..32)?.try_into().ok()?;
     let target: [u8; 4] = frame.get(38..42)?.try_into().ok()?;
-    (frame.get(12..14) == Some(&ARP.to_be_bytes()) && sender == target).then_some(sender.into())
+    arp_sender(frame).filter(|sender| *sender == Ipv4Addr::from(target))
+}
+
+/// The sender's own address, if it is ARP.
+pub(crate) fn arp_sender(frame: &[u8]) -> Option<Ipv4Addr> {
+    let sender: [u8; 4] = frame.get(28..32)?.try_into().ok()?;
+    (frame.get(12..14) == Some(&ARP.to_be_bytes())).then_some(sender.into())
 }
 
 type Packet<'a> = (IpAddr, IpAddr, u8, &'a [u8]);

@@ -9,7 +9,7 @@ use lab::addresses::{Watch, never_on_both};
 use lab::capture::now_ns;
 use lab::client::{Client, Echo};
 use lab::introduction::Linked;
-use lab::pair::VIRTUAL as ADDRESS;
+use lab::pair::{Pair, VIRTUAL as ADDRESS};
 use lab::paired::{
     PATIENCE, SETTLES, named, named_soon, paired, phase, quiet, settled, takes, until, wait, wait_for_phase,
 };
@@ -50,6 +50,7 @@ fn a_planned_switchover_is_hardly_felt_and_the_address_is_never_on_two_nodes() -
     );
     ensure!(median <= Duration::from_millis(5), "{gaps:?}");
     drop(client);
+    claimed_in_turn(pair, gaps.len())?;
     let changes = watch.catch_up()?;
     ensure!(changes.len() == 2 * gaps.len(), "{} switchovers, and {changes:#?}", gaps.len());
     never_on_both(&changes)?;
@@ -57,6 +58,21 @@ fn a_planned_switchover_is_hardly_felt_and_the_address_is_never_on_two_nodes() -
     let standby = if phase(a)? == "standby" { &pair.a } else { &pair.b };
     standby.netns.ip(&format!("addr add {ADDRESS}/32 dev lo"))?;
     ensure!(never_on_both(&watch.catch_up()?).is_err(), "the address was on both, and nobody noticed");
+    Ok(())
+}
+
+/// In ARP, as the clients' network heard it: each node says that it has the address, and falls silent before the other one does.
+fn claimed_in_turn(pair: &Pair, switchovers: usize) -> Result<()> {
+    let nodes = [pair.a.hardware("eth0")?, pair.b.hardware("eth0")?];
+    let claims = pair.capture.frames(0).into_iter().filter(|frame| frame.claims() == Some(ADDRESS));
+    let mut turns: Vec<usize> =
+        claims.filter_map(|frame| nodes.iter().position(|node| frame.hardware() == Some(*node))).collect();
+    let frames = turns.len();
+    turns.dedup();
+    println!("{frames} ARP frames with the address, in {} turns", turns.len());
+    // The first node may have said so before.
+    let expected: Vec<usize> = (0..=switchovers).map(|turn| turn % 2).collect();
+    ensure!(turns == expected || turns == expected[1..], "the address was claimed by turns: {turns:?}");
     Ok(())
 }
 
