@@ -12,8 +12,8 @@ use crate::core::Instant;
 use crate::core::reasons::{Facts, NodeFacts, Reason, Told, reasons};
 use crate::core::role::{FRESH, Role};
 use crate::core::same_state::{Same, SameState};
-use crate::peer::facts;
 use crate::peer::link::{Link, PeerState};
+use crate::peer::payload;
 use crate::sys::clock;
 
 /// What this node knows of the pair.
@@ -87,7 +87,7 @@ struct Log {
 
 impl Log {
     fn read(&mut self, state: &PeerState) -> Option<NodeFacts> {
-        match facts::decode(&state.payload) {
+        match payload::decode::<NodeFacts>(&state.payload) {
             Ok(facts) => Some(facts),
             Err(error) => {
                 self.complain(format!("the peer tells what this version does not understand: {error}"));
@@ -97,7 +97,7 @@ impl Log {
     }
 
     fn publish(&mut self, link: &Link, own: &NodeFacts) {
-        let published = facts::encode(own).map_err(|error| error.to_string());
+        let published = payload::encode(own).map_err(|error| error.to_string());
         let published =
             published.and_then(|payload| link.publish(payload).map_err(|error| error.to_string()));
         if let Err(error) = published {

@@ -13,10 +13,11 @@ use super::{AgentError, Files};
 use crate::core::State;
 use crate::core::pair::Phase;
 use crate::peer::link::Speaker;
+use crate::peer::payload::{decode, encode};
 use crate::update::guard::Guard;
 use crate::update::staging::{self, Staging};
 use crate::update::trial::{Found, Trial};
-use crate::update::{Answer, Digest, Identity, Order, Request, TOPIC, Whose, decode, encode, package};
+use crate::update::{Answer, Digest, Identity, Order, Request, TOPIC, Whose, package};
 
 /// Puts another agent in the place of this one.
 #[derive(Debug)]
@@ -90,9 +91,9 @@ impl Updates {
 
     /// Does a step that the peer passes on.
     pub(super) async fn answer(&self, reporter: &Reporter, payload: &[u8]) -> Result<Bytes, String> {
-        match decode(payload)? {
+        match decode(payload).map_err(|error| error.to_string())? {
             Order::Stage { .. } => Err("a package is sent, not named".to_owned()),
-            order => encode(&self.carry_out(reporter, order).await?),
+            order => encode(&self.carry_out(reporter, order).await?).map_err(|error| error.to_string()),
         }
     }
 
@@ -285,8 +286,9 @@ async fn send(speaker: &Speaker, path: &Path, digest: Digest) -> Result<(), Stri
 }
 
 async fn call(speaker: &Speaker, order: &Order) -> Result<Answer, String> {
-    let answer = speaker.call(TOPIC, encode(order)?, ANSWER).await.map_err(|error| error.to_string())?;
-    decode(&answer)
+    let payload = encode(order).map_err(|error| error.to_string())?;
+    let answer = speaker.call(TOPIC, payload, ANSWER).await.map_err(|error| error.to_string())?;
+    decode(&answer).map_err(|error| error.to_string())
 }
 
 fn end_trial(state: &Path) -> Result<(), String> {

@@ -4,7 +4,7 @@
 //! certificate, byte by byte, and nothing else. Nothing that decides a failover waits for the link.
 //!
 //! ```text
-//! facts        what a node tells of itself
+//! payload      what the link carries without looking into it
 //! link         connections, heartbeats, what was heard
 //! codec        messages in frames
 //! └─ message   what two agents say to each other
@@ -16,11 +16,11 @@
 //! ```
 
 pub mod codec;
-pub mod facts;
 pub mod identity;
 pub mod link;
 pub mod message;
 pub mod pairing;
+pub mod payload;
 pub mod store;
 pub mod tls;
 

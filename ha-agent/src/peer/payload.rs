@@ -1,42 +1,42 @@
-//! What a node tells of itself, as it goes over the link: the named fields of [`NodeFacts`] in `MessagePack`, so that
-//! those that only a newer version knows are skipped.
+//! What the link carries without looking into it: values in `MessagePack` with named fields, so that those that only a newer
+//! version knows are skipped.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::codec::DEPTH_LIMIT;
 use crate::config::quote::OneLine;
-use crate::core::reasons::NodeFacts;
 
-/// Why facts could not be written or read. Displayed, it is one line.
+/// Why a value could not be written or read. Displayed, it is one line.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}; update the older one of the two agents")]
-pub struct FactsError(String);
+pub struct PayloadError(String);
 
-/// For [`Link::publish`](super::link::Link::publish).
+/// For the link.
 ///
 /// # Errors
 ///
-/// None that is known: all of it can be written.
-pub fn encode(facts: &NodeFacts) -> Result<Bytes, FactsError> {
+/// None that is known: all that the agents say can be written.
+pub fn encode(value: &impl Serialize) -> Result<Bytes, PayloadError> {
     let mut payload = BytesMut::with_capacity(1024).writer();
     let mut serializer = rmp_serde::Serializer::new(&mut payload).with_struct_map();
-    facts.serialize(&mut serializer).map_err(FactsError::new)?;
+    value.serialize(&mut serializer).map_err(PayloadError::new)?;
     Ok(payload.into_inner().freeze())
 }
 
-/// What the peer published.
+/// What the peer said.
 ///
 /// # Errors
 ///
 /// If it is anything else.
-pub fn decode(payload: &[u8]) -> Result<NodeFacts, FactsError> {
+pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, PayloadError> {
     let mut deserializer = rmp_serde::Deserializer::new(payload);
     deserializer.set_max_depth(DEPTH_LIMIT);
-    NodeFacts::deserialize(&mut deserializer).map_err(FactsError::new)
+    T::deserialize(&mut deserializer).map_err(PayloadError::new)
 }
 
-impl FactsError {
+impl PayloadError {
     /// What the reader says may quote the peer: it is cut.
     fn new(cause: impl std::fmt::Display) -> Self {
         Self(OneLine(&cause.to_string()).to_string().chars().take(200).collect())
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use crate::core::group::Links;
     use crate::core::liveness::{Carp, Evidence, PeerLink};
-    use crate::core::reasons::{Heartbeat, Interface, Storage, VirtualHost};
+    use crate::core::reasons::{Heartbeat, Interface, NodeFacts, Storage, VirtualHost};
     use crate::core::role::Role;
     use crate::core::same_state::{Claim, Reservation};
     use crate::core::shared::{Standing, Told};
@@ -99,14 +99,14 @@ mod tests {
         #[test]
         fn what_is_written_is_read(name in "\\PC{0,20}", flags: u8) {
             let facts = facts(&name, flags);
-            prop_assert_eq!(decode(&encode(&facts).unwrap()).unwrap(), facts);
+            prop_assert_eq!(decode::<NodeFacts>(&encode(&facts).unwrap()).unwrap(), facts);
         }
 
         #[test]
         fn whatever_comes_is_read_or_refused(payload in prop::collection::vec(any::<u8>(), 0..400), cut: usize) {
-            let _ = decode(&payload);
+            let _ = decode::<NodeFacts>(&payload);
             let whole = encode(&facts("b", payload.first().copied().unwrap_or_default())).unwrap();
-            prop_assert!(decode(&whole[..cut % whole.len()]).is_err());
+            prop_assert!(decode::<NodeFacts>(&whole[..cut % whole.len()]).is_err());
         }
     }
 }

@@ -24,11 +24,10 @@ pub mod trial;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use self::digest::Digest;
-use crate::peer::codec::DEPTH_LIMIT;
 
 /// What is asked of a node by whoever is at its control socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,37 +140,13 @@ pub const TOPIC: &str = "update";
 /// How long a new agent has to prove itself, before the guard ends it.
 pub const TRIAL: Duration = Duration::from_secs(45);
 
-/// For the link.
-///
-/// # Errors
-///
-/// None that is known: all of it can be written.
-pub fn encode(value: &impl Serialize) -> Result<Bytes, String> {
-    let mut payload = BytesMut::new().writer();
-    let mut serializer = rmp_serde::Serializer::new(&mut payload).with_struct_map();
-    value.serialize(&mut serializer).map_err(|error| error.to_string())?;
-    Ok(payload.into_inner().freeze())
-}
-
-/// What came over the link.
-///
-/// # Errors
-///
-/// If it is something else, in a sentence.
-pub fn decode<T: for<'a> Deserialize<'a>>(payload: &[u8]) -> Result<T, String> {
-    let mut deserializer = rmp_serde::Deserializer::new(payload);
-    deserializer.set_max_depth(DEPTH_LIMIT);
-    T::deserialize(&mut deserializer).map_err(|error| {
-        format!("the other agent's version says this differently: {error}; update the older one")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::payload::{PayloadError, decode, encode};
 
     #[test]
-    fn orders_and_answers_arrive_as_they_were() -> Result<(), String> {
+    fn orders_and_answers_arrive_as_they_were() -> Result<(), PayloadError> {
         let digest = Digest::of_bytes(b"package");
         let orders = [
             Order::Identify,
@@ -187,7 +162,7 @@ mod tests {
         }
         let answer = Answer::Fits { version: "1.2.3".to_owned() };
         assert_eq!(decode::<Answer>(&encode(&answer)?)?, answer);
-        assert!(decode::<Order>(b"\x81\xa4sing\xc0").is_err_and(|error| error.contains("sing")));
+        assert!(decode::<Order>(b"\x81\xa4sing\xc0").is_err_and(|error| error.to_string().contains("sing")));
         Ok(())
     }
 }

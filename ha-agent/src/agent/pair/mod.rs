@@ -15,8 +15,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use serde::{Deserialize, Serialize};
+use bytes::Bytes;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub use self::record::RecordFileError;
@@ -30,12 +29,12 @@ use super::detector::partner::{Begin, LinkNow, PairInput, PairOutput};
 use super::{AgentError, hosts};
 use crate::config::{Config, PeerConfig};
 use crate::core::Priority;
-use crate::core::pair::message::{Message, Request};
+use crate::core::pair::message::Request;
 use crate::core::pair::report::{End, Progress, Why};
 use crate::core::pair::{Node, Record, Settings, Wish};
-use crate::peer::codec::DEPTH_LIMIT;
 use crate::peer::link::status::{Condition, LinkStatus};
 use crate::peer::link::{Link, Speaker};
+use crate::peer::payload;
 use crate::peer::store::{Part, Store};
 use crate::witness::Terms;
 
@@ -178,7 +177,7 @@ impl Secretary {
                     Some(output) => self.carry_out(output, &speaker, &mut complaint),
                     None => return std::future::pending().await,
                 },
-                message = messages.recv() => match message.as_deref().map(decode) {
+                message = messages.recv() => match message.as_deref().map(payload::decode) {
                     Some(Ok(message)) => self.tell(PairInput::Heard(message)),
                     Some(Err(error)) => tracing::warn!("the peer says what this version does not understand: {error}"),
                     None => return std::future::pending().await,
@@ -194,7 +193,8 @@ impl Secretary {
         match output {
             PairOutput::Store(record) => self.store.put(record),
             PairOutput::Send(message) => {
-                let sent = encode(&message).and_then(|bytes| speaker.send(bytes).map_err(|e| e.to_string()));
+                let bytes = payload::encode(&message).map_err(|error| error.to_string());
+                let sent = bytes.and_then(|bytes| speaker.send(bytes).map_err(|error| error.to_string()));
                 // It is said again with the next heartbeat; the link's own state is shown elsewhere.
                 let error = sent.err();
                 if let Some(error) = error.as_ref().filter(|_| *complaint != error) {
@@ -298,22 +298,6 @@ fn wall_ms() -> u64 {
 }
 
 /// With named fields, so that an older or newer agent skips what it does not know.
-fn encode(message: &Message) -> Result<Bytes, String> {
-    let mut payload = BytesMut::with_capacity(512).writer();
-    let mut serializer = rmp_serde::Serializer::new(&mut payload).with_struct_map();
-    message.serialize(&mut serializer).map_err(|error| error.to_string())?;
-    Ok(payload.into_inner().freeze())
-}
-
-fn decode(payload: &[u8]) -> Result<Message, String> {
-    let mut deserializer = rmp_serde::Deserializer::new(payload);
-    deserializer.set_max_depth(DEPTH_LIMIT);
-    // What the reader says may quote the peer: it is cut.
-    Message::deserialize(&mut deserializer).map_err(|error| {
-        crate::config::quote::OneLine(&error.to_string()).to_string().chars().take(200).collect()
-    })
-}
-
 const ALARM: &str = "pair: too many takeovers in ten minutes: this node is held, and takes over no more by itself; find out why, then \
     `ha-agent resume`";
 /// News that nobody has read yet.
@@ -332,7 +316,7 @@ mod tests {
     use super::*;
     use crate::core::Instant;
     use crate::core::pair::Generation;
-    use crate::core::pair::message::{Role, Saying, Sequence, Shared, State, Word};
+    use crate::core::pair::message::{Message, Role, Saying, Sequence, Shared, State, Word};
 
     #[test]
     fn a_message_comes_back_as_it_was_and_what_is_cut_off_is_refused() {
@@ -351,10 +335,10 @@ mod tests {
         };
         let saying = Saying::Ask { forced: true, force_after: Some(Duration::from_secs(30)) };
         let message = Message { state, word: Some(Word { request, generation, saying }) };
-        let payload = encode(&message).expect("can be written");
-        assert_eq!(decode(&payload), Ok(message));
+        let payload = payload::encode(&message).expect("can be written");
+        assert_eq!(payload::decode::<Message>(&payload).expect("can be read"), message);
         for end in 0..payload.len() {
-            assert!(decode(&payload[..end]).is_err(), "{end}");
+            assert!(payload::decode::<Message>(&payload[..end]).is_err(), "{end}");
         }
     }
 

@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::change::{BUSY, may_wait};
-use super::words::{self, Answer, Ask};
+use super::words::{Answer, Ask};
 use super::{Effect, Pair, Sharing};
 use crate::config::shared::{LAYOUT, Shared};
 use crate::core::role::FRESH;
 use crate::core::shared::{Decision, Standing};
+use crate::peer::payload::{decode, encode};
 use crate::sys::clock;
 
 /// Follows what the peer tells, as long as the agent runs.
@@ -39,7 +40,7 @@ pub(super) async fn follow(sharing: Arc<Sharing>, mut pair: watch::Receiver<Pair
 impl Sharing {
     /// Answers what the peer asks, or says why not.
     pub(in crate::agent) async fn answer(&self, payload: &[u8]) -> Result<Bytes, String> {
-        let answer = match words::decode(payload)? {
+        let answer = match decode(payload).map_err(|error| error.to_string())? {
             Ask::Fetch => Answer::Document { node: self.node(), shared: self.read().await? },
             Ask::Propose { shared, at_restart } => {
                 Answer::Effect(self.consider(shared.checked()?, at_restart).await?)
@@ -49,7 +50,7 @@ impl Sharing {
                 Answer::Effect(self.take(shared.checked()?).await?)
             }
         };
-        words::encode(&answer)
+        encode(&answer).map_err(|error| error.to_string())
     }
 
     /// Whether this node would take a document, and what that would do to it.

@@ -32,6 +32,7 @@ use crate::config::{self, Config};
 use crate::control::shared::Document;
 use crate::core::shared::Told;
 use crate::peer::link::{CallError, Speaker};
+use crate::peer::payload::{decode, encode};
 
 /// Whoever keeps it.
 #[derive(Debug)]
@@ -188,9 +189,9 @@ impl Sharing {
 
     async fn ask(&self, question: &Ask) -> Result<Answer, CallError> {
         let speaker = self.speaker.as_ref().ok_or(CallError::NotUp)?;
-        let payload = words::encode(question).map_err(CallError::Refused)?;
+        let payload = encode(question).map_err(|error| CallError::Refused(error.to_string()))?;
         let answer = speaker.call(TOPIC, payload, ANSWER).await?;
-        words::decode(&answer).map_err(CallError::Refused)
+        decode(&answer).map_err(|error| CallError::Refused(error.to_string()))
     }
 }
 

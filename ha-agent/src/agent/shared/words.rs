@@ -1,13 +1,9 @@
 //! What the two nodes say to each other about it, over the link.
 
-use bytes::{BufMut, Bytes, BytesMut};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Effect;
-use crate::config::quote::OneLine;
 use crate::config::shared::Shared;
-use crate::peer::codec::DEPTH_LIMIT;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,24 +40,6 @@ pub(super) enum Answer {
     Effect(Effect),
 }
 
-/// With named fields, so that an older or newer agent skips what it does not know.
-pub(super) fn encode(words: &impl Serialize) -> Result<Bytes, String> {
-    let mut payload = BytesMut::with_capacity(512).writer();
-    let mut serializer = rmp_serde::Serializer::new(&mut payload).with_struct_map();
-    words.serialize(&mut serializer).map_err(|error| error.to_string())?;
-    Ok(payload.into_inner().freeze())
-}
-
-pub(super) fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, String> {
-    let mut deserializer = rmp_serde::Deserializer::new(payload);
-    deserializer.set_max_depth(DEPTH_LIMIT);
-    // What the reader says may quote the peer: it is cut.
-    let cut = |text: String| OneLine(&text).to_string().chars().take(200).collect::<String>();
-    T::deserialize(&mut deserializer).map_err(|error| {
-        format!("it is not understood: {}; update the older one of the two agents", cut(error.to_string()))
-    })
-}
-
 /// What the calls are about.
 pub(in crate::agent) const TOPIC: &str = "shared configuration";
 
@@ -72,6 +50,7 @@ mod tests {
     use super::*;
     use crate::config::shared::TEXT_LIMIT;
     use crate::peer::codec::PAYLOAD_LIMIT;
+    use crate::peer::payload::{decode, encode};
 
     fn shared(text: String) -> Shared {
         Shared { replaces: Some("x".repeat(64)), ..Shared::first("n".repeat(64), text) }
@@ -83,7 +62,7 @@ mod tests {
         for words in [Ask::Propose { shared: shared.clone(), at_restart: true }, Ask::Take { shared }] {
             let payload = encode(&words).expect("can be written");
             assert!(payload.len() + TOPIC.len() <= PAYLOAD_LIMIT, "{}", payload.len());
-            assert_eq!(decode(&payload), Ok(words));
+            assert_eq!(decode::<Ask>(&payload).expect("can be read"), words);
         }
     }
 
@@ -93,7 +72,7 @@ mod tests {
             let whole = encode(&Ask::Take { shared: shared("x = 1\n".to_owned()) }).expect("can be written");
             for payload in [&payload, &whole[..cut % whole.len()]] {
                 if let Err(error) = decode::<Ask>(payload) {
-                    prop_assert!(!error.contains(char::is_control), "{error:?}");
+                    prop_assert!(!error.to_string().contains(char::is_control), "{error:?}");
                 }
             }
         }
