@@ -1,13 +1,13 @@
 //! Which agent is on trial: one small file in the state directory, so that whoever starts here knows.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::Digest;
+use crate::sys::replace::replace;
 
 /// A new agent that has not proven itself yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,14 +45,7 @@ impl Trial {
     /// If that can't be written.
     pub fn begin(&self, state: &Path) -> io::Result<()> {
         fs::create_dir_all(state)?;
-        let path = Self::path(state);
-        let beside = path.with_extension("new");
-        let mut file =
-            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()?;
-        fs::rename(&beside, &path)?;
-        File::open(state)?.sync_all()
+        replace(&Self::path(state), &serde_json::to_vec(self)?)
     }
 
     /// It is over, on the disk when this returns.
