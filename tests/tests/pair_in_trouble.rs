@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use lab::introduction::Linked;
 use lab::pair::VIRTUAL as ADDRESS;
 use lab::paired::{
@@ -65,6 +65,27 @@ fn who_is_alone_serves_though_its_disk_is_full() -> Result<()> {
     lab.a.restart(&lab.pair.a)?;
     wait_for_phase(&lab.a, "standby")?;
     ensure!(phase(&lab.b)? == "active" && !lab.pair.a.has_address(ADDRESS)?, "the role moved");
+    Ok(())
+}
+
+#[test]
+fn a_standby_that_is_cut_off_altogether_rests() -> Result<()> {
+    let Some(lab) = paired("cut-off")? else { return Ok(()) };
+    let Linked { b, interlink, pair, .. } = &lab;
+    interlink.cut(&pair.b)?;
+    pair.lan.cut(&pair.b)?;
+    wait(b, PATIENCE, |status| {
+        status["pair"]["verdict"] == "unknown" && status["vhosts"][0]["state"] == "INIT"
+    })?;
+    lab::pass(SETTLES)?;
+    let used = |agent: &Agent| -> Result<f64> {
+        agent.status()?["detector"]["cpu_s"].as_f64().context("no processor time")
+    };
+    let (began, before) = (Instant::now(), used(b)?);
+    lab::pass(Duration::from_secs(1))?;
+    let share = (used(b)? - before) / began.elapsed().as_secs_f64();
+    println!("the detector of a node that is cut off uses {:.1} % of a processor", share * 100.0);
+    ensure!(share < 0.1, "it does not rest: {share}");
     Ok(())
 }
 

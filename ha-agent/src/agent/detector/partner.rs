@@ -130,6 +130,8 @@ pub(super) struct Partner {
     asked: Option<Instant>,
     /// Before that, nothing shows that the peer is dead: the link has had no time.
     settles: Instant,
+    /// Whether that was seen to be over.
+    settled: bool,
     told: (Link, Carp, Liveness),
     calm: Calm,
     lease: Vouched,
@@ -173,6 +175,7 @@ impl Partner {
             link_dead,
             asked: None,
             settles: now + link_dead * 2,
+            settled: false,
             told: <(Link, Carp, Liveness)>::default(),
             calm: Calm::default(),
             lease: Vouched::default(),
@@ -278,7 +281,7 @@ impl Partner {
 
     /// When there is something to look at, without anything to read.
     pub(super) fn next_deadline(&self, hosts: &[Host]) -> Option<Instant> {
-        let (link, carp, liveness) = self.told;
+        let (link, carp, _) = self.told;
         let machine = self.machine.poll_timeout().map(|(at, _)| at);
         let link = match self.link {
             LinkNow::Up(heard) if link == Link::Up => {
@@ -287,7 +290,7 @@ impl Partner {
             }
             LinkNow::Up(_) | LinkNow::NotAnswering | LinkNow::Down => None,
         };
-        let settles = (liveness == Liveness::Unknown).then_some(self.settles);
+        let settles = (!self.settled).then_some(self.settles);
         let heard =
             (carp.peer != PeerVhosts::Silent).then(|| hosts.iter().filter_map(Host::forgets_peer).min());
         let lease = self.lease.ends(clock::asleep());
@@ -318,7 +321,8 @@ impl Partner {
         }
         let is_alive = self.told.0 == Link::Up || carp.peer != PeerVhosts::Silent;
         let is_undecided = hosts.iter().any(Host::is_undecided) || carp.own != Vhosts::Master;
-        let is_lost = !is_alive && !is_undecided && now >= self.settles;
+        self.settled = now >= self.settles;
+        let is_lost = !is_alive && !is_undecided && self.settled;
         let is_dead = self.calm.believes(now, is_lost, self.link_dead * 2);
         let liveness = if is_alive {
             Liveness::Alive
