@@ -212,7 +212,14 @@ impl Update<'_> {
     /// Moves the active role, to a node of this name or to the other one.
     fn switch(&self, to: Option<String>) -> Result<(), Halt> {
         let order = Failover { to, force: false, force_after_ms: None };
-        let ended = client::failover(self.socket, order, |_| {}).map_err(halted)?;
+        let deadline = Instant::now() + PROVING;
+        let ended = loop {
+            match client::failover(self.socket, order.clone(), |_| {}) {
+                // What stood against it while an agent was away is told for a moment longer.
+                Err(ClientError::Refused(_)) if Instant::now() < deadline => thread::sleep(LOOK),
+                ended => break ended.map_err(halted)?,
+            }
+        };
         if ended.end != End::Moved {
             return Err(Halt::Halted(format!("the active role did not move: {}", ended.sentence)));
         }
