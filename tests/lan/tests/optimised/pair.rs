@@ -25,8 +25,8 @@ pub(crate) const FAULTS: [Fault; 10] = [
     Fault {
         name: "served_before_it_is_stored",
         file: "pair/take.rs",
-        from: "|| !taken || self.stored.generation < self.term {",
-        to: "|| !taken {",
+        from: "if self.stored.generation < self.term {",
+        to: "if false {",
         found_by: &["StoredFirst"],
     },
     // The virtual hosts bow out while the services are still there.
