@@ -204,7 +204,7 @@ impl Partner {
             liveness,
             last: self.last,
             braked: self.brake.is_on(),
-            lease: self.lease.left(now, clock::asleep()),
+            lease: self.lease.left(now, clock::asleep),
         }
     }
 
@@ -240,7 +240,7 @@ impl Partner {
 
     /// Whether the witness vouches for this node now.
     fn tell_lease(&mut self, now: Instant) {
-        if let Some(holds) = self.lease.change(now, clock::asleep()) {
+        if let Some(holds) = self.lease.change(now, clock::asleep) {
             self.machine.handle(now, Event::Lease(holds));
         }
     }
@@ -293,7 +293,7 @@ impl Partner {
         let settles = (!self.settled).then_some(self.settles);
         let heard =
             (carp.peer != PeerVhosts::Silent).then(|| hosts.iter().filter_map(Host::forgets_peer).min());
-        let lease = self.lease.ends(clock::asleep());
+        let lease = self.lease.ends(clock::asleep);
         [machine, link, settles, self.calm.next(), lease, heard.flatten()].into_iter().flatten().min()
     }
 

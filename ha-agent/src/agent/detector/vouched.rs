@@ -31,19 +31,20 @@ impl Vouched {
         }
     }
 
-    /// When it ends, on `CLOCK_MONOTONIC`, if the machine has been told of it; `asleep` is how long the machine has slept.
-    pub(super) fn ends(&self, asleep: Duration) -> Option<Instant> {
-        self.until.filter(|_| self.told).map(|until| until.on_monotonic(asleep))
+    /// When it ends, on `CLOCK_MONOTONIC`, if the machine has been told of it; `asleep` tells how long the machine has slept,
+    /// and is asked only if there is a witness's word.
+    pub(super) fn ends(&self, asleep: impl FnOnce() -> Duration) -> Option<Instant> {
+        self.until.filter(|_| self.told).map(|until| until.on_monotonic(asleep()))
     }
 
     /// For how long it still vouches.
-    pub(super) fn left(&self, now: Instant, asleep: Duration) -> Option<Duration> {
-        let left = self.until?.on_monotonic(asleep).saturating_since(now);
+    pub(super) fn left(&self, now: Instant, asleep: impl FnOnce() -> Duration) -> Option<Duration> {
+        let left = self.until?.on_monotonic(asleep()).saturating_since(now);
         (!left.is_zero()).then_some(left)
     }
 
     /// Whether it vouches now, if the machine was told otherwise.
-    pub(super) fn change(&mut self, now: Instant, asleep: Duration) -> Option<bool> {
+    pub(super) fn change(&mut self, now: Instant, asleep: impl FnOnce() -> Duration) -> Option<bool> {
         let holds = self.left(now, asleep).is_some();
         let told = std::mem::replace(&mut self.told, holds);
         (told != holds).then_some(holds)
@@ -65,8 +66,8 @@ mod tests {
 
     #[test]
     fn it_ends_by_itself_at_its_moment() {
-        let (now, awake) = (Moment::now(), Duration::ZERO);
-        let start = now.on_monotonic(awake);
+        let (now, awake) = (Moment::now(), || Duration::ZERO);
+        let start = now.on_monotonic(awake());
         let mut vouched = Vouched::default();
         vouched.want(Some(generation(2)));
         assert_eq!(vouched.change(start, awake), None);
@@ -87,14 +88,14 @@ mod tests {
         vouched.want(Some(generation(2)));
         vouched.renew(lease(2, now.after(SECOND)));
         let nap = SECOND.mul_f64(0.75);
-        assert!(vouched.left(start, asleep + nap).is_some_and(|left| left + nap <= SECOND));
-        assert_eq!(vouched.left(start, asleep + SECOND * 2), None);
+        assert!(vouched.left(start, || asleep + nap).is_some_and(|left| left + nap <= SECOND));
+        assert_eq!(vouched.left(start, || asleep + SECOND * 2), None);
     }
 
     #[test]
     fn a_word_for_what_was_given_back_does_not_count() {
-        let (now, awake) = (Moment::now(), Duration::ZERO);
-        let start = now.on_monotonic(awake);
+        let (now, awake) = (Moment::now(), || Duration::ZERO);
+        let start = now.on_monotonic(awake());
         let mut vouched = Vouched::default();
         vouched.want(Some(generation(2)));
         vouched.renew(lease(2, now.after(SECOND)));
