@@ -297,7 +297,6 @@ fn wall_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// With named fields, so that an older or newer agent skips what it does not know.
 const ALARM: &str = "pair: too many takeovers in ten minutes: this node is held, and takes over no more by itself; find out why, then \
     `ha-agent resume`";
 /// News that nobody has read yet.
