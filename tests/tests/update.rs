@@ -123,6 +123,22 @@ fn an_agent_that_hangs_is_ended_by_its_guard() -> Result<()> {
 }
 
 #[test]
+fn a_second_agent_that_is_turned_away_ends_no_trial() -> Result<()> {
+    let _other = MACHINE.read();
+    let Some(lab) = Paired::start("second")? else { return Ok(()) };
+    let Linked { b, pair, .. } = &lab.linked;
+    let trial = b.state_directory().join("trial.json");
+    fs::write(&trial, json!({"digest": "0".repeat(64), "staged": "/new", "installed": "/old"}).to_string())?;
+    let mut command = Command::new(&lab.original);
+    command.arg("run").arg("--config").arg(b.config()).arg("--control").arg(b.socket());
+    command.arg("--state").arg(b.state_directory());
+    let mut second = pair.b.netns.spawn(&command)?;
+    ensure!(second.wait(PATIENCE)?.code() == Some(69), "{}", second.lines().join("\n"));
+    ensure!(trial.exists(), "the trial of the agent that runs was ended");
+    Ok(())
+}
+
+#[test]
 fn what_is_no_package_changes_nothing() -> Result<()> {
     let _other = MACHINE.read();
     let Some(lab) = Paired::start("refused")? else { return Ok(()) };

@@ -102,11 +102,12 @@ type Reload = oneshot::Sender<Result<String, String>>;
 /// See [`AgentError`]. Whatever was attached or taken until then is given back.
 pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     is_possible(&config)?;
-    let (updates, mut successors) = Updates::new(&files)?;
     // Before anything is attached: from here on a signal ends the agent in order.
     let mut signals = Signals::new().map_err(|cause| AgentError::Os { what: "signals", cause })?;
     let monitor = Monitor::open().map_err(|cause| AgentError::Os { what: "a netlink socket", cause })?;
     let server = Server::bind(&files.socket)?;
+    // Only whoever has the socket is the agent here, and may say that another one's trial is over.
+    let (updates, mut successors) = Updates::new(&files)?;
     let recording = files.record.as_deref().map(Recording::create).transpose()?;
     let Loaded { mut dataplane, tables, events, counters, memory, given, patiences } = Dataplane::load()?;
     follow_log(&mut dataplane);
