@@ -13,6 +13,7 @@ pub mod exec;
 pub mod journal;
 pub mod net;
 pub mod peer;
+pub mod resource;
 pub mod sys;
 pub mod update;
 pub mod witness;

@@ -1,0 +1,138 @@
+//! Why a resource could not be taken or released: each cause has a name.
+
+use std::fmt;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Why something was not done. Displayed, it is one line with cause and remedy.
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[error("{cause}: {what}; {remedy}")]
+pub struct Failure {
+    /// Of what kind it is.
+    pub cause: Cause,
+    /// What is the case.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// The kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Cause {
+    /// A disk that belongs to it is not there.
+    DiskMissing,
+    /// A disk is another one than was expected.
+    DiskForeign,
+    /// Somebody who is not of this pair has registered a key.
+    KeyForeign,
+    /// The device refuses reservations, or does not know them.
+    NoReservation,
+    /// Our own key is gone: somebody else has taken over.
+    Fenced,
+    /// A pool is imported by another system.
+    PoolElsewhere,
+    /// A pool lacks redundancy that it should have.
+    PoolDegraded,
+    /// A pool can't be imported as it is.
+    PoolBroken,
+    /// A pool does no more I/O.
+    PoolSuspended,
+    /// Something is in use and can't be let go.
+    Busy,
+    /// A tool is not installed.
+    NoTool,
+    /// A file system is full.
+    NoSpace,
+    /// It may not be done.
+    NotPermitted,
+    /// It was to be there, and is gone.
+    Gone,
+    /// It took too long.
+    TimedOut,
+    /// It was told to stop.
+    Stopped,
+    /// What it needs is not as it must be.
+    Misconfigured,
+    /// Something else.
+    Other,
+}
+
+impl Failure {
+    /// A failure of this kind, what is the case, and what to do about it.
+    pub fn new(cause: Cause, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { cause, what: what.into(), remedy: remedy.into() }
+    }
+
+    /// What was to be here is not.
+    #[must_use]
+    pub fn gone(name: &str) -> Self {
+        Self::new(Cause::Gone, format!("{name} is not here any more"), "find out who took it away")
+    }
+
+    /// The system refuses to do `what`.
+    #[must_use]
+    pub fn system(what: &str, error: &io::Error) -> Self {
+        let (cause, remedy) = match error.kind() {
+            io::ErrorKind::PermissionDenied => (Cause::NotPermitted, "run ha-agent as root"),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                (Cause::NoSpace, "make room, then try again")
+            }
+            io::ErrorKind::ResourceBusy => (Cause::Busy, "find out who uses it, and end that"),
+            _ => (Cause::Other, "see the kernel's log"),
+        };
+        Self::new(cause, format!("{what}: {error}"), remedy)
+    }
+}
+
+impl Cause {
+    /// Its name, in capitals.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DiskMissing => "DISK_MISSING",
+            Self::DiskForeign => "DISK_FOREIGN",
+            Self::KeyForeign => "KEY_FOREIGN",
+            Self::NoReservation => "NO_RESERVATION",
+            Self::Fenced => "FENCED",
+            Self::PoolElsewhere => "POOL_ELSEWHERE",
+            Self::PoolDegraded => "POOL_DEGRADED",
+            Self::PoolBroken => "POOL_BROKEN",
+            Self::PoolSuspended => "POOL_SUSPENDED",
+            Self::Busy => "BUSY",
+            Self::NoTool => "NO_TOOL",
+            Self::NoSpace => "NO_SPACE",
+            Self::NotPermitted => "NOT_PERMITTED",
+            Self::Gone => "GONE",
+            Self::TimedOut => "TIMED_OUT",
+            Self::Stopped => "STOPPED",
+            Self::Misconfigured => "MISCONFIGURED",
+            Self::Other => "OTHER",
+        }
+    }
+}
+
+/// In capitals.
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line_with_cause_and_remedy() {
+        let error = io::Error::from_raw_os_error(libc::ENOSPC);
+        let failure = Failure::system("/srv can't be written", &error);
+        let line = failure.to_string();
+        assert!(line.starts_with("NO_SPACE: /srv can't be written: "), "{line}");
+        assert!(line.ends_with("; make room, then try again"), "{line}");
+        assert_eq!(serde_json::to_value(Cause::KeyForeign).expect("JSON"), "KEY_FOREIGN");
+        assert_eq!(Failure::gone("pool tank").cause.name(), "GONE");
+    }
+}
