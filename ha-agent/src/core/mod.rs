@@ -15,7 +15,7 @@
 //! What two nodes that know each other decide together: [`liveness`], whether the peer is alive;
 //! [`group`], which interfaces stand for one another; [`role`], what a node is to its clients; [`same_state`],
 //! who yields when both serve; [`reasons`], what stands in the way of an action; [`pair`], when the role moves, and how the two
-//! agree on it; [`shared`], whose configuration follows whose.
+//! agree on it; [`plan`], what is done then, in which order; [`shared`], whose configuration follows whose.
 
 mod announcements;
 pub mod command;
@@ -28,6 +28,7 @@ pub mod liveness;
 pub mod pace;
 pub mod pair;
 mod patience;
+pub mod plan;
 pub mod reasons;
 pub mod role;
 pub mod same_state;

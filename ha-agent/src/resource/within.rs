@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_sign_to_stop_ends_a_pause_at_once() -> anyhow::Result<()> {
-        let within = Within::new(Duration::from_secs(60), Stop::new()?);
+        let within = Within::new(Duration::from_mins(1), Stop::new()?);
         assert!(within.pause(Duration::from_millis(1)));
         within.go_on("nothing")?;
         let stop = within.stop().clone();
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn time_runs_out() -> anyhow::Result<()> {
-        let within = Within::new(Duration::from_secs(60), Stop::new()?).at_most(Duration::ZERO);
+        let within = Within::new(Duration::from_mins(1), Stop::new()?).at_most(Duration::ZERO);
         assert!(!within.pause(Duration::from_secs(50)));
         assert_eq!(within.go_on("it").expect_err("over").cause, Cause::TimedOut);
         assert!(!Within::new(Duration::MAX, Stop::new()?).left().is_zero());
