@@ -4,6 +4,7 @@
 //! into requests that change addresses, of which the kernel takes one at a time: more threads would wait for each
 //! other there. But for the kernel this thread waits for nobody: what it has to tell, others write down.
 
+pub mod conductor;
 mod host;
 
 use std::any::Any;

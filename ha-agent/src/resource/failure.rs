@@ -72,6 +72,13 @@ impl Failure {
         Self::new(Cause::Gone, format!("{name} is not here any more"), "find out who took it away")
     }
 
+    /// It was to be `taken` or `released`, and neither that nor an error comes back.
+    #[must_use]
+    pub fn hangs(name: &str, what: &str) -> Self {
+        let remedy = "see the kernel's log for what does not answer";
+        Self::new(Cause::TimedOut, format!("{name} hangs: it can't be {what}"), remedy)
+    }
+
     /// The system refuses to do `what`.
     #[must_use]
     pub fn system(what: &str, error: &io::Error) -> Self {

@@ -25,6 +25,8 @@ pub use self::run::{Outcome, Run, Standing, Verdict};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     steps: Vec<Step>,
+    /// Whether what does not need what failed is done all the same, and the verdict waits for it.
+    tries_all: bool,
 }
 
 /// One step of a plan.
@@ -70,7 +72,7 @@ pub enum Phase {
 pub enum Policy {
     /// Go on without it, and without what needs it.
     GoOn,
-    /// The whole has failed, and is undone.
+    /// The whole has failed, and is undone. Of a release: it has failed, and whoever wanted it decides.
     #[default]
     Undo,
     /// This node ends itself at once.
@@ -92,7 +94,7 @@ impl Plan {
     ///
     /// If some need each other, or something that is not there.
     pub fn new(steps: Vec<Step>) -> Result<Self, PlanError> {
-        let plan = Self { steps };
+        let plan = Self { steps, tries_all: false };
         match plan.order() {
             Ok(_) => Ok(plan),
             Err(step) => {
@@ -108,15 +110,15 @@ impl Plan {
     }
 
     /// The way back: step for step, each once what stands on it is released. What a step needed is held by it, unless it is
-    /// a service: where that does not let go, it is tried all the same, and finds out. `of` says how long the way back may
+    /// a service: where that does not let go, it is tried all the same, and finds out. As much is released as can be. `of` says how long the way back may
     /// take for a step, and what follows if it fails.
     #[must_use]
-    pub fn reversed(&self, of: impl Fn(&Step) -> (Duration, Policy)) -> Self {
-        let undo = |step: &Step| {
-            let (limit, policy) = of(step);
+    pub fn reversed(&self, of: impl Fn(usize, &Step) -> (Duration, Policy)) -> Self {
+        let undo = |(index, step): (usize, &Step)| {
+            let (limit, policy) = of(index, step);
             Step { needs: Vec::new(), after: Vec::new(), limit, policy, ..step.clone() }
         };
-        let mut steps: Vec<Step> = self.steps.iter().map(undo).collect();
+        let mut steps: Vec<Step> = self.steps.iter().enumerate().map(undo).collect();
         for (index, step) in self.steps.iter().enumerate() {
             for &below in &step.needs {
                 if let Some(below) = steps.get_mut(below) {
@@ -131,7 +133,7 @@ impl Plan {
                 }
             }
         }
-        Self { steps }
+        Self { steps, tries_all: true }
     }
 
     /// How long the whole may take: the longest way through it.

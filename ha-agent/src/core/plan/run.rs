@@ -105,7 +105,8 @@ impl Run {
     /// What is to be begun now; drain this after [`new`](Self::new), [`finish`](Self::finish) and
     /// [`expire`](Self::expire).
     pub fn begin_next(&mut self, now: Instant) -> Option<usize> {
-        if self.stopped || self.verdict().is_some_and(|verdict| verdict > Verdict::InPart) {
+        let is_lost = self.verdict().is_some_and(|verdict| verdict > Verdict::InPart);
+        if self.stopped || (is_lost && !self.plan.tries_all) {
             return None;
         }
         let next = (0..self.plan.steps.len()).find(|&index| self.may_begin(index))?;
@@ -160,7 +161,8 @@ impl Run {
                 (_, Policy::SelfFence) => Verdict::SelfFence,
             })
             .max();
-        if worst.is_some_and(|worst| worst > Verdict::InPart) {
+        let ends = if self.plan.tries_all { Verdict::Failed } else { Verdict::InPart };
+        if worst.is_some_and(|worst| worst > ends) {
             return worst;
         }
         let goes_on = (0..self.standings.len()).any(|step| self.is_open(step));

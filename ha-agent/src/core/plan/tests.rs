@@ -122,8 +122,9 @@ fn what_hangs_is_told_once_and_what_may_be_left_out_is_waited_for_no_longer() {
 #[test]
 fn what_must_not_hang_ends_the_whole() {
     for (policy, verdict) in [(Policy::Undo, Verdict::Failed), (Policy::SelfFence, Verdict::SelfFence)] {
-        let mut run =
-            Run::new(Plan { steps: vec![Step { policy, ..step("pool", Phase::Import, &[], &[]) }] });
+        let mut run = Run::new(
+            Plan::new(vec![Step { policy, ..step("pool", Phase::Import, &[], &[]) }]).expect("a plan"),
+        );
         begin(&mut run, 0);
         assert_eq!(run.verdict(), None);
         assert_eq!(run.expire(at(100)), [0]);
@@ -133,7 +134,7 @@ fn what_must_not_hang_ends_the_whole() {
 
 #[test]
 fn the_way_back_holds_what_is_stood_on() {
-    let back = storage().reversed(|_| (MS, Policy::Undo));
+    let back = storage().reversed(|_, _| (MS, Policy::Undo));
     let waits = |index: usize| (back.steps[index].needs.clone(), back.steps[index].after.clone());
     // A reservation is kept until its pool is exported; a pool is exported whether or not its service let go.
     assert_eq!(waits(0), (vec![2], vec![]));
@@ -147,6 +148,19 @@ fn the_way_back_holds_what_is_stood_on() {
     }
     assert_eq!(order, [7, 6, 4, 2, 0, 5, 3, 1]);
     assert_eq!(storage().limit(), Duration::from_millis(500));
+}
+
+#[test]
+fn as_much_is_released_as_can_be_before_it_is_said_that_it_failed() {
+    let mut run = Run::new(storage().reversed(|_, _| (Duration::from_millis(100), Policy::Undo)));
+    let mut begun = Vec::new();
+    while let Some(next) = run.begin_next(at(0)) {
+        begun.push(next);
+        run.finish(at(0), next, if next == 2 { Outcome::Failed } else { Outcome::Done });
+        assert_eq!(run.verdict().is_some(), begun.len() == 7, "{begun:?}");
+    }
+    assert_eq!((begun, run.verdict()), (vec![7, 6, 4, 2, 5, 3, 1], Some(Verdict::Failed)));
+    assert_eq!(run.standings()[0], Standing::Skipped);
 }
 
 #[test]
@@ -233,7 +247,7 @@ proptest! {
 
     #[test]
     fn the_way_back_is_a_plan_and_its_way_back_is_the_way(plan in plan()) {
-        let of = |step: &Step| (step.limit, step.policy);
+        let of = |_, step: &Step| (step.limit, step.policy);
         let back = plan.reversed(of);
         prop_assert!(Plan::new(back.steps.clone()).is_ok());
         let all = |plan: &Plan| -> Vec<Vec<usize>> {

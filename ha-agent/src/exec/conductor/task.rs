@@ -1,0 +1,416 @@
+//! The task that carries out plans.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::calls::{Call, Calls, Ended, Found};
+use super::shown::{Doing, Shown, StepTime};
+use super::{Duties, Order, Report};
+use crate::core::Instant;
+use crate::core::pair::Generation;
+use crate::core::plan::{Outcome, Phase, Policy, Run, Standing, Verdict};
+use crate::resource::{Failure, Stop};
+use crate::sys::clock;
+
+/// Whoever carries them out.
+#[derive(Debug)]
+pub(super) struct Task {
+    duties: Duties,
+    calls: Calls,
+    ended: mpsc::UnboundedReceiver<Ended>,
+    reports: mpsc::UnboundedSender<Report>,
+    shown: watch::Sender<Shown>,
+    doing: Doing,
+    run: Option<Run>,
+    /// Counts the plans: what an earlier one began and ends only now is not of this one.
+    epoch: u64,
+    began: Instant,
+    /// Ends the calls of the plan that runs.
+    stop: Stop,
+    /// What was reported of it.
+    told: Option<Verdict>,
+    well: bool,
+    looks: u64,
+    /// For each part, how often in a row something was wrong with it where it is served.
+    amiss: Vec<u32>,
+    /// For each part, how often it was taken anew since the plan began.
+    revived: Vec<u32>,
+}
+
+impl Task {
+    pub(super) fn new(
+        duties: Duties,
+        reports: mpsc::UnboundedSender<Report>,
+        shown: watch::Sender<Shown>,
+    ) -> std::io::Result<Self> {
+        let (calls, ended) = Calls::new(duties.parts.len());
+        let (doing, began) = (Doing::Nothing, clock::now());
+        let stop = Stop::new()?;
+        let (amiss, revived) = (vec![0; duties.parts.len()], vec![0; duties.parts.len()]);
+        Ok(Self {
+            duties,
+            calls,
+            ended,
+            reports,
+            shown,
+            doing,
+            run: None,
+            epoch: 0,
+            began,
+            stop,
+            told: None,
+            well: true,
+            looks: 0,
+            amiss,
+            revived,
+        })
+    }
+
+    pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        let mut looks = looks();
+        loop {
+            let hangs = self.run.as_ref().and_then(Run::poll_timeout);
+            let left = hangs.map(|at| at.saturating_since(clock::now()));
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(order) => self.obey(order),
+                    None => return self.stop.give(),
+                },
+                Some(ended) = self.ended.recv() => self.note(ended),
+                () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => self.expire(),
+                _ = looks.tick() => self.look(),
+            }
+            self.go_on();
+            self.shown.send_if_modified(|shown| {
+                let is_new = shown.doing != self.doing;
+                shown.doing = self.doing;
+                is_new
+            });
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        let now = clock::now();
+        match order {
+            Order::Take(term) => {
+                self.begin(now, Doing::Taking(term, now), self.duties.take.clone());
+            }
+            Order::Release(term) => {
+                self.begin(now, Doing::Releasing(term, now), self.duties.release.clone());
+            }
+            Order::Serve(term) => {
+                if let (Doing::Taking(taking, _), Some(run)) = (self.doing, &mut self.run)
+                    && taking == term
+                {
+                    run.finish(now, self.duties.parts.len(), Outcome::Done);
+                }
+            }
+            Order::Lost => {
+                if let Some(term) = self.doing.term() {
+                    self.report(Report::Lost(term));
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, now: Instant, doing: Doing, plan: crate::core::plan::Plan) {
+        // Whatever goes on makes way.
+        self.stop.give();
+        match Stop::new() {
+            Ok(stop) => self.stop = stop,
+            // Each call says so: it was told to stop.
+            Err(error) => tracing::error!("nothing can be taken or released: {error}"),
+        }
+        (self.epoch, self.doing, self.told, self.began) = (self.epoch + 1, doing, None, now);
+        self.amiss.fill(0);
+        self.revived.fill(0);
+        self.run = Some(Run::new(plan));
+        self.shown.send_modify(|shown| {
+            if let Doing::Taking(..) = doing {
+                shown.last.clear();
+            }
+            for part in &mut shown.parts {
+                (part.standing, part.bad) = (Standing::Waiting, false);
+                part.faults.clear();
+                part.remarks.clear();
+            }
+        });
+    }
+
+    /// Begins what can be begun, and reports what is new.
+    fn go_on(&mut self) {
+        let now = clock::now();
+        let addresses = self.duties.parts.len();
+        while let Some(step) = self.run.as_mut().and_then(|run| run.begin_next(now)) {
+            if let Some(part) = self.duties.parts.get(step) {
+                let call = if self.doing.takes() { Call::Take } else { Call::Release };
+                self.calls.make(self.epoch, step, part, call, &self.stop);
+            } else if let Doing::Taking(term, _) = self.doing {
+                self.report(Report::Prepared(term));
+            } else if let Some(run) = &mut self.run {
+                // They are gone already.
+                run.finish(now, addresses, Outcome::Done);
+            }
+        }
+        let Some(run) = &self.run else { return };
+        self.shown.send_if_modified(|shown| {
+            let mut is_new = false;
+            for (part, standing) in shown.parts.iter_mut().zip(run.standings()) {
+                is_new |= part.standing != *standing;
+                part.standing = *standing;
+            }
+            is_new
+        });
+        let verdict = run.verdict();
+        if verdict.is_some() && verdict != self.told {
+            self.told = verdict;
+            self.conclude(verdict.unwrap_or(Verdict::Failed));
+        }
+    }
+
+    fn conclude(&mut self, verdict: Verdict) {
+        let took = clock::now().saturating_since(self.began);
+        let (report, doing) = match (self.doing, verdict) {
+            (Doing::Taking(term, _) | Doing::Releasing(term, _), Verdict::SelfFence) => {
+                (Some(Report::SelfFence(term)), Doing::Unclear(term))
+            }
+            (Doing::Taking(term, _), Verdict::Failed) => {
+                (Some(Report::TakeFailed(term)), Doing::Unclear(term))
+            }
+            (Doing::Taking(term, _), Verdict::Done | Verdict::InPart) => (None, Doing::Serving(term)),
+            (Doing::Releasing(term, _), Verdict::Failed) => {
+                (Some(Report::ReleaseFailed(term)), Doing::Unclear(term))
+            }
+            (Doing::Releasing(term, _), Verdict::Done | Verdict::InPart) => {
+                (Some(Report::Released(term)), Doing::Nothing)
+            }
+            (doing @ (Doing::Nothing | Doing::Serving(_) | Doing::Unclear(_)), _) => (None, doing),
+        };
+        let times = self.times();
+        if self.doing.takes() {
+            self.shown.send_modify(|shown| shown.last.clone_from(&times));
+        }
+        let steps: Vec<String> = times.iter().map(StepTime::to_string).collect();
+        let what = if self.doing.takes() { "takeover" } else { "release" };
+        match verdict {
+            Verdict::Done => {
+                tracing::info!("{what} done within {} ms: {}", took.as_millis(), steps.join(", "));
+            }
+            Verdict::InPart => {
+                tracing::warn!("{what} done in part within {} ms: {}", took.as_millis(), steps.join(", "));
+            }
+            Verdict::Failed | Verdict::SelfFence => {
+                tracing::error!("{what} failed after {} ms: {}", took.as_millis(), steps.join(", "));
+            }
+        }
+        self.doing = doing;
+        if let Some(report) = report {
+            self.report(report);
+        }
+    }
+
+    /// How long each step took, or has taken until now.
+    fn times(&self) -> Vec<StepTime> {
+        let Some(run) = &self.run else { return Vec::new() };
+        let now = clock::now();
+        let time = |(step, standing): (&crate::core::plan::Step, &Standing)| {
+            let (since, until, well) = match *standing {
+                Standing::Done { since, until } => (since, until, true),
+                Standing::Failed { since, until } => (since, until, false),
+                Standing::Running { since } | Standing::Hung { since } => (since, now, false),
+                Standing::Waiting | Standing::Skipped => return None,
+            };
+            let began = since.saturating_since(self.began);
+            let took = until.saturating_since(since);
+            Some(StepTime { name: step.name.clone(), phase: step.phase, began, took, well })
+        };
+        let mut times: Vec<_> = run.steps().iter().zip(run.standings()).filter_map(time).collect();
+        times.sort_by_key(|time| time.began);
+        times
+    }
+
+    /// A call has ended.
+    fn note(&mut self, ended: Ended) {
+        let Ended { epoch, part, call, found } = ended;
+        if epoch != self.epoch {
+            return;
+        }
+        match call {
+            Call::Take | Call::Release => self.note_step(part, found),
+            Call::Check | Call::Examine => self.note_look(part, call, found),
+            // The next look tells how it went.
+            Call::Revive => {}
+        }
+    }
+
+    fn note_step(&mut self, part: usize, found: Found) {
+        let (outcome, remarks, faults) = match found {
+            Found::Well(remarks) => (Outcome::Done, remarks, Vec::new()),
+            Found::Weak(failures) | Found::Bad(failures) => (Outcome::Failed, Vec::new(), failures),
+        };
+        let name = self.name(part);
+        for remark in &remarks {
+            tracing::info!("{name}: {remark}");
+        }
+        for fault in &faults {
+            tracing::error!("{name}: {fault}");
+        }
+        self.show(part, |shown| {
+            (shown.bad, shown.remarks, shown.faults) = (!faults.is_empty(), remarks, faults);
+        });
+        if let Some(run) = &mut self.run {
+            run.finish(clock::now(), part, outcome);
+        }
+    }
+
+    /// Names what hangs.
+    fn expire(&mut self) {
+        let Some(run) = &mut self.run else { return };
+        for step in run.expire(clock::now()) {
+            let name = self.name(step);
+            let what = if self.doing.takes() { "taken" } else { "released" };
+            let failure = Failure::hangs(&name, what);
+            tracing::error!("{failure}");
+            self.show(step, |shown| (shown.bad, shown.faults) = (true, vec![failure]));
+        }
+    }
+
+    /// Looks after everything, one call for each part that is not busy.
+    fn look(&mut self) {
+        let call = match self.doing {
+            Doing::Serving(_) => Call::Check,
+            Doing::Nothing if self.looks.is_multiple_of(EXAMINE) => Call::Examine,
+            Doing::Nothing | Doing::Taking(..) | Doing::Releasing(..) | Doing::Unclear(_) => {
+                self.looks += 1;
+                return;
+            }
+        };
+        self.looks += 1;
+        for (index, part) in self.duties.parts.iter().enumerate() {
+            if !self.calls.is_busy(index) {
+                self.calls.make(self.epoch, index, part, call, &self.stop);
+            }
+        }
+    }
+
+    fn note_look(&mut self, part: usize, call: Call, found: Found) {
+        let serves = matches!(self.doing, Doing::Serving(_));
+        // What was looked at before things changed.
+        if serves != (call == Call::Check) {
+            return;
+        }
+        let (amiss, faults) = match found {
+            Found::Well(_) => (false, Vec::new()),
+            Found::Weak(faults) => (false, faults),
+            Found::Bad(faults) => (true, faults),
+        };
+        let bad = amiss && !(serves && self.may_pass(part));
+        if let Some(count) = self.amiss.get_mut(part).filter(|_| !amiss) {
+            *count = 0;
+        }
+        let name = self.name(part);
+        self.show(part, |shown| {
+            if shown.faults != faults {
+                for fault in &faults {
+                    tracing::warn!("{name}: {fault}");
+                }
+                if faults.is_empty() {
+                    tracing::info!("{name}: all is well again");
+                }
+            }
+            (shown.bad, shown.faults) = (bad, faults);
+        });
+        self.tell_whether_well();
+    }
+
+    /// Whether what is amiss with a part that is served may pass: it was seen once only, or it is a service, which is started
+    /// anew a few times.
+    fn may_pass(&mut self, index: usize) -> bool {
+        let (Some(part), Some(amiss), Some(revived)) =
+            (self.duties.parts.get(index), self.amiss.get_mut(index), self.revived.get_mut(index))
+        else {
+            return false;
+        };
+        *amiss += 1;
+        if part.phase >= Phase::Services && *revived < REVIVALS {
+            *revived += 1;
+            tracing::warn!("{}: it is started again", part.resource.name());
+            self.calls.make(self.epoch, index, part, Call::Revive, &self.stop);
+            return true;
+        }
+        *amiss < TWICE
+    }
+
+    fn tell_whether_well(&mut self) {
+        let is_needed =
+            |index: usize| self.duties.parts.get(index).is_some_and(|part| part.policy != Policy::GoOn);
+        let bad = |(index, part): (usize, &super::PartShown)| part.bad && is_needed(index);
+        let well = !self.shown.borrow().parts.iter().enumerate().any(bad);
+        if well != self.well {
+            self.well = well;
+            self.report(Report::Well(well));
+        }
+    }
+
+    fn name(&self, part: usize) -> String {
+        let part = self.duties.parts.get(part);
+        part.map_or_else(|| Phase::Addresses.name().to_owned(), |part| part.resource.name().to_owned())
+    }
+
+    fn show(&self, part: usize, change: impl FnOnce(&mut super::PartShown)) {
+        self.shown.send_modify(|shown| {
+            if let Some(part) = shown.parts.get_mut(part) {
+                change(part);
+            }
+        });
+    }
+
+    fn report(&self, report: Report) {
+        // Nobody may be left to hear it.
+        let _ = self.reports.send(report);
+    }
+}
+
+impl Doing {
+    fn takes(self) -> bool {
+        match self {
+            Self::Taking(..) | Self::Serving(_) => true,
+            Self::Nothing | Self::Releasing(..) | Self::Unclear(_) => false,
+        }
+    }
+
+    fn term(self) -> Option<Generation> {
+        match self {
+            Self::Taking(term, _) | Self::Serving(term) | Self::Releasing(term, _) | Self::Unclear(term) => {
+                Some(term)
+            }
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// The name and the time.
+impl std::fmt::Display for StepTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let how = if self.well { "" } else { " (failed)" };
+        write!(f, "{} {} ms{how}", self.name, self.took.as_millis())
+    }
+}
+
+fn looks() -> Interval {
+    let mut looks = interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks
+}
+
+/// How often what is served is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often something must be amiss, one look after the other, to count.
+const TWICE: u32 = 2;
+/// How often a service is started anew while it is served.
+const REVIVALS: u32 = 3;
+/// After how many of these times what is not taken is looked at.
+const EXAMINE: u64 = 5;
