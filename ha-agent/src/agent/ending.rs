@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::PATIENCE;
 use super::detector::{Input, Snapshot};
 use super::interfaces::Follower;
-use super::pair::{self, WitnessHandle};
+use super::pair::{self, ChargeHandle, WitnessHandle};
 use crate::core::pair::report::Why;
 use crate::net::macvlan::Macvlan;
 use crate::peer::link::Link;
@@ -22,6 +22,8 @@ pub(super) struct Parts {
     pub(super) keeping: JoinHandle<()>,
     pub(super) follower: Follower,
     pub(super) executor: JoinHandle<()>,
+    /// What is here beside addresses.
+    pub(super) charge: Option<ChargeHandle>,
     pub(super) pairing: JoinHandle<Why>,
     /// The witness, and whether the peer has the role by now; `None` if it is not to be told.
     pub(super) witness: Option<(WitnessHandle, bool)>,
@@ -39,6 +41,7 @@ impl Parts {
             keeping,
             follower,
             executor,
+            charge,
             pairing,
             witness,
             link,
@@ -52,6 +55,9 @@ impl Parts {
         }
         // However the detector ended. The senders of orders go with it and with the follower.
         end(follower, executor).await;
+        if let Some(charge) = charge {
+            charge.release().await;
+        }
         // Only now: nothing serves any more.
         if let Some((witness, handed)) = witness {
             pair::give_back(witness, handed).await;

@@ -62,7 +62,7 @@ use interfaces::{Follower, Member, Modes};
 use memory::Keeper;
 use notices::{Suspected, Watchman};
 pub use pair::RecordFileError;
-use pair::Secretary;
+use pair::{Charge, Secretary};
 use realtime::Granted;
 use reporter::Reporter;
 use rules::Rules;
@@ -114,7 +114,9 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     let (journal, modes, counters) = (Arc::new(Journal::default()), Modes::default(), Arc::new(counters));
     let (inputs, input_queue) = mpsc::unbounded_channel();
     let (notes, note_queue) = mpsc::unbounded_channel();
-    let (secretary, pair_outputs) = Secretary::open(&config, &files.state, inputs.clone())?;
+    let charge = Charge::new(&config);
+    let in_charge = charge.as_ref().map(Charge::handle);
+    let (secretary, pair_outputs) = Secretary::open(&config, &files.state, inputs.clone(), charge)?;
     let shown = secretary.as_ref().map(Secretary::shown);
     let witness = secretary.as_ref().and_then(Secretary::witness);
     let rules = Rules::new(tables, &config)?;
@@ -171,6 +173,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
         shown,
         sharing,
         witness: witness.clone(),
+        charge: in_charge.clone(),
         updates,
     });
     tracing::info!(node = reporter.node(), socket = %files.socket.display(), "running");
@@ -194,9 +197,23 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     let strict = reporter.mode() == Mode::Strict;
     // Whoever failed leaves the lease to its end.
     let witness = witness.filter(|_| result.is_ok()).map(|witness| (witness, handed));
-    Parts { inputs, detector, end_keeping, keeping, follower, executor, pairing, witness, link, written }
-        .end(strict, &files.state)
-        .await;
+    // What is beyond the node's control is not released, nor what its machine ends with.
+    let charge = in_charge.filter(|_| !matches!(result, Err(AgentError::EndedHard(_))));
+    Parts {
+        inputs,
+        detector,
+        end_keeping,
+        keeping,
+        follower,
+        executor,
+        charge,
+        pairing,
+        witness,
+        link,
+        written,
+    }
+    .end(strict, &files.state)
+    .await;
     result
 }
 

@@ -13,7 +13,7 @@ use super::exchange::Known;
 use super::follow_switchover::{self, Standing};
 use super::interfaces::Modes;
 use super::notices::Suspected;
-use super::pair::{self, Shown, WitnessHandle};
+use super::pair::{self, ChargeHandle, Shown, WitnessHandle};
 use super::realtime::Granted;
 use super::shared::Sharing;
 use super::updates::Updates;
@@ -24,8 +24,8 @@ use crate::control::order::{Failover, PairWish};
 use crate::control::server::Source;
 use crate::control::shared::{Apply, Document};
 use crate::control::status::{
-    self, Clocks, DemotionStatus, DetectorStatus, PairStatus, Parts, PeerFactsStatus, PeerLinkStatus,
-    ReasonStatus, SharedStatus, Status, Surroundings, VhostStatus, WitnessStatus, by_reason,
+    self, ChargeStatus, Clocks, DemotionStatus, DetectorStatus, PairStatus, Parts, PeerFactsStatus,
+    PeerLinkStatus, ReasonStatus, SharedStatus, Status, Surroundings, VhostStatus, WitnessStatus, by_reason,
 };
 use crate::core::pair::message::Request;
 use crate::core::pair::{Node, Phase, Wish};
@@ -63,6 +63,8 @@ pub(super) struct Reporter {
     pub(super) shown: Option<Shown>,
     /// What is known of the witness, if there is one.
     pub(super) witness: Option<WitnessHandle>,
+    /// What the node has in charge beside addresses, if anything.
+    pub(super) charge: Option<ChargeHandle>,
     /// Who keeps what is shared with the other node, if anything is.
     pub(super) sharing: Option<Arc<Sharing>>,
     /// Whoever puts another agent in the place of this one.
@@ -89,7 +91,10 @@ impl Reporter {
     pub(super) async fn hand_over(&self) -> bool {
         let Ok(Snapshot { pair: Some(pair), .. }) = self.snapshot().await else { return false };
         match self.shown.as_ref().filter(|_| pair.phase == Phase::Active && pair.peer.is_some()) {
-            Some(shown) => pair::hand_over(&self.detector, &shown.news, pair.settings.node).await,
+            Some(shown) => {
+                let more = self.charge.as_ref().map(ChargeHandle::move_limit).unwrap_or_default();
+                pair::hand_over(&self.detector, &shown.news, pair.settings.node, more).await
+            }
             None => false,
         }
     }
@@ -132,6 +137,9 @@ impl Reporter {
                 .witness
                 .as_ref()
                 .is_some_and(|witness| witness.now().is_lost(snapshot.at, &witness.terms())),
+            storage: self.charge.as_ref().and_then(ChargeHandle::storage),
+            faults: self.charge.as_ref().map(ChargeHandle::faults).unwrap_or_default(),
+            disk_keys: self.charge.as_ref().map(ChargeHandle::disk_keys).unwrap_or_default(),
             shared: self.sharing.as_ref().map(|sharing| sharing.told()),
         };
         status::facts(&self.config.borrow(), snapshot, around)
@@ -176,6 +184,7 @@ impl Source for Reporter {
             reasons: ReasonStatus::all(&facts, self.link.is_some()),
             peer: facts.peer.as_ref().map(PeerFactsStatus::new),
             pair: snapshot.pair.as_ref().map(PairStatus::new),
+            charge: self.charge.as_ref().map(|charge| ChargeStatus::new(clocks.monotonic, &charge.shown())),
             witness: self.witness.as_ref().map(|witness| {
                 let lease = snapshot.pair.as_ref().and_then(|pair| pair.lease);
                 WitnessStatus::new(config.witness.as_ref(), &witness.now(), lease, clocks.monotonic)

@@ -6,8 +6,8 @@ use super::exit::Exit;
 use super::{ControlArg, fail, say};
 use crate::control::client;
 use crate::control::status::{
-    DetectorStatus, HistogramStatus, PairStatus, PeerConditionStatus, PeerFactsStatus, PeerLinkStatus,
-    PeerStatus, SharedStatus, Status, VhostStatus, WitnessStatus,
+    ChargeStatus, DetectorStatus, HistogramStatus, PairStatus, PeerConditionStatus, PeerFactsStatus,
+    PeerLinkStatus, PeerStatus, SharedStatus, Status, StepTimeStatus, VhostStatus, WitnessStatus,
 };
 use crate::core::reasons::Severity;
 use ha_common::reason::Reason;
@@ -66,6 +66,10 @@ fn text(status: &Status) -> String {
         // Writing into a string does not fail.
         let _ = describe_pair(&mut text, pair);
     }
+    if let Some(charge) = &status.charge {
+        // Writing into a string does not fail.
+        let _ = describe_charge(&mut text, charge);
+    }
     if let Some(witness) = &status.witness {
         // Writing into a string does not fail.
         let _ = describe_witness(&mut text, witness);
@@ -116,6 +120,27 @@ fn describe_pair(text: &mut String, pair: &PairStatus) -> std::fmt::Result {
     }
     if let Some(last) = &pair.last_sentence {
         writeln!(text, "  last      {last}")?;
+    }
+    Ok(())
+}
+
+fn describe_charge(text: &mut String, charge: &ChargeStatus) -> std::fmt::Result {
+    let ChargeStatus { doing, parts, last_takeover } = charge;
+    writeln!(text, "in charge {doing}")?;
+    for part in parts {
+        let time = part.step_ms.map_or(String::new(), |ms| format!(" ({ms:.0} ms)"));
+        let bad = if part.bad { ", not well" } else { "" };
+        writeln!(text, "  {:<9} {}: {}{time}{bad}", part.phase, part.name, part.step)?;
+        for remark in &part.remarks {
+            writeln!(text, "    note    {remark}")?;
+        }
+        for fault in &part.faults {
+            writeln!(text, "    FAULT   {}", fault.sentence)?;
+        }
+    }
+    if !last_takeover.is_empty() {
+        let step = |step: &StepTimeStatus| format!("{} {:.0} ms", step.name, step.took_ms);
+        writeln!(text, "  last      {}", last_takeover.iter().map(step).collect::<Vec<_>>().join(", "))?;
     }
     Ok(())
 }

@@ -95,4 +95,56 @@ choices! {
         /// Only both: losing one of them is a takeover, as in OpenBSD (CARP specification §9.3, point 17).
         Both = "both",
     }
+
+    /// How the other node is kept from writing.
+    FenceLevel {
+        /// Its reservation keys are taken off the disks.
+        Reservation = "reservation",
+        /// A program turns it off.
+        Command = "command",
+    }
+
+    /// What becomes of keys on a shared disk that are of neither node.
+    Strangers {
+        /// Nothing is taken over.
+        Refuse = "refuse",
+        /// They are taken off like the peer's.
+        Preempt = "preempt",
+    }
+
+    /// Whether the active node arms a watchdog.
+    WatchdogUse {
+        /// Where there is one.
+        IfPresent = "if-present",
+        /// Always: without one, it does not become active.
+        Required = "required",
+        /// Never.
+        Off = "off",
+    }
+
+    /// How a node ends that may not go on.
+    SelfFenceChoice {
+        /// The machine is reset at once.
+        Reset = "reset",
+        /// The agent ends, and says why.
+        Exit = "exit",
+    }
+
+    /// What becomes of a file system that is in use and is to be released.
+    BusyChoice {
+        /// It is waited for, until the time is over.
+        Wait = "wait",
+        /// Whoever uses it is killed, once half of the time is over.
+        Kill = "kill",
+    }
+
+    /// What follows if something can't be taken over.
+    OnFailure {
+        /// Nothing is taken over.
+        Undo = "undo",
+        /// The rest is.
+        GoOn = "go-on",
+        /// This node ends itself.
+        SelfFence = "self-fence",
+    }
 }

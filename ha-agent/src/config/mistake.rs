@@ -43,7 +43,7 @@ pub(super) enum Mistake {
     #[error("{subject} must be {expected}, not {found}; write {example}")]
     WrongType { subject: String, expected: &'static str, found: String, example: &'static str },
     #[error("{key} {value} is out of range; {subject} is {min} to {max}")]
-    OutOfRange { key: &'static str, value: Excerpt, subject: &'static str, min: u8, max: u8 },
+    OutOfRange { key: &'static str, value: Excerpt, subject: &'static str, min: u32, max: u32 },
     #[error("{key} '{word}' is unknown; did you mean \"{nearest}\"? It is {known}")]
     MisspelledWord { key: &'static str, word: Excerpt, known: String, nearest: &'static str },
     #[error("{key} '{word}' is unknown; write {known}")]
@@ -170,6 +170,42 @@ pub(super) enum Mistake {
         "{key} needs {missing}, too, because a certificate is worth nothing without its key; add {missing}"
     )]
     HalfIdentity { key: &'static str, missing: &'static str },
+
+    // What is taken over beside addresses.
+    #[error("{table} needs [peer], because one of two nodes has it at a time; add [peer], or remove {table}")]
+    ChargeWithoutPeer { table: &'static str },
+    #[error(
+        "{table} needs [fence], because the other node must be kept from writing to it; add [fence] with pair = 4711"
+    )]
+    NoFence { table: &'static str },
+    #[error("the level \"command\" needs command; add command = [\"fence_ipmilan\"]")]
+    LevelWithoutCommand,
+    #[error("{key} is given, but levels has no \"command\"; add it there, or remove {key}")]
+    CommandWithoutLevel { key: &'static str },
+    #[error("guid '{0}' is not a pool's number; `zpool get -H -o value guid NAME` prints it")]
+    Guid(Excerpt),
+    #[error("{key} '{text}' is not an absolute path; write {example}")]
+    AbsolutePath { key: &'static str, text: Excerpt, example: &'static str },
+    #[error("{key} is empty; write {example}")]
+    EmptyList { key: &'static str, example: &'static str },
+    #[error("{key} '{text}' is not valid; use printable ASCII characters, no space, at most {limit}")]
+    Word { key: &'static str, text: Excerpt, limit: usize },
+    #[error(
+        "the level \"reservation\" needs the disks that '{name}' is on; add disks = [\"/dev/disk/by-id/…\"]"
+    )]
+    NoDisks { name: String },
+    #[error("the name '{name}' is taken at {line}; give each its own name")]
+    ChargeNameTaken { name: String, line: Line },
+    #[error("needs '{need}' is none of the names of [[pool]], [[mount]] and [[service]]; known are {known}")]
+    UnknownNeed { need: Excerpt, known: String },
+    #[error("'{name}' needs something that needs '{name}' itself; remove one of the two from needs")]
+    NeedsItself { name: String },
+    #[error(
+        "[[service]] '{name}' says {found}; it takes one of units, start (with stop), nfs_state and iscsi_targets"
+    )]
+    ServiceKind { name: String, found: &'static str },
+    #[error("{key} belongs to {with}; add {with}, or remove {key}")]
+    ServicePart { key: &'static str, with: &'static str },
 
     // What is shared with the peer.
     #[error("shared '{0}' is not a file name; write shared = \"shared.json\"")]

@@ -49,6 +49,60 @@
 //! announce_every = "60s"             # 1s to 1h, optional: announce the addresses of a master again
 //! group = "clients"                  # optional: in a pair, one link of a group is enough for it
 //! critical = true                    # default: in a pair, whether its group depends on it
+//!
+//! [fence]                            # with [[pool]] or [[mount]]: how the other node is kept from writing
+//! pair = 4711                        # 1 to 2147483647, the same on both nodes
+//! levels = ["reservation", "command"]  # tried in this order; default ["reservation"]
+//! strangers = "refuse"               # default, or "preempt"
+//! command = ["fence_ipmilan"]        # only with the level "command"
+//! options_file = "fence.options"     # what it reads, only with command
+//! disk_heartbeat = "200ms"           # default, 50ms to 10s
+//! watchdog = "if-present"            # default, "required" or "off"
+//! watchdog_device = "/dev/watchdog"  # default
+//! self_fence = "reset"               # default, or "exit"
+//!
+//! [[pool]]                           # all of these only with [peer]
+//! name = "tank"
+//! guid = "5312087265214137852"
+//! directories = ["/dev/disk/by-id"]  # default
+//! disks = ["/dev/disk/by-id/wwn-0x5000c500a1b2c3d4"]  # default: what the labels name
+//! missing_log = false                # default
+//! keys = "/etc/ha-agent/pool-keys"   # optional
+//! busy = "wait"                      # default, or "kill"
+//! needs = ["scratch"]                # default: nothing, for a service all pools and mounts
+//! take = "60s"                       # 1s to 1h, default 60s for a pool, 30s for others
+//! release = "30s"                    # default, 1s to 1h
+//! on_failure = "undo"                # default, "go-on" or "self-fence"
+//!
+//! [[mount]]
+//! name = "scratch"
+//! device = "/dev/disk/by-id/wwn-0x5000c500a1b2c3d6-part1"
+//! at = "/srv/scratch"
+//! type = "ext4"
+//! options = "noatime"                # optional
+//! uuid = "0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0"  # optional
+//! disks = ["/dev/disk/by-id/wwn-0x5000c500a1b2c3d6"]  # needed for the level "reservation"
+//!
+//! [[service]]                        # each of one kind: units, start, nfs_state or iscsi_targets
+//! name = "web"
+//! units = ["nginx.service"]
+//!
+//! [[service]]
+//! name = "reports"
+//! start = ["/usr/local/sbin/reports", "start"]
+//! stop = ["/usr/local/sbin/reports", "stop"]
+//! check = ["/usr/local/sbin/reports", "status"]  # optional
+//! rest = true                        # after the addresses; default false
+//!
+//! [[service]]
+//! name = "nfs"
+//! nfs_state = "/tank/.nfs"
+//! nfs_scope = "pair-1"
+//!
+//! [[service]]
+//! name = "iscsi"
+//! iscsi_targets = "targets.json"
+//! iscsi_state = "/tank/.iscsi"       # optional
 //! ```
 //!
 //! A passphrase is the first line of its file, 1 to 19 bytes. Durations have the unit us, ms, s, min or h.
@@ -70,6 +124,7 @@
 //!      │  ├─ realtime [realtime]
 //!      │  ├─ peer     [peer]
 //!      │  ├─ witness  [witness]
+//!      │  ├─ charge   [fence], [[pool]], [[mount]], [[service]]
 //!      │  └─ vhost    one [[vhost]], and what must be unique among them
 //!      │     └─ value, address, choice: strings with a meaning
 //!      └─ passphrase  one of the files that the text names
@@ -81,6 +136,7 @@
 
 mod address;
 mod auth;
+mod charge;
 mod choice;
 mod document;
 mod error;
@@ -113,7 +169,13 @@ use self::error::Cause;
 use self::file::Contents;
 use self::parse::Parsed;
 
-pub use self::choice::{FamilyRule, MacChoice, Mode, Refused};
+pub use self::charge::{
+    ChargeConfig, FenceConfig, PlaceConfig, ServiceConfig, ServiceKind, VolumeConfig, VolumeKind,
+};
+pub use self::choice::{
+    BusyChoice, FamilyRule, FenceLevel, MacChoice, Mode, OnFailure, Refused, SelfFenceChoice, Strangers,
+    WatchdogUse,
+};
 pub use self::error::ConfigError;
 pub use self::passphrase::Passphrase;
 pub use self::reload::{Change, Reload, RestartNeeded};
@@ -168,14 +230,15 @@ fn finish(path: &Path, contents: &Contents, shared: Option<(&Path, Shared)>) -> 
     if let Some((name, shared)) = &shared {
         shared::merge(&mut document, tree.get_mut(), name, &shared.text)?;
     }
-    let Parsed { node, auth, realtime, peer, witness, vhosts, mut warnings } =
+    let Parsed { node, auth, realtime, peer, witness, charge, vhosts, mut warnings } =
         parse::parse(&document, &tree)?;
     let (auth, auth_warnings) = auth.load(path, &document)?;
     warnings.extend(auth_warnings);
     let peer = peer.map(|peer| peer::located(peer, path));
     let witness = witness.map(|witness| witness::place(path, witness));
     let shared = shared.map(|(_, shared)| shared);
-    Ok(Config { node, auth, realtime, peer, witness, vhosts, shared, warnings })
+    let charge = charge::placed(charge, path);
+    Ok(Config { node, auth, realtime, peer, witness, charge, vhosts, shared, warnings })
 }
 
 /// A whole configuration, checked: what is in here makes sense, though an interface may not exist.
@@ -191,6 +254,8 @@ pub struct Config {
     pub peer: Option<PeerConfig>,
     /// The third opinion; `None`: there is none. Only where there is a peer.
     pub witness: Option<WitnessConfig>,
+    /// What is taken over beside addresses; nothing but where there is a peer.
+    pub charge: ChargeConfig,
     /// At least one; names, addresses and pairs of interface and vhid are unique.
     pub vhosts: Vec<VhostConfig>,
     /// What it shares with the peer, as one document; `None` if it shares nothing. What that says is in the others.

@@ -4,6 +4,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::auth::AuthText;
+use super::charge::{self, ChargeConfig};
 use super::document::Document;
 use super::error::ConfigError;
 use super::mistake::Mistake;
@@ -20,6 +21,7 @@ pub(super) struct Parsed {
     pub(super) realtime: RealtimeConfig,
     pub(super) peer: Option<PeerConfig>,
     pub(super) witness: Option<WitnessConfig>,
+    pub(super) charge: ChargeConfig,
     pub(super) vhosts: Vec<VhostConfig>,
     pub(super) warnings: Vec<String>,
 }
@@ -38,6 +40,7 @@ pub(super) fn parse(document: &Document<'_>, tree: &Spanned<DeTable<'_>>) -> Res
     let witness = root.optional(&schema::WITNESS)?;
     let witness =
         witness.map(|witness| Table::new(document, &schema::WITNESS_TABLE, &witness)).transpose()?;
+    let charge = charge::Tables::new(document, &root)?;
     let vhosts = root.elements(&schema::VHOST)?.map(Spanned::into_inner).unwrap_or_default();
     let vhosts = vhosts.iter().map(|vhost| Table::new(document, &schema::VHOST_TABLE, vhost));
     let vhosts = vhosts.collect::<Result<Vec<_>, _>>()?;
@@ -59,5 +62,6 @@ pub(super) fn parse(document: &Document<'_>, tree: &Spanned<DeTable<'_>>) -> Res
         return Err(document.error(table.start(), Mistake::WitnessWithoutPeer));
     }
     let witness = witness.map(|table| witness::read(document, &table, &vhosts)).transpose()?;
-    Ok(Parsed { node, auth, realtime, peer, witness, vhosts, warnings })
+    let charge = charge.read(document, peer.is_some())?;
+    Ok(Parsed { node, auth, realtime, peer, witness, charge, vhosts, warnings })
 }

@@ -11,8 +11,8 @@ use thiserror::Error;
 
 use super::quote::OneLine;
 use super::{
-    Auth, Config, Mode, PaceConfig, PeerConfig, RealtimeConfig, Refused, TlsFiles, Url, VhostConfig,
-    WitnessConfig, WitnessKind,
+    Auth, ChargeConfig, Config, Mode, PaceConfig, PeerConfig, PlaceConfig, RealtimeConfig, Refused, TlsFiles,
+    Url, VhostConfig, WitnessConfig, WitnessKind,
 };
 
 /// A new configuration that can be applied to a running agent.
@@ -116,6 +116,9 @@ pub enum RestartNeeded {
         /// In the new one.
         to: String,
     },
+    /// Something of what is taken over beside addresses.
+    #[error("{0} changed; {REMEDY}")]
+    Charge(String),
     /// A virtual host that does not run.
     #[error("virtual host '{0}' was added; {REMEDY}")]
     VhostAdded(String),
@@ -170,6 +173,7 @@ impl Config {
         require_same_realtime(&self.realtime, &new.realtime)?;
         require_same_peer(self.peer.as_ref(), new.peer.as_ref())?;
         require_same_witness(self.witness.as_ref(), new.witness.as_ref())?;
+        require_same_charge(&self.charge, &new.charge)?;
         require_same_vhosts(self, &new)?;
         new.vhosts
             .sort_by_cached_key(|vhost| self.vhosts.iter().position(|running| running.name == vhost.name));
@@ -179,6 +183,28 @@ impl Config {
             vhost_changes(index, from, to, &mut changes)?;
         }
         Ok(Reload { config: new, changes })
+    }
+}
+
+fn require_same_charge(running: &ChargeConfig, new: &ChargeConfig) -> Result<(), RestartNeeded> {
+    if running.fence != new.fence {
+        return Err(RestartNeeded::Charge("[fence]".to_owned()));
+    }
+    let changed = |place: Option<&PlaceConfig>| {
+        let name = place.map(|place| OneLine(&place.name).to_string()).unwrap_or_default();
+        Err(RestartNeeded::Charge(format!("what is to be taken over ('{name}')")))
+    };
+    if running.volumes.len() + running.services.len() != new.volumes.len() + new.services.len() {
+        let names: Vec<_> = running.places().map(|place| &place.name).collect();
+        let added = new.places().find(|place| !names.contains(&&place.name));
+        return changed(added.or_else(|| running.places().last()));
+    }
+    let volume = running.volumes.iter().zip(&new.volumes).find(|(from, to)| from != to);
+    let service = running.services.iter().zip(&new.services).find(|(from, to)| from != to);
+    let place = volume.map(|(volume, _)| &volume.place);
+    match place.or_else(|| service.map(|(service, _)| &service.place)) {
+        None => Ok(()),
+        place @ Some(_) => changed(place),
     }
 }
 

@@ -48,14 +48,21 @@ pub(super) fn nearest(known: impl IntoIterator<Item = &'static str>, unknown: &s
     (similarity(nearest) >= NEAR).then_some(nearest)
 }
 
-pub(super) static ROOT: Schema =
-    Schema { place: "at the top of the file", keys: &[&NODE, &AUTH, &REALTIME, &PEER, &WITNESS, &VHOST] };
+pub(super) static ROOT: Schema = Schema {
+    place: "at the top of the file",
+    keys: &[&NODE, &AUTH, &REALTIME, &PEER, &WITNESS, &VHOST, &FENCE, &POOL, &MOUNT, &SERVICE],
+};
 pub(super) static NODE: Key = Key { name: "node", example: "node = \"controller-a\"" };
 pub(super) static AUTH: Key = Key { name: "auth", example: "[auth]" };
 pub(super) static REALTIME: Key = Key { name: "realtime", example: "[realtime]" };
 pub(super) static PEER: Key = Key { name: "peer", example: "[peer]" };
 pub(super) static WITNESS: Key = Key { name: "witness", example: "[witness]" };
 pub(super) static VHOST: Key = Key { name: "vhost", example: "[[vhost]]" };
+
+pub(super) static FENCE: Key = Key { name: "fence", example: "[fence]" };
+pub(super) static POOL: Key = Key { name: "pool", example: "[[pool]]" };
+pub(super) static MOUNT: Key = Key { name: "mount", example: "[[mount]]" };
+pub(super) static SERVICE: Key = Key { name: "service", example: "[[service]]" };
 
 pub(super) static AUTH_TABLE: Schema =
     Schema { place: "in [auth]", keys: &[&PASSPHRASE_FILE, &MODE, &CLOCK_DIFFERENCE] };
@@ -137,6 +144,103 @@ pub(super) static ANNOUNCE_EVERY: Key = Key { name: "announce_every", example: "
 pub(super) static GROUP: Key = Key { name: "group", example: "group = \"clients\"" };
 pub(super) static CRITICAL: Key = Key { name: "critical", example: "critical = true" };
 
+pub(super) static FENCE_TABLE: Schema = Schema {
+    place: "in [fence]",
+    keys: &[
+        &PAIR,
+        &LEVELS,
+        &STRANGERS,
+        &COMMAND,
+        &OPTIONS_FILE,
+        &DISK_HEARTBEAT,
+        &WATCHDOG,
+        &WATCHDOG_DEVICE,
+        &SELF_FENCE,
+    ],
+};
+pub(super) static PAIR: Key = Key { name: "pair", example: "pair = 4711" };
+pub(super) static LEVELS: Key = Key { name: "levels", example: "levels = [\"reservation\", \"command\"]" };
+pub(super) static STRANGERS: Key = Key { name: "strangers", example: "strangers = \"refuse\"" };
+pub(super) static COMMAND: Key = Key { name: "command", example: "command = [\"fence_ipmilan\"]" };
+pub(super) static OPTIONS_FILE: Key =
+    Key { name: "options_file", example: "options_file = \"fence.options\"" };
+pub(super) static DISK_HEARTBEAT: Key = Key { name: "disk_heartbeat", example: "disk_heartbeat = \"200ms\"" };
+pub(super) static WATCHDOG: Key = Key { name: "watchdog", example: "watchdog = \"if-present\"" };
+pub(super) static WATCHDOG_DEVICE: Key =
+    Key { name: "watchdog_device", example: "watchdog_device = \"/dev/watchdog\"" };
+pub(super) static SELF_FENCE: Key = Key { name: "self_fence", example: "self_fence = \"reset\"" };
+
+pub(super) static POOL_TABLE: Schema = Schema {
+    place: "in [[pool]]",
+    keys: &[
+        &NAME,
+        &GUID,
+        &DIRECTORIES,
+        &DISKS,
+        &MISSING_LOG,
+        &KEYS,
+        &BUSY,
+        &NEEDS,
+        &TAKE,
+        &RELEASE,
+        &ON_FAILURE,
+    ],
+};
+pub(super) static GUID: Key = Key { name: "guid", example: "guid = \"5312087265214137852\"" };
+pub(super) static DIRECTORIES: Key =
+    Key { name: "directories", example: "directories = [\"/dev/disk/by-id\"]" };
+pub(super) static DISKS: Key =
+    Key { name: "disks", example: "disks = [\"/dev/disk/by-id/wwn-0x5000c500a1b2c3d4\"]" };
+pub(super) static MISSING_LOG: Key = Key { name: "missing_log", example: "missing_log = false" };
+pub(super) static KEYS: Key = Key { name: "keys", example: "keys = \"/etc/ha-agent/pool-keys\"" };
+pub(super) static BUSY: Key = Key { name: "busy", example: "busy = \"wait\"" };
+pub(super) static NEEDS: Key = Key { name: "needs", example: "needs = [\"tank\"]" };
+pub(super) static TAKE: Key = Key { name: "take", example: "take = \"60s\"" };
+pub(super) static RELEASE: Key = Key { name: "release", example: "release = \"30s\"" };
+pub(super) static ON_FAILURE: Key = Key { name: "on_failure", example: "on_failure = \"undo\"" };
+
+pub(super) static MOUNT_TABLE: Schema = Schema {
+    place: "in [[mount]]",
+    keys: &[&NAME, &DEVICE, &AT, &TYPE, &OPTIONS, &UUID, &DISKS, &BUSY, &NEEDS, &TAKE, &RELEASE, &ON_FAILURE],
+};
+pub(super) static DEVICE: Key = Key { name: "device", example: "device = \"/dev/disk/by-id/wwn-…-part1\"" };
+pub(super) static AT: Key = Key { name: "at", example: "at = \"/srv/data\"" };
+pub(super) static TYPE: Key = Key { name: "type", example: "type = \"ext4\"" };
+pub(super) static OPTIONS: Key = Key { name: "options", example: "options = \"noatime\"" };
+pub(super) static UUID: Key =
+    Key { name: "uuid", example: "uuid = \"0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0\"" };
+
+pub(super) static SERVICE_TABLE: Schema = Schema {
+    place: "in [[service]]",
+    keys: &[
+        &NAME,
+        &UNITS,
+        &START,
+        &STOP,
+        &CHECK,
+        &NFS_STATE,
+        &NFS_SCOPE,
+        &ISCSI_TARGETS,
+        &ISCSI_STATE,
+        &NEEDS,
+        &REST,
+        &TAKE,
+        &RELEASE,
+        &ON_FAILURE,
+    ],
+};
+pub(super) static UNITS: Key = Key { name: "units", example: "units = [\"nginx.service\"]" };
+pub(super) static START: Key = Key { name: "start", example: "start = [\"/usr/local/sbin/export\", \"on\"]" };
+pub(super) static STOP: Key = Key { name: "stop", example: "stop = [\"/usr/local/sbin/export\", \"off\"]" };
+pub(super) static CHECK: Key =
+    Key { name: "check", example: "check = [\"/usr/local/sbin/export\", \"status\"]" };
+pub(super) static NFS_STATE: Key = Key { name: "nfs_state", example: "nfs_state = \"/tank/.nfs\"" };
+pub(super) static NFS_SCOPE: Key = Key { name: "nfs_scope", example: "nfs_scope = \"pair-1\"" };
+pub(super) static ISCSI_TARGETS: Key =
+    Key { name: "iscsi_targets", example: "iscsi_targets = \"targets.json\"" };
+pub(super) static ISCSI_STATE: Key = Key { name: "iscsi_state", example: "iscsi_state = \"/tank/.iscsi\"" };
+pub(super) static REST: Key = Key { name: "rest", example: "rest = true" };
+
 /// What the two nodes of a pair have in common, in a document of its own.
 pub(super) static SHARED_ROOT: Schema =
     Schema { place: "at the top of the shared configuration", keys: &[&AUTH, &VHOST] };
@@ -167,8 +271,18 @@ pub(super) fn is_shared(key: &str) -> bool {
     key != NAME.name && [&SHARED_AUTH, &SHARED_VHOST].iter().any(|schema| schema.has(key))
 }
 
-pub(super) static SCHEMAS: [&Schema; 6] =
-    [&ROOT, &AUTH_TABLE, &REALTIME_TABLE, &PEER_TABLE, &WITNESS_TABLE, &VHOST_TABLE];
+pub(super) static SCHEMAS: [&Schema; 10] = [
+    &ROOT,
+    &AUTH_TABLE,
+    &REALTIME_TABLE,
+    &PEER_TABLE,
+    &WITNESS_TABLE,
+    &VHOST_TABLE,
+    &FENCE_TABLE,
+    &POOL_TABLE,
+    &MOUNT_TABLE,
+    &SERVICE_TABLE,
+];
 
 /// Jaro–Winkler similarity from which a known key is worth a guess.
 const NEAR: f64 = 0.8;

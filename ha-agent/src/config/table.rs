@@ -62,6 +62,26 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// The same for greater numbers.
+    pub(super) fn whole(
+        &self,
+        key: &'static Key,
+        subject: &'static str,
+        range: RangeInclusive<u32>,
+    ) -> Result<Option<Spanned<u32>>, ConfigError> {
+        let Some(integer) = self.optional::<&DeInteger<'_>>(key)? else { return Ok(None) };
+        let (span, integer) = (integer.span(), integer.into_inner());
+        match u32::from_str_radix(integer.as_str(), integer.radix()) {
+            Ok(number) if range.contains(&number) => Ok(Some(Spanned::new(span, number))),
+            Ok(_) | Err(_) => {
+                let value = Excerpt::new(&integer.to_string());
+                let (min, max) = range.into_inner();
+                let mistake = Mistake::OutOfRange { key: key.name, value, subject, min, max };
+                Err(self.document.error(span.start, mistake))
+            }
+        }
+    }
+
     /// The same, where `"off"` may stand for no number at all.
     pub(super) fn number_or_off(
         &self,
@@ -266,7 +286,7 @@ fn in_range(
         Ok(number) if range.contains(&number) => Ok(number),
         Ok(_) | Err(_) => {
             let value = Excerpt::new(&integer.to_string());
-            let (min, max) = range.into_inner();
+            let (min, max) = (u32::from(*range.start()), u32::from(*range.end()));
             Err(Mistake::OutOfRange { key: key.name, value, subject, min, max })
         }
     }

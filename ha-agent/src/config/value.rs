@@ -103,6 +103,30 @@ pub(super) static LEASE: Timing = Timing {
     max: Duration::from_mins(1),
 };
 
+pub(super) static DISK_HEARTBEAT: Timing = Timing {
+    key: "disk_heartbeat",
+    subject: "disk_heartbeat",
+    examples: "'200ms' or '1s'",
+    min: Duration::from_millis(50),
+    max: Duration::from_secs(10),
+};
+
+pub(super) static TAKE: Timing = Timing {
+    key: "take",
+    subject: "the time to take it over",
+    examples: "'60s' or '5min'",
+    min: Duration::from_secs(1),
+    max: Duration::from_hours(1),
+};
+
+pub(super) static RELEASE: Timing = Timing {
+    key: "release",
+    subject: "the time to release it",
+    examples: "'30s' or '2min'",
+    min: Duration::from_secs(1),
+    max: Duration::from_hours(1),
+};
+
 pub(super) static CPU_DMA_LATENCY: Timing = Timing {
     key: "cpu_dma_latency",
     subject: "cpu_dma_latency",

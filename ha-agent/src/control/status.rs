@@ -1,5 +1,6 @@
 //! The status: one snapshot for the command line, and for whatever else shows it.
 
+mod charge;
 mod detector;
 mod pair;
 mod peer_link;
@@ -22,6 +23,7 @@ use crate::core::{Cause, Demotions, Instant, Priority, State, Suspicion};
 use crate::journal::Entry;
 use ha_common::reason::{Counters, Reason};
 
+pub use self::charge::{ChargeStatus, FaultStatus, PartStatus, StepTimeStatus};
 pub use self::peer_link::{PeerConditionStatus, PeerLinkStatus, PeerNodeStatus, PeerPathStatus};
 
 pub use self::detector::{
@@ -54,6 +56,9 @@ pub struct Status {
     pub peer: Option<PeerFactsStatus>,
     /// How this node stands in its pair; `null` if it is not one of two.
     pub pair: Option<PairStatus>,
+    /// What it has in charge beside addresses; `null` if nothing.
+    #[serde(default)]
+    pub charge: Option<ChargeStatus>,
     /// What is known of the witness; `null` if there is none in the configuration.
     pub witness: Option<WitnessStatus>,
     /// The configuration that it shares with the peer; `null` if it shares nothing.

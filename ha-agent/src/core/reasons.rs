@@ -147,6 +147,7 @@ fn of_node(node: &NodeFacts) -> Vec<Reason> {
         storage.is_some_and(|it| it.volumes == 0).then(|| local(Code::NoVolume, None)),
         storage.is_some_and(|it| !it.fence).then(|| local(Code::NoFenced, None)),
         (node.evidence.disk_keys == DiskKeys::Unreadable).then(|| local(Code::NoDiskKeys, None)),
+        (!node.faults.is_empty()).then(|| local(Code::ResourceFault, Some(listed(&node.faults)))),
         (node.evidence.witness == Witness::Unreachable).then(|| local(Code::NoWitness, None)),
         heartbeat(node.heartbeat).map(|code| local(code, None)),
         node.unstored.as_ref().map(|cause| local(Code::NoStore, Some(cause.clone()))),

@@ -84,6 +84,7 @@ mod tests {
             groups: BTreeMap::from([(name.to_owned(), if flag(6) { Links::Gone } else { Links::Reduced })]),
             heartbeat: Heartbeat::Up,
             storage: flag(6).then(Storage::default),
+            faults: vec![name.to_owned()],
             evidence,
             shared: flag(1).then(|| told(name)),
         }

@@ -32,6 +32,7 @@ pub mod timing;
 mod vigil;
 mod voice;
 mod vouched;
+mod work;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -427,11 +428,13 @@ impl Detector {
     /// From here on, one of two.
     fn begin_pair(&mut self, now: Instant, begin: &partner::Begin) {
         let Some(outputs) = self.outputs.clone().filter(|_| self.partner.is_none()) else { return };
-        let serving = self.hosts.iter().any(|host| host.addresses().are_present());
-        self.partner = Some(Partner::new(now, begin, serving, outputs));
-        // Who serves leads until it is known who is to.
-        if !serving {
+        let present = self.hosts.iter().any(|host| host.addresses().are_present());
+        self.partner = Some(Partner::new(now, begin, present, outputs));
+        if !present {
             self.shut();
+        }
+        // Who serves leads until it is known who is to.
+        if !present && !begin.holding {
             self.each_host(now, |host| host.handle(now, Event::Stance(Stance::Follow)));
         }
     }

@@ -15,6 +15,8 @@ use super::gate::Gate;
 use super::groups::Groups;
 use super::host::Host;
 use super::vouched::Vouched;
+use super::work::{Addresses, Next, Work};
+use crate::core::liveness::DiskKeys;
 use crate::core::pair::brake::Brake;
 use crate::core::pair::message::{Message, Request, State as PeerState};
 use crate::core::pair::report::{Claim, End, Progress, Story, Why};
@@ -23,6 +25,7 @@ use crate::core::pair::{
     Stance, Vhosts, Wish,
 };
 use crate::core::{Instant, State};
+use crate::exec::conductor;
 use crate::sys::clock;
 use crate::witness::{Lease, Wanted};
 
@@ -41,6 +44,10 @@ pub enum PairInput {
     Stored(Record),
     /// The witness vouches for this node.
     Lease(Lease),
+    /// The conductor reports.
+    Conductor(conductor::Report),
+    /// What the peer's keys on the shared disks say.
+    Disks(DiskKeys),
 }
 
 /// What a node of a pair begins with.
@@ -56,6 +63,10 @@ pub struct Begin {
     pub link_dead: Duration,
     /// Which virtual hosts stand for one another.
     pub groups: Groups,
+    /// Whether there is more to take over than addresses.
+    pub conducted: bool,
+    /// Whether any of that is here, left by an earlier agent.
+    pub holding: bool,
 }
 
 /// The link to the peer's agent.
@@ -88,6 +99,8 @@ pub enum PairOutput {
     Alarm,
     /// What the witness is wanted for.
     Lease(Wanted),
+    /// The conductor has something to do.
+    Conduct(conductor::Order),
     /// This node is to end.
     EndHard(Why),
 }
@@ -136,12 +149,14 @@ pub(super) struct Partner {
     calm: Calm,
     lease: Vouched,
     groups: Groups,
-    /// Whether each group has a link.
+    /// Whether each group has a link, and all is well with what is served beside addresses, or would be.
     ready: bool,
+    well: bool,
+    disks: DiskKeys,
     /// What the hosts are to do, and were not told yet.
     waiting: Vec<HostOrder>,
-    /// What the virtual hosts are to report.
-    order: Option<Order>,
+    /// What was ordered.
+    work: Work,
     gate: Gate,
     last: Option<(Request, End)>,
     request: Option<Request>,
@@ -149,21 +164,16 @@ pub(super) struct Partner {
     outputs: mpsc::UnboundedSender<PairOutput>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Order {
-    Take(Generation),
-    Release(Generation),
-}
-
 impl Partner {
-    /// `serving` says whether any of the hosts has its addresses.
+    /// `present` says whether any of the hosts has its addresses.
     pub(super) fn new(
         now: Instant,
         begin: &Begin,
-        serving: bool,
+        present: bool,
         outputs: mpsc::UnboundedSender<PairOutput>,
     ) -> Self {
-        let Begin { settings, mut record, least_start, link_dead, ref groups } = *begin;
+        let Begin { settings, mut record, least_start, link_dead, ref groups, conducted, holding } = *begin;
+        let serving = present || holding;
         if serving && record == Record::default() {
             // It has served alone until now: the pair begins with it.
             record.generation = record.generation.next_for(settings.node);
@@ -181,9 +191,11 @@ impl Partner {
             lease: Vouched::default(),
             groups: groups.clone(),
             ready: false,
+            well: true,
+            disks: DiskKeys::None,
             waiting: Vec::new(),
-            order: None,
-            gate: if serving { Gate::Open } else { Gate::Closed },
+            work: Work::new(conducted),
+            gate: if present { Gate::Open } else { Gate::Closed },
             last: None,
             request: None,
             brake: Brake::default(),
@@ -223,6 +235,14 @@ impl Partner {
             PairInput::Lease(lease) => {
                 self.lease.renew(lease);
                 self.tell_lease(now);
+            }
+            PairInput::Disks(keys) => self.disks = keys,
+            PairInput::Conductor(report) => {
+                if let conductor::Report::Well(well) = report {
+                    self.well = well;
+                }
+                let next = self.work.hear(report);
+                self.follow(now, next);
             }
             PairInput::Wish(wish, reply) => {
                 if wish == Wish::Resume {
@@ -310,7 +330,7 @@ impl Partner {
             None | Some(_) => {}
         }
         self.groups.see(hosts.iter().map(|host| host.machine.state()));
-        let ready = self.groups.can_be_served();
+        let ready = self.groups.can_be_served() && self.well;
         if ready != self.ready {
             self.ready = ready;
             self.machine.handle(now, Event::Ready(ready));
@@ -320,12 +340,16 @@ impl Partner {
             self.machine.handle(now, Event::Carp(carp));
         }
         let is_alive = self.told.0 == Link::Up || carp.peer != PeerVhosts::Silent;
+        // Whoever renews its keys writes, though no network shows it.
+        let writes = self.disks == DiskKeys::Moving;
         let is_undecided = hosts.iter().any(Host::is_undecided) || carp.own != Vhosts::Master;
         self.settled = now >= self.settles;
-        let is_lost = !is_alive && !is_undecided && self.settled;
+        let is_lost = !is_alive && !writes && !is_undecided && self.settled;
         let is_dead = self.calm.believes(now, is_lost, self.link_dead * 2);
         let liveness = if is_alive {
             Liveness::Alive
+        } else if writes {
+            Liveness::Partitioned
         } else if is_dead {
             Liveness::Dead
         } else {
@@ -339,24 +363,34 @@ impl Partner {
 
     /// Whether what was ordered of the hosts is done.
     fn tell_done(&mut self, now: Instant, hosts: &[Host]) {
-        let report = match self.order {
-            Some(Order::Release(term)) if !hosts.iter().any(|host| host.addresses().are_closing()) => {
-                Report::Released(term)
-            }
-            Some(Order::Take(term)) if !hosts.iter().any(|host| host.addresses().are_opening()) => {
-                // A part of the service is better than none.
-                if hosts.iter().any(|host| host.addresses().are_present()) {
-                    Report::Taken(term)
-                } else if hosts.iter().any(|host| host.addresses().are_wanted()) {
-                    Report::TakeFailed(term)
-                } else {
-                    return;
-                }
-            }
-            Some(Order::Release(_) | Order::Take(_)) | None => return,
+        let any = |is: fn(&super::gate::Addresses) -> bool| hosts.iter().any(|host| is(host.addresses()));
+        let addresses = Addresses {
+            closing: any(super::gate::Addresses::are_closing),
+            opening: any(super::gate::Addresses::are_opening),
+            present: any(super::gate::Addresses::are_present),
+            wanted: any(super::gate::Addresses::are_wanted),
         };
-        self.order = None;
-        self.machine.handle(now, Event::Executor(report));
+        let next = self.work.see(addresses);
+        self.follow(now, next);
+    }
+
+    fn follow(&mut self, now: Instant, next: Option<Next>) {
+        match next {
+            Some(Next::Open) => self.open(),
+            Some(Next::Conduct(order)) => self.put(PairOutput::Conduct(order)),
+            Some(Next::Report(report)) => {
+                if let Report::Taken(term) = report {
+                    self.put(PairOutput::Conduct(conductor::Order::Serve(term)));
+                }
+                self.machine.handle(now, Event::Executor(report));
+            }
+            None => {}
+        }
+    }
+
+    fn open(&mut self) {
+        self.gate = Gate::Open;
+        self.waiting.push(HostOrder::Gate(Gate::Open));
     }
 
     /// Passes on what the machine wants; returns what the hosts are to do, in this order.
@@ -367,14 +401,14 @@ impl Partner {
                 Command::Store(record) => self.put(PairOutput::Store(record)),
                 Command::Send(message) => self.put(PairOutput::Send(message)),
                 Command::Release(term) => {
-                    self.order = Some(Order::Release(term));
+                    self.work.release(term);
                     self.gate = Gate::Closed;
                     orders.push(HostOrder::Gate(Gate::Closed));
                 }
                 Command::Take(term) => {
-                    self.order = Some(Order::Take(term));
-                    self.gate = Gate::Open;
-                    orders.push(HostOrder::Gate(Gate::Open));
+                    let next = self.work.take(term);
+                    self.follow(now, Some(next));
+                    orders.append(&mut self.waiting);
                 }
                 Command::Stance(stance) => orders.push(HostOrder::Stance(stance)),
                 Command::Lease(wanted) => {

@@ -6,6 +6,7 @@
 //!     └──────────────────────────────────────────────────────────────────────┘
 //! ```
 
+mod charge;
 mod record;
 mod sides;
 mod store;
@@ -18,6 +19,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+pub(super) use self::charge::{Charge, ChargeHandle};
+use self::charge::{Said, Times};
 pub use self::record::RecordFileError;
 use self::sides::sides;
 use self::store::RecordStore;
@@ -92,6 +95,7 @@ pub(super) struct Secretary {
     groups: Groups,
     /// How long the virtual hosts wait for a silent master, at most.
     patience: Duration,
+    charge: Option<Charge>,
 }
 
 impl Secretary {
@@ -104,6 +108,7 @@ impl Secretary {
         config: &Config,
         state: &Path,
         detector: mpsc::UnboundedSender<Input>,
+        charge: Option<Charge>,
     ) -> Result<(Option<Self>, mpsc::UnboundedSender<PairOutput>), AgentError> {
         let (wanted, outputs) = mpsc::unbounded_channel();
         let Some(peer) = config.peer.clone() else { return Ok((None, wanted)) };
@@ -116,7 +121,7 @@ impl Secretary {
         let (name, patience) = (config.node.clone(), patience(config));
         let groups = Groups::new(&config.vhosts);
         let secretary =
-            Self { detector, outputs, store, news, record, peer, name, witness, groups, patience };
+            Self { detector, outputs, store, news, record, peer, name, witness, groups, patience, charge };
         Ok((Some(secretary), wanted))
     }
 
@@ -153,12 +158,19 @@ impl Secretary {
             witness.begin(sides.own_to_witness(&self.name), self.detector.clone());
         }
         let terms = self.witness.as_ref().map(Witness::terms);
+        let holding = match &mut self.charge {
+            Some(charge) => charge.begin(node).await,
+            None => false,
+        };
+        let times = self.charge.as_ref().map(Charge::times);
         let begin = Begin {
-            settings: settings(&self.peer, self.patience, node, terms),
+            settings: settings(&self.peer, self.patience, node, terms, times),
             record: self.record,
             least_start: wall_ms(),
             link_dead: self.peer.heartbeat * u32::from(self.peer.dead_after),
             groups: self.groups.clone(),
+            conducted: self.charge.is_some(),
+            holding,
         };
         tracing::info!("pair: this node is {node}");
         self.tell(PairInput::Begin(Box::new(begin)));
@@ -172,8 +184,12 @@ impl Secretary {
             }
             tokio::select! {
                 biased;
+                said = said(&mut self.charge) => match said {
+                    Said::Tell(input) => self.tell(input),
+                    Said::EndHard(why) => return self.end_hard(why),
+                },
                 output = self.outputs.recv() => match output {
-                    Some(PairOutput::EndHard(why)) => return why,
+                    Some(PairOutput::EndHard(why)) => return self.end_hard(why),
                     Some(output) => self.carry_out(output, &speaker, &mut complaint),
                     None => return std::future::pending().await,
                 },
@@ -213,8 +229,21 @@ impl Secretary {
                     witness.want(wanted);
                 }
             }
+            PairOutput::Conduct(order) => {
+                if let Some(charge) = &self.charge {
+                    charge.order(order);
+                }
+            }
             PairOutput::EndHard(_) => {}
         }
+    }
+
+    /// Where this node may still write, its machine ends with it.
+    fn end_hard(&self, why: Why) -> Why {
+        if let Some(charge) = &self.charge {
+            charge.fence_self(why);
+        }
+        why
     }
 
     fn tell(&self, input: PairInput) {
@@ -224,11 +253,13 @@ impl Secretary {
 }
 
 /// Hands the role over to the peer, if this node has it and the peer is there to take it; so that a node that ends in order
-/// leaves no gap. Returns when that is over, or has taken too long, and whether the role has moved.
+/// leaves no gap. Returns when that is over, or has taken too long, and whether the role has moved. `more` is what it may take
+/// beside addresses.
 pub(super) async fn hand_over(
     detector: &mpsc::UnboundedSender<Input>,
     news: &broadcast::Sender<PairNews>,
     node: Node,
+    more: Duration,
 ) -> bool {
     let mut news = news.subscribe();
     let wish = Wish::Failover { to: node.other(), forced: false, force_after: None };
@@ -243,12 +274,20 @@ pub(super) async fn hand_over(
             }
         }
     };
-    if let Ok(Some(end)) = tokio::time::timeout(HAND_OVER, handed).await {
+    if let Ok(Some(end)) = tokio::time::timeout(HAND_OVER + more, handed).await {
         tracing::info!("pair: before this node ends: {end}");
         end == End::Moved
     } else {
         tracing::warn!("pair: the role was not handed over in time");
         false
+    }
+}
+
+/// The next that is said of what the node has in charge.
+async fn said(charge: &mut Option<Charge>) -> Said {
+    match charge {
+        Some(charge) => charge.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -269,18 +308,26 @@ fn patience(config: &Config) -> Duration {
 }
 
 /// The link's and the virtual hosts' times say what the pair's must be.
-fn settings(peer: &PeerConfig, patience: Duration, node: Node, witness: Option<Terms>) -> Settings {
+fn settings(
+    peer: &PeerConfig,
+    patience: Duration,
+    node: Node,
+    witness: Option<Terms>,
+    charge: Option<Times>,
+) -> Settings {
+    let take = STEP + charge.map_or(Duration::ZERO, |times| times.take);
+    let release = STEP + charge.map_or(Duration::ZERO, |times| times.release);
     Settings {
         node,
         boot: boot(),
         repeat: peer.heartbeat,
         answer: peer.heartbeat * 5,
         // Within what is left when it may not rest on the lease any more.
-        release: witness.map_or(STEP, |terms| terms.release().min(STEP)),
-        take: STEP,
+        release: witness.map_or(release, |terms| terms.release().min(release)),
+        take,
         turn: patience * 2 + LEAST_TURN,
         rest: REST,
-        shares_disks: false,
+        shares_disks: charge.is_some_and(|times| times.data),
         witness: witness.map(|terms| terms.quiet()),
     }
 }
@@ -307,7 +354,7 @@ const STEP: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_secs(5);
 /// From one turn to the next, beside what the virtual hosts wait.
 const LEAST_TURN: Duration = Duration::from_millis(200);
-/// How long an agent that ends waits for the peer to take over.
+/// How long an agent that ends waits for the peer to take addresses over.
 const HAND_OVER: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The configuration as an operator meets it: files in, one line out.
 
 mod accepted;
+mod charge;
 mod files;
 mod peers;
 mod random;

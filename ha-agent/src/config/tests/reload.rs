@@ -7,7 +7,8 @@ use proptest::sample::select;
 
 use super::super::schema::SCHEMAS;
 use super::super::{Change, Config, Mode, Refused};
-use super::{FULL, GOOD, KEY, OLD_KEY, OLD_SECRET, SECRET, Site, changed_in, witness};
+use super::sample::TABLES;
+use super::{FULL, GOOD, KEY, OLD_KEY, OLD_SECRET, SECRET, Site, changed_in, charge, witness};
 
 #[test]
 fn what_is_the_same_is_no_change() {
@@ -120,12 +121,10 @@ fn every_key_is_either_applied_or_needs_a_restart() {
     for key in SCHEMAS.iter().flat_map(|schema| schema.names()) {
         let changed = |from: &str| from.starts_with(&format!("{key} ="));
         let restart = RESTARTS.iter().any(|(_, from, ..)| changed(from))
-            || witness::RESTARTS.iter().any(|(_, from, ..)| changed(from));
+            || witness::RESTARTS.iter().any(|(_, from, ..)| changed(from))
+            || charge::RESTARTS.iter().any(|(from, ..)| changed(from));
         let live = applied().iter().any(|(from, ..)| changed(from));
-        assert!(
-            restart != live || ["auth", "realtime", "peer", "witness", "vhost", "shared"].contains(&key),
-            "{key}: {restart} {live}"
-        );
+        assert!(restart != live || TABLES.contains(&key) || key == "shared", "{key}: {restart} {live}");
     }
 }
 

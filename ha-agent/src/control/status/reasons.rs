@@ -11,9 +11,10 @@ use crate::agent::detector::{Snapshot, VhostSnapshot};
 use crate::agent::hosts;
 use crate::config::{Config, VhostConfig};
 use crate::core::demotion::Cause;
-use crate::core::liveness::{Carp, Evidence, PeerLink, Witness};
+use crate::core::liveness::{Carp, DiskKeys, Evidence, PeerLink, Witness};
 use crate::core::reasons::{
-    Action, Code, Facts, Heartbeat, Interface, NodeFacts, Reason, Severity, Told, VirtualHost, reasons,
+    Action, Code, Facts, Heartbeat, Interface, NodeFacts, Reason, Severity, Storage, Told, VirtualHost,
+    reasons,
 };
 use crate::core::role::{Other, Role, Work};
 use crate::core::same_state::{Claim, Reservation};
@@ -94,13 +95,19 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) unstored: Option<String>,
     /// Whether there is a witness that can't be reached.
     pub(crate) witness_lost: bool,
+    /// What it shares with the peer: disks, pools and a fence; `None` if nothing.
+    pub(crate) storage: Option<Storage>,
+    /// What is not well of that which it has in charge.
+    pub(crate) faults: Vec<String>,
+    /// What the peer's keys on the shared disks say.
+    pub(crate) disk_keys: DiskKeys,
     /// The configuration that it has in common with the peer.
     pub(crate) shared: Option<shared::Told>,
 }
 
 /// What this node knows of itself.
 pub(crate) fn facts(config: &Config, snapshot: &Snapshot, around: Surroundings<'_>) -> NodeFacts {
-    let Surroundings { link, interlink, unstored, witness_lost, shared } = around;
+    let Surroundings { link, interlink, unstored, witness_lost, storage, faults, disk_keys, shared } = around;
     let vhosts: Vec<_> = config.vhosts.iter().zip(&snapshot.vhosts).collect();
     let states: Vec<State> = snapshot.vhosts.iter().map(|vhost| vhost.state).collect();
     let record = snapshot.pair.map(|pair| pair.record);
@@ -126,7 +133,7 @@ pub(crate) fn facts(config: &Config, snapshot: &Snapshot, around: Surroundings<'
     let mut interfaces = BTreeMap::new();
     // There is one lease for both nodes: that the peer has none says nothing of its life.
     let witness = if witness_lost { Witness::Unreachable } else { Witness::None };
-    let mut evidence = Evidence { peer_link: peer_link(link), witness, ..Evidence::default() };
+    let mut evidence = Evidence { peer_link: peer_link(link), disk_keys, witness, ..Evidence::default() };
     for ((config, vhost), heard) in vhosts.iter().zip(&heard) {
         let name = &config.interface;
         let interface = interfaces.entry(name.clone()).or_insert(Interface { critical: false, link: false });
@@ -156,7 +163,8 @@ pub(crate) fn facts(config: &Config, snapshot: &Snapshot, around: Surroundings<'
             Heartbeat::Missing if peer_link(link) == PeerLink::Answering => Heartbeat::None,
             Heartbeat::Missing | Heartbeat::None | Heartbeat::NoCarrier | Heartbeat::Up => interlink,
         },
-        storage: None,
+        storage,
+        faults,
         evidence,
         shared,
     }

@@ -17,6 +17,7 @@ pub enum Code {
     NoVolume,
     NoFenced,
     NoDiskKeys,
+    ResourceFault,
     NoWitness,
     NoHeartbeatIface,
     NoCarrierOnHeartbeat,
@@ -97,7 +98,7 @@ pub enum Action {
 
 impl Code {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::NoVip,
         Self::NoCriticalInterfaces,
         Self::NoLink,
@@ -106,6 +107,7 @@ impl Code {
         Self::NoVolume,
         Self::NoFenced,
         Self::NoDiskKeys,
+        Self::ResourceFault,
         Self::NoWitness,
         Self::NoHeartbeatIface,
         Self::NoCarrierOnHeartbeat,
@@ -199,6 +201,15 @@ impl Code {
                 sentence: "the keys on the shared disks can't be read: whether the peer writes is not known",
                 remedy: "check the way to the disks",
                 blocks: WITHOUT_FENCE,
+            },
+            Self::ResourceFault => &Definition {
+                name: "RESOURCE_FAULT",
+                scope: Scope::Node,
+                severity: Severity::Critical,
+                sentence: "something that this node serves, or would have to, is not well",
+                remedy: "see `ha-agent status` for the cause and its remedy",
+                // From a dead peer it is tried all the same: what can be served is.
+                blocks: &[Action::SwitchoverHere],
             },
             Self::NoWitness => &Definition {
                 name: "NO_WITNESS",

@@ -70,6 +70,9 @@ pub struct NodeFacts {
     pub heartbeat: Heartbeat,
     /// What it shares with the peer; `None` for a pair without disks.
     pub storage: Option<Storage>,
+    /// What is not well of that which it serves or would have to, beside addresses; none from an agent that does not tell.
+    #[serde(default)]
+    pub faults: Vec<String>,
     /// What it sees of the other node.
     pub evidence: Evidence,
     /// The configuration that it shares with the peer; `None` if it shares nothing.

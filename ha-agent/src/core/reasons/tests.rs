@@ -316,6 +316,7 @@ fn well() -> NodeFacts {
         groups: [("clients".to_owned(), Links::Whole)].into(),
         heartbeat: Heartbeat::Up,
         storage: Some(Storage { disks: set(&["A1", "A2"]), volumes: 1, fence: true }),
+        faults: Vec::new(),
         evidence: Evidence {
             carp: [("eth0".to_owned(), Carp::Heard)].into(),
             peer_link: PeerLink::Answering,

@@ -90,15 +90,6 @@ pub enum Report {
     Well(bool),
 }
 
-/// Where a conductor is to be had.
-#[derive(Debug)]
-pub struct Conductor {
-    /// Where orders go.
-    pub orders: mpsc::UnboundedSender<Order>,
-    /// How all stands.
-    pub shown: watch::Receiver<Shown>,
-}
-
 impl Duties {
     /// With the plans that follow.
     ///
@@ -181,17 +172,26 @@ impl Duties {
         Ok(false)
     }
 
+    /// How all stands before anything was done.
+    #[must_use]
+    pub fn shown(&self) -> Shown {
+        Shown::new(&self.parts)
+    }
+
     /// Starts to carry out orders, until their sender is dropped.
     ///
     /// # Errors
     ///
     /// If the system has no descriptors left.
-    pub fn start(self, reports: mpsc::UnboundedSender<Report>) -> std::io::Result<Conductor> {
-        let (orders, queue) = mpsc::unbounded_channel();
-        let (shown, receiver) = watch::channel(Shown::new(&self.parts));
+    pub fn start(
+        self,
+        orders: mpsc::UnboundedReceiver<Order>,
+        reports: mpsc::UnboundedSender<Report>,
+        shown: watch::Sender<Shown>,
+    ) -> std::io::Result<()> {
         let task = Task::new(self, reports, shown)?;
-        tokio::spawn(task.run(queue));
-        Ok(Conductor { orders, shown: receiver })
+        tokio::spawn(task.run(orders));
+        Ok(())
     }
 }
 

@@ -48,6 +48,7 @@ impl Task {
         let (calls, ended) = Calls::new(duties.parts.len());
         let (doing, began) = (Doing::Nothing, clock::now());
         let stop = Stop::new()?;
+        shown.send_replace(duties.shown());
         let (amiss, revived) = (vec![0; duties.parts.len()], vec![0; duties.parts.len()]);
         Ok(Self {
             duties,

@@ -89,11 +89,13 @@ struct Stage {
     fakes: Vec<Arc<Fake>>,
     log: Arc<Mutex<Vec<String>>>,
     let_go: Arc<(Mutex<bool>, Condvar)>,
-    conductor: Conductor,
+    orders: mpsc::UnboundedSender<Order>,
+    shown: watch::Receiver<Shown>,
     reports: mpsc::UnboundedReceiver<Report>,
 }
 
-const TIME: Duration = Duration::from_millis(30);
+/// Longer than a busy machine takes to begin.
+const TIME: Duration = Duration::from_millis(400);
 
 impl Stage {
     fn new(fates: [(Fate, Fate); 4], policy: Policy) -> Result<Self> {
@@ -115,8 +117,10 @@ impl Stage {
             policy: if phase == Phase::Rest { Policy::GoOn } else { policy },
         });
         let (sender, reports) = mpsc::unbounded_channel();
-        let conductor = Duties::new(parts.collect())?.start(sender)?;
-        Ok(Self { fakes, log, let_go, conductor, reports })
+        let (orders, queue) = mpsc::unbounded_channel();
+        let (shows, shown) = watch::channel(Shown::default());
+        Duties::new(parts.collect())?.start(queue, sender, shows)?;
+        Ok(Self { fakes, log, let_go, orders, shown, reports })
     }
 
     async fn report(&mut self) -> Result<Report> {
@@ -130,7 +134,7 @@ impl Stage {
     }
 
     async fn order(&mut self, order: Order) -> Result<Report> {
-        self.conductor.orders.send(order)?;
+        self.orders.send(order)?;
         self.report().await
     }
 
@@ -144,7 +148,7 @@ impl Stage {
     }
 
     async fn until(&mut self, is: impl Fn(&Shown) -> bool) -> Result<()> {
-        let shown = &mut self.conductor.shown;
+        let shown = &mut self.shown;
         tokio::time::timeout(Duration::from_secs(20), shown.wait_for(|shown| is(shown))).await??;
         Ok(())
     }
@@ -170,10 +174,10 @@ async fn what_is_taken_in_order_is_released_in_the_other() -> Result<()> {
     let mut stage = Stage::new([WELL; 4], Policy::Undo)?;
     ensure!(stage.order(Order::Take(term(3))).await? == Report::Prepared(term(3)));
     ensure!(stage.here() == ["fence", "pool", "nfs"], "{:?}", stage.here());
-    stage.conductor.orders.send(Order::Serve(term(3)))?;
+    stage.orders.send(Order::Serve(term(3)))?;
     stage.until(|shown| shown.doing == Doing::Serving(term(3))).await?;
     ensure!(stage.here().len() == 4);
-    let last: Vec<_> = stage.conductor.shown.borrow().last.iter().map(|time| time.name.clone()).collect();
+    let last: Vec<_> = stage.shown.borrow().last.iter().map(|time| time.name.clone()).collect();
     ensure!(last == ["fence", "pool", "nfs", "addresses", "reports"], "{last:?}");
     ensure!(stage.order(Order::Release(term(3))).await? == Report::Released(term(3)));
     ensure!(stage.here().is_empty());
@@ -202,7 +206,7 @@ async fn whatever_becomes_of_a_takeover_the_release_leaves_nothing() -> Result<(
                 // Nothing is built upon what is not there.
                 let begun = stage.log();
                 ensure!(begun.len() == place + 1, "{fate:?} at {place}, {policy:?}: {begun:?}");
-                let fault = stage.conductor.shown.borrow().parts[place].faults.first().cloned();
+                let fault = stage.shown.borrow().parts[place].faults.first().cloned();
                 let cause = fault.context("no fault is shown")?.cause;
                 ensure!(cause == if fate == Fate::Dawdles { Cause::TimedOut } else { Cause::Other });
                 let released = stage.order(Order::Release(term(5))).await?;
@@ -222,7 +226,7 @@ async fn what_is_not_released_is_told_and_keeps_its_fence() -> Result<()> {
             let mut fates = [WELL; 4];
             fates[place].1 = fate;
             let mut stage = Stage::new(fates, Policy::Undo)?;
-            stage.order(Order::Take(term(7))).await?;
+            ensure!(stage.order(Order::Take(term(7))).await? == Report::Prepared(term(7)));
             let report = stage.order(Order::Release(term(7))).await?;
             ensure!(report == Report::ReleaseFailed(term(7)), "{fate:?} at {place}: {report:?}");
             let stands = stage.here();
@@ -238,7 +242,7 @@ async fn a_take_that_hangs_is_named_and_keeps_its_release_waiting() -> Result<()
     fates[1].0 = Fate::Hangs;
     let mut stage = Stage::new(fates, Policy::Undo)?;
     ensure!(stage.order(Order::Take(term(9))).await? == Report::TakeFailed(term(9)));
-    let fault = stage.conductor.shown.borrow().parts[1].faults.first().cloned().context("no fault")?;
+    let fault = stage.shown.borrow().parts[1].faults.first().cloned().context("no fault")?;
     ensure!(fault.what == "pool hangs: it can't be taken", "{fault}");
     // It can't be shown that it is not here.
     ensure!(stage.order(Order::Release(term(9))).await? == Report::ReleaseFailed(term(9)));
@@ -252,7 +256,7 @@ async fn what_dawdles_makes_way_at_once_for_a_newer_order() -> Result<()> {
     let mut fates = [WELL; 4];
     fates[1].0 = Fate::Dawdles;
     let mut stage = Stage::new(fates, Policy::Undo)?;
-    stage.conductor.orders.send(Order::Take(term(2)))?;
+    stage.orders.send(Order::Take(term(2)))?;
     stage.until(|shown| matches!(shown.parts[1].standing, Standing::Running { .. })).await?;
     ensure!(stage.order(Order::Release(term(2))).await? == Report::Released(term(2)));
     ensure!(stage.here().is_empty());
@@ -263,14 +267,14 @@ async fn what_dawdles_makes_way_at_once_for_a_newer_order() -> Result<()> {
 async fn a_service_that_is_gone_is_started_again_and_a_pool_that_is_gone_is_told() -> Result<()> {
     let mut stage = Stage::new([WELL; 4], Policy::Undo)?;
     stage.order(Order::Take(term(3))).await?;
-    stage.conductor.orders.send(Order::Serve(term(3)))?;
+    stage.orders.send(Order::Serve(term(3)))?;
     stage.until(|shown| shown.doing == Doing::Serving(term(3))).await?;
     stage.fakes[2].here.store(false, Ordering::SeqCst);
     stage.fakes[1].here.store(false, Ordering::SeqCst);
     let told = tokio::time::timeout(Duration::from_secs(20), stage.reports.recv()).await?;
     ensure!(told == Some(Report::Well(false)), "{told:?}");
     ensure!(stage.fakes[2].here.load(Ordering::SeqCst), "the service was not started again");
-    let fault = stage.conductor.shown.borrow().parts[1].faults.first().cloned().context("no fault")?;
+    let fault = stage.shown.borrow().parts[1].faults.first().cloned().context("no fault")?;
     ensure!(fault.cause == Cause::Gone, "{fault}");
     Ok(())
 }

@@ -1,0 +1,256 @@
+//! What a node of a pair has in charge beside addresses, as the pair machine sees it.
+
+mod parts;
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Sleep;
+
+use super::super::detector::partner::PairInput;
+use crate::config::{ChargeConfig, Config};
+use crate::core::liveness::DiskKeys;
+use crate::core::pair::report::Why;
+use crate::core::pair::{Generation, Node};
+use crate::core::plan::Phase;
+use crate::core::reasons::Storage;
+use crate::exec::conductor::{Doing, Duties, Order, PartShown, Report, Shown};
+use crate::resource::{Cause, Failure, Stop};
+
+/// What is in charge, and whoever carries it out.
+#[derive(Debug)]
+pub(in crate::agent) struct Charge {
+    config: ChargeConfig,
+    handle: ChargeHandle,
+    shows: watch::Sender<Shown>,
+    /// Taken by the conductor when it begins.
+    queue: Option<mpsc::UnboundedReceiver<Order>>,
+    reports: mpsc::UnboundedReceiver<Report>,
+    reporting: mpsc::UnboundedSender<Report>,
+    times: watch::Sender<Times>,
+    disks: watch::Sender<Disks>,
+    /// When this node ends, since somebody else has what it served.
+    lost: Option<Pin<Box<Sleep>>>,
+}
+
+/// Where others see it, and tell it to let go.
+#[derive(Clone, Debug)]
+pub(in crate::agent) struct ChargeHandle {
+    orders: mpsc::UnboundedSender<Order>,
+    shown: watch::Receiver<Shown>,
+    times: watch::Receiver<Times>,
+    disks: watch::Receiver<Disks>,
+}
+
+/// What is seen of the shared disks.
+#[derive(Clone, Debug, Default)]
+struct Disks {
+    /// What the peer's keys on them say.
+    keys: DiskKeys,
+    /// Their serial numbers.
+    serials: BTreeSet<String>,
+}
+
+/// How long it all may take.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::agent) struct Times {
+    pub(super) take: Duration,
+    pub(super) release: Duration,
+    /// Whether any of it holds data.
+    pub(super) data: bool,
+}
+
+/// What is said of it.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// To be told to the machine.
+    Tell(PairInput),
+    /// This node is to end.
+    EndHard(Why),
+}
+
+impl Charge {
+    /// What the configuration gives this node; `None` if that is addresses only.
+    pub(in crate::agent) fn new(config: &Config) -> Option<Self> {
+        if config.charge.is_empty() {
+            return None;
+        }
+        let (orders, queue) = mpsc::unbounded_channel();
+        let (reporting, reports) = mpsc::unbounded_channel();
+        let (shows, shown) = watch::channel(Shown::default());
+        let (times, known_times) = watch::channel(Times::default());
+        let (disks, known_disks) = watch::channel(Disks::default());
+        Some(Self {
+            config: config.charge.clone(),
+            handle: ChargeHandle { orders, shown, times: known_times, disks: known_disks },
+            shows,
+            queue: Some(queue),
+            reports,
+            reporting,
+            times,
+            disks,
+            lost: None,
+        })
+    }
+
+    /// Where others see it.
+    pub(in crate::agent) fn handle(&self) -> ChargeHandle {
+        self.handle.clone()
+    }
+
+    /// Begins, as this node of the pair. Returns whether any of it is here, left by an earlier agent.
+    pub(super) async fn begin(&mut self, node: Node) -> bool {
+        let Some(queue) = self.queue.take() else { return false };
+        let begun = match parts::duties(&self.config, node) {
+            Ok(duties) => self.start(duties, queue).await,
+            Err(failure) => Err(failure),
+        };
+        begun.unwrap_or_else(|failure| {
+            tracing::error!("{failure}");
+            false
+        })
+    }
+
+    async fn start(
+        &mut self,
+        duties: Duties,
+        queue: mpsc::UnboundedReceiver<Order>,
+    ) -> Result<bool, Failure> {
+        let [take, release] = [duties.take_limit(), duties.release_limit()];
+        self.times.send_replace(Times { take, release, data: duties.hold_data() });
+        let holding = survey(duties.clone()).await;
+        let started = duties.start(queue, self.reporting.clone(), self.shows.clone());
+        started.map_err(|error| Failure::system("what is to be taken over can't be", &error))?;
+        Ok(holding)
+    }
+
+    /// How long it may all take; known once it has begun.
+    pub(super) fn times(&self) -> Times {
+        *self.times.borrow()
+    }
+
+    /// Has something done.
+    pub(super) fn order(&self, order: Order) {
+        self.handle.order(order);
+    }
+
+    /// What is said next.
+    pub(super) async fn next(&mut self) -> Said {
+        loop {
+            tokio::select! {
+                biased;
+                () = over(&mut self.lost) => return Said::EndHard(Why::Fenced),
+                report = self.reports.recv() => match report {
+                    Some(Report::SelfFence(_)) => return Said::EndHard(Why::TakeFailed),
+                    Some(report) => {
+                        if let Report::Lost(_) = report {
+                            tracing::error!("somebody else has taken over what this node serves: it ends");
+                            self.lost = Some(Box::pin(tokio::time::sleep(LOST)));
+                        }
+                        return Said::Tell(PairInput::Conductor(report));
+                    }
+                    None => std::future::pending().await,
+                },
+            }
+        }
+    }
+
+    /// Ends this node, as it was configured.
+    pub(super) fn fence_self(&self, why: Why) {
+        parts::fence_self(&self.config, why);
+    }
+}
+
+impl ChargeHandle {
+    /// How long it may take to move it all to the other node.
+    pub(in crate::agent) fn move_limit(&self) -> Duration {
+        let Times { take, release, data: _ } = *self.times.borrow();
+        take + release
+    }
+
+    /// How it all stands.
+    pub(in crate::agent) fn shown(&self) -> Shown {
+        self.shown.borrow().clone()
+    }
+
+    /// What is shared with the peer; `None` if nothing is.
+    pub(in crate::agent) fn storage(&self) -> Option<Storage> {
+        let shown = self.shown.borrow();
+        let volumes = shown.parts.iter().filter(|part| matches!(part.phase, Phase::Import | Phase::Mount));
+        let volumes = u32::try_from(volumes.count()).unwrap_or(u32::MAX);
+        let fence = !shown.parts.iter().any(|part| part.phase == Phase::Fence && part.bad);
+        (volumes > 0).then(|| Storage { disks: self.disks.borrow().serials.clone(), volumes, fence })
+    }
+
+    /// What is not well, in a few words each.
+    pub(in crate::agent) fn faults(&self) -> Vec<String> {
+        let shown = self.shown.borrow();
+        let cause = |part: &PartShown| part.faults.first().map_or("not well", |fault| fault.cause.name());
+        let bad = shown.parts.iter().filter(|part| part.bad);
+        bad.map(|part| format!("{}: {}", part.name, cause(part))).collect()
+    }
+
+    /// What the peer's keys on the shared disks say.
+    pub(in crate::agent) fn disk_keys(&self) -> DiskKeys {
+        self.disks.borrow().keys
+    }
+
+    fn order(&self, order: Order) {
+        // It is gone only while the agent ends.
+        let _ = self.orders.send(order);
+    }
+
+    /// Releases whatever is here, since the agent ends.
+    pub(in crate::agent) async fn release(mut self) {
+        let doing = self.shown.borrow().doing;
+        if doing == Doing::Nothing {
+            return;
+        }
+        let limit = self.times.borrow().release + LOST;
+        self.order(Order::Release(Generation::default()));
+        let released = self.shown.wait_for(|shown| match shown.doing {
+            Doing::Nothing | Doing::Unclear(_) => shown.doing != doing,
+            Doing::Taking(..) | Doing::Serving(_) | Doing::Releasing(..) => false,
+        });
+        match tokio::time::timeout(limit, released).await {
+            Ok(Ok(shown)) if shown.doing == Doing::Nothing => tracing::info!("all is released"),
+            Ok(_) | Err(_) => {
+                tracing::error!(
+                    "not all could be released: see above, and look before the other node is told to take over"
+                );
+            }
+        }
+    }
+}
+
+/// Whether anything is here.
+async fn survey(duties: Duties) -> bool {
+    let looked = tokio::task::spawn_blocking(move || {
+        let stop = Stop::new().map_err(|error| Failure::system("nothing can be looked at", &error))?;
+        duties.are_here(&stop)
+    });
+    match looked.await {
+        Ok(Ok(here)) => here,
+        Ok(Err(failure)) => {
+            tracing::error!("what an earlier agent left can't be found out: {failure}");
+            // What needs a tool that is not there is not here.
+            !matches!(failure.cause, Cause::NoTool | Cause::DiskMissing)
+        }
+        Err(error) => {
+            tracing::error!("what an earlier agent left can't be found out: {error}");
+            true
+        }
+    }
+}
+
+async fn over(lost: &mut Option<Pin<Box<Sleep>>>) {
+    match lost {
+        Some(lost) => lost.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How long the addresses of a node have to go that somebody else has taken over from.
+const LOST: Duration = Duration::from_millis(500);
