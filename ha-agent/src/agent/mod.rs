@@ -114,7 +114,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     let (journal, modes, counters) = (Arc::new(Journal::default()), Modes::default(), Arc::new(counters));
     let (inputs, input_queue) = mpsc::unbounded_channel();
     let (notes, note_queue) = mpsc::unbounded_channel();
-    let charge = Charge::new(&config);
+    let charge = Charge::new(&config, &files.state);
     let in_charge = charge.as_ref().map(Charge::handle);
     let (secretary, pair_outputs) = Secretary::open(&config, &files.state, inputs.clone(), charge)?;
     let shown = secretary.as_ref().map(Secretary::shown);

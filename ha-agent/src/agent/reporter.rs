@@ -20,6 +20,7 @@ use super::updates::Updates;
 use super::{PATIENCE, Reload, hosts};
 use crate::config::{Config, Mode};
 use crate::control::Reply;
+use crate::control::drill::DrillReport;
 use crate::control::order::{Failover, PairWish};
 use crate::control::server::Source;
 use crate::control::shared::{Apply, Document};
@@ -198,6 +199,16 @@ impl Source for Reporter {
         })
     }
 
+    async fn drill(&self) -> Result<DrillReport, String> {
+        let pair = self.snapshot().await?.pair.ok_or(NO_PAIR)?;
+        if pair.phase != Phase::Standby {
+            return Err(NOT_BY.to_owned());
+        }
+        let charge = self.charge.as_ref().ok_or(NO_CHARGE)?;
+        let silence = pair::silence(&self.config.borrow());
+        charge.drill(silence).await
+    }
+
     async fn reload(&self) -> Result<String, String> {
         let (reply, answer) = oneshot::channel();
         let asked = async {
@@ -295,5 +306,8 @@ async fn standing(detector: mpsc::UnboundedSender<Input>, request: Request) -> R
 /// Lines that nobody has read yet.
 const REPLIES: usize = 16;
 const NOTHING_SHARED: &str = "this node does not share its configuration; set `shared` in [peer], and begin with `ha-agent config init FILE`";
+const NOT_BY: &str =
+    "this node does not stand by just now: a drill is for the node that would take over; run it there";
+const NO_CHARGE: &str = "this node takes over addresses only; there is nothing to drill without [[pool]], [[mount]] or [[service]]";
 const NO_PAIR: &str =
     "this node is not one of a pair yet: it has no [peer], or was not introduced to it; see `ha-agent pair`";

@@ -3,6 +3,7 @@
 pub mod bpf;
 pub mod check;
 pub mod config;
+pub mod drill;
 pub mod exit;
 pub mod failover;
 pub mod guard;
@@ -47,6 +48,9 @@ enum Command {
     Reload(order::Args),
     /// Move the active role of a pair to the other node, in order, and show each step.
     Failover(failover::Args),
+    /// Say what would become of a takeover by this node, which stands by: what is in its way, and how long it would take.
+    /// Nothing is touched.
+    Drill(drill::Args),
     /// Until `resume`: in a pair, nothing fails over to this node by itself; alone, it is demoted, and the others go first.
     Hold(order::Args),
     /// End a `hold`.
@@ -106,6 +110,7 @@ impl Cli {
             Command::Hold(args) => order::run(&args, Question::Hold),
             Command::Resume(args) => order::run(&args, Question::Resume),
             Command::Failover(args) => failover::run(&args),
+            Command::Drill(args) => drill::run(&args),
             Command::Disable(args) => order::run(&args, Question::Disable),
             Command::Enable(args) => order::run(&args, Question::Enable),
             Command::Prefer(args) => order::prefer(&args),
@@ -148,7 +153,7 @@ fn log_to_stderr() {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 a replay decides otherwise, or configurations differ; 2 wrong command line; 3 the status shows a warning; 4 it shows something critical; 5 the active role did not move; 6 an update was halted; 65 no recording that can be replayed; 69 something needed is not there (interface, BPF, a running agent); \
+Exit codes: 0 done; 1 a replay decides otherwise, or configurations differ; 2 wrong command line; 3 the status or a drill shows a warning; 4 something critical; 5 the active role did not move; 6 an update was halted; 65 no recording that can be replayed; 69 something needed is not there (interface, BPF, a running agent); \
 70 an error in this program; 71 the system failed; 73 a file can't be made; 77 no permission; 78 wrong configuration.
 
 HA_AGENT_LOG sets what is logged: error, warn, info (the default), debug, trace.";

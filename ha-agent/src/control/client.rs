@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::drill::DrillReport;
 use super::order::{EndStatus, Failover, StepStatus};
 use super::shared::{Apply, Document};
 use super::status::Status;
@@ -73,6 +74,7 @@ pub fn status(path: &Path) -> Result<Status, ClientError> {
         | Reply::Waiting
         | Reply::Ended(_)
         | Reply::Update(_)
+        | Reply::Drill(_)
         | Reply::Shared(_)) => Err(unexpected(path, other)),
     }
 }
@@ -109,7 +111,27 @@ pub fn shared(path: &Path, peer: bool) -> Result<Document, ClientError> {
         | Reply::Progress(_)
         | Reply::Waiting
         | Reply::Ended(_)
+        | Reply::Drill(_)
         | Reply::Update(_)) => Err(unexpected(path, other)),
+    }
+}
+
+/// Asks the agent on a socket what would become of a takeover, which may take its time.
+///
+/// # Errors
+///
+/// See [`ClientError`].
+pub fn drill(path: &Path) -> Result<DrillReport, ClientError> {
+    match ask_slowly(path, Question::Drill)? {
+        Reply::Drill(report) => Ok(report),
+        Reply::Error(cause) => Err(ClientError::Refused(cause)),
+        other @ (Reply::Status(_)
+        | Reply::Done(_)
+        | Reply::Progress(_)
+        | Reply::Waiting
+        | Reply::Ended(_)
+        | Reply::Update(_)
+        | Reply::Shared(_)) => Err(unexpected(path, other)),
     }
 }
 
@@ -122,6 +144,7 @@ fn done(path: &Path, reply: Reply) -> Result<String, ClientError> {
         | Reply::Waiting
         | Reply::Ended(_)
         | Reply::Update(_)
+        | Reply::Drill(_)
         | Reply::Shared(_)) => Err(unexpected(path, other)),
     }
 }
@@ -146,7 +169,11 @@ pub fn failover(
             Reply::Waiting => {}
             Reply::Ended(end) => return Ok(end),
             Reply::Error(cause) => return Err(ClientError::Refused(cause)),
-            other @ (Reply::Status(_) | Reply::Done(_) | Reply::Update(_) | Reply::Shared(_)) => {
+            other @ (Reply::Status(_)
+            | Reply::Done(_)
+            | Reply::Update(_)
+            | Reply::Shared(_)
+            | Reply::Drill(_)) => {
                 return Err(unexpected(path, other));
             }
         }
@@ -167,6 +194,7 @@ pub fn update(path: &Path, request: update::Request) -> Result<update::Answer, C
         | Reply::Progress(_)
         | Reply::Waiting
         | Reply::Ended(_)
+        | Reply::Drill(_)
         | Reply::Shared(_)) => Err(unexpected(path, other)),
     }
 }
@@ -179,6 +207,7 @@ fn unexpected(path: &Path, reply: Reply) -> ClientError {
         Reply::Done(done) => done,
         Reply::Progress(_) | Reply::Waiting | Reply::Ended(_) => "a switchover".to_owned(),
         Reply::Update(_) => "an update".to_owned(),
+        Reply::Drill(_) => "a drill".to_owned(),
     };
     ClientError::Reply { path: path.to_owned(), cause }
 }

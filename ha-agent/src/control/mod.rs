@@ -1,6 +1,7 @@
 //! The unix socket through which the agent is asked: one line of JSON in, one line of JSON out.
 
 pub mod client;
+pub mod drill;
 pub mod metrics;
 pub mod order;
 pub mod server;
@@ -56,6 +57,8 @@ pub enum Question {
     },
     /// To change it on both nodes.
     Apply(shared::Apply),
+    /// What would become of a takeover by this node, which stands by.
+    Drill,
 }
 
 /// What is answered.
@@ -74,6 +77,8 @@ pub enum Reply {
     Update(update::Answer),
     /// To [`Question::Shared`].
     Shared(shared::Document),
+    /// To [`Question::Drill`].
+    Drill(drill::DrillReport),
     /// To the others: what was done.
     Done(String),
     /// The request was not understood, or can't be answered now.

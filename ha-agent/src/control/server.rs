@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
+use super::drill::DrillReport;
 use super::order::{Failover, PairWish};
 use super::shared::{Apply, Document};
 use super::status::Status;
@@ -83,6 +84,9 @@ pub trait Source: Send + Sync + 'static {
 
     /// Takes in what an operator wants of the pair. Returns what was done.
     fn wish(&self, wish: PairWish) -> impl Future<Output = Result<String, String>> + Send;
+
+    /// Finds out what would become of a takeover.
+    fn drill(&self) -> impl Future<Output = Result<DrillReport, String>> + Send;
 
     /// Carries out a step of an update.
     fn update(&self, request: update::Request)
@@ -187,6 +191,10 @@ async fn answer(mut stream: UnixStream, source: Arc<impl Source>) -> io::Result<
             Question::Apply(order) => {
                 let apply = async move { source.apply(order).await.map(Reply::Done) };
                 return answer_slowly(&mut stream, apply).await;
+            }
+            Question::Drill => {
+                let drill = async move { source.drill().await.map(Reply::Drill) };
+                return answer_slowly(&mut stream, drill).await;
             }
             Question::Failover(order) => match source.failover(order).await {
                 Ok(mut replies) => {

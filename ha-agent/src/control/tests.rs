@@ -13,6 +13,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
 use super::client::{self, ClientError};
+use super::drill::DrillReport;
 use super::metrics;
 use super::order::{EndStatus, Failover, PairWish, StepStatus};
 use super::server::{Server, Source};
@@ -245,6 +246,10 @@ impl Known {
 }
 
 impl Source for Known {
+    async fn drill(&self) -> Result<DrillReport, String> {
+        Err("nothing to take over".to_owned())
+    }
+
     async fn status(&self) -> Result<Status, String> {
         Ok(metrics::tests::status())
     }

@@ -14,6 +14,7 @@ use super::failure::{Cause, Failure};
 pub struct Within {
     until: Instant,
     stop: Stop,
+    handed: bool,
 }
 
 /// A sign to stop, for all who have a copy of it. It stays.
@@ -26,14 +27,26 @@ impl Within {
     pub fn new(time: Duration, stop: Stop) -> Self {
         // Half of a `Duration`'s range is further than the clock goes.
         let now = Instant::now();
-        Self { until: now.checked_add(time).unwrap_or(now + YEAR), stop }
+        Self { until: now.checked_add(time).unwrap_or(now + YEAR), stop, handed: false }
     }
 
     /// The same, but for `time` at most.
     #[must_use]
     pub fn at_most(&self, time: Duration) -> Self {
         let other = Self::new(time, self.stop.clone());
-        Self { until: other.until.min(self.until), ..other }
+        Self { until: other.until.min(self.until), handed: self.handed, ..other }
+    }
+
+    /// The same, where the other node has released what is taken, and says so: nobody has to be turned off.
+    #[must_use]
+    pub fn handed_over(self) -> Self {
+        Self { handed: true, ..self }
+    }
+
+    /// Whether the other node has released what is taken.
+    #[must_use]
+    pub fn is_handed_over(&self) -> bool {
+        self.handed
     }
 
     /// How much time is left; zero if none is, or if it is to stop.

@@ -25,7 +25,7 @@ use crate::core::pair::{
     Stance, Vhosts, Wish,
 };
 use crate::core::{Instant, State};
-use crate::exec::conductor;
+use crate::exec::conductor::{self, From};
 use crate::sys::clock;
 use crate::witness::{Lease, Wanted};
 
@@ -374,6 +374,17 @@ impl Partner {
         self.follow(now, next);
     }
 
+    /// From whom the machine takes over just now.
+    fn from(&self) -> From {
+        let Phase::Taking { claim, .. } = self.machine.phase() else { return From::Dead };
+        match claim {
+            Claim::Committed | Claim::Yielded | Claim::NobodyActive | Claim::OurTurn => From::Released,
+            // It may have begun; or have served while this agent did not run.
+            Claim::Returned(_) | Claim::Resumed if self.told.2 == Liveness::Alive => From::Released,
+            Claim::Returned(_) | Claim::Resumed | Claim::PeerDead | Claim::Operator => From::Dead,
+        }
+    }
+
     fn follow(&mut self, now: Instant, next: Option<Next>) {
         match next {
             Some(Next::Open) => self.open(),
@@ -406,7 +417,7 @@ impl Partner {
                     orders.push(HostOrder::Gate(Gate::Closed));
                 }
                 Command::Take(term) => {
-                    let next = self.work.take(term);
+                    let next = self.work.take(term, self.from());
                     self.follow(now, Some(next));
                     orders.append(&mut self.waiting);
                 }

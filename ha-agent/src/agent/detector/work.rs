@@ -6,7 +6,7 @@
 //! ```
 
 use crate::core::pair::{Generation, Report};
-use crate::exec::conductor;
+use crate::exec::conductor::{self, From};
 
 /// The order, and where it is.
 #[derive(Debug)]
@@ -65,9 +65,9 @@ impl Work {
     }
 
     /// Takes over.
-    pub(super) fn take(&mut self, term: Generation) -> Next {
+    pub(super) fn take(&mut self, term: Generation, from: From) -> Next {
         let (at, next) = if self.conducted {
-            (Place::Conductor, Next::Conduct(conductor::Order::Take(term)))
+            (Place::Conductor, Next::Conduct(conductor::Order::Take(term, from)))
         } else {
             (Place::Addresses, Next::Open)
         };
@@ -143,14 +143,14 @@ mod tests {
     #[test]
     fn without_a_conductor_the_addresses_are_all() {
         let mut work = Work::new(false);
-        assert_eq!(work.take(term(3)), Next::Open);
+        assert_eq!(work.take(term(3), From::Dead), Next::Open);
         assert_eq!(work.see(Addresses { opening: true, ..NONE }), None);
         assert_eq!(work.see(THERE), Some(Next::Report(Report::Taken(term(3)))));
         assert_eq!(work.see(THERE), None);
         work.release(term(3));
         assert_eq!(work.see(Addresses { closing: true, ..THERE }), None);
         assert_eq!(work.see(NONE), Some(Next::Report(Report::Released(term(3)))));
-        work.take(term(5));
+        work.take(term(5), From::Dead);
         assert_eq!(work.see(Addresses { wanted: false, ..NONE }), None);
         assert_eq!(work.see(NONE), Some(Next::Report(Report::TakeFailed(term(5)))));
     }
@@ -159,7 +159,7 @@ mod tests {
     fn the_addresses_come_last_and_go_first() {
         use conductor::{Order as Do, Report as Said};
         let mut work = Work::new(true);
-        assert_eq!(work.take(term(3)), Next::Conduct(Do::Take(term(3))));
+        assert_eq!(work.take(term(3), From::Dead), Next::Conduct(Do::Take(term(3), From::Dead)));
         // Those that are left from before say nothing about this order.
         assert_eq!(work.see(THERE), None);
         assert_eq!(work.hear(Said::Prepared(term(2))), None);
@@ -179,7 +179,7 @@ mod tests {
     fn a_release_overtakes_a_take() {
         use conductor::{Order as Do, Report as Said};
         let mut work = Work::new(true);
-        work.take(term(3));
+        work.take(term(3), From::Dead);
         work.release(term(3));
         assert_eq!(work.hear(Said::Prepared(term(3))), None);
         assert_eq!(work.hear(Said::TakeFailed(term(3))), None);

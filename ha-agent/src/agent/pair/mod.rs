@@ -30,7 +30,7 @@ use super::detector::Input;
 use super::detector::groups::Groups;
 use super::detector::partner::{Begin, LinkNow, PairInput, PairOutput};
 use super::{AgentError, hosts};
-use crate::config::{Config, PeerConfig};
+use crate::config::{Config, FenceLevel, PeerConfig};
 use crate::core::Priority;
 use crate::core::pair::message::Request;
 use crate::core::pair::report::{End, Progress, Why};
@@ -305,6 +305,14 @@ fn patience(config: &Config) -> Duration {
         hosts::pace(vhost.pace).master_down_time(priority.demoted(1))
     });
     patience.max().unwrap_or_default()
+}
+
+/// How long it takes to know that the peer is dead, by the last of the paths that show it.
+pub(super) fn silence(config: &Config) -> Duration {
+    let link = config.peer.as_ref().map(|peer| peer.heartbeat * u32::from(peer.dead_after));
+    let disks = config.charge.fence.as_ref().filter(|fence| fence.levels.contains(&FenceLevel::Reservation));
+    let disks = disks.map(|fence| fence.disk_heartbeat * charge::STILL);
+    [Some(patience(config)), link, disks].into_iter().flatten().max().unwrap_or_default()
 }
 
 /// The link's and the virtual hosts' times say what the pair's must be.

@@ -273,7 +273,7 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
         21,
         "take '0s' is out of range; the time to take it over is 1s to 3600s",
     ),
-    ("rest = true", "rest = 1", 41, "rest must be true or false, not an integer; write rest = true"),
+    ("rest = true", "rest = 1", 43, "rest must be true or false, not an integer; write rest = true"),
 ];
 
 /// Tables that lack others.

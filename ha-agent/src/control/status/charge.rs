@@ -101,7 +101,7 @@ impl PartStatus {
 }
 
 impl FaultStatus {
-    fn new(failure: &Failure) -> Self {
+    pub(crate) fn new(failure: &Failure) -> Self {
         Self { cause: failure.cause.name().to_owned(), sentence: failure.to_string() }
     }
 }

@@ -136,14 +136,20 @@ impl Plan {
         Self { steps, tries_all: true }
     }
 
-    /// How long the whole may take: the longest way through it.
+    /// How long the whole may take.
     #[must_use]
     pub fn limit(&self) -> Duration {
+        self.longest(|step| self.steps.get(step).map(|step| step.limit).unwrap_or_default())
+    }
+
+    /// How long the longest way through it takes, if each step takes so long.
+    #[must_use]
+    pub fn longest(&self, takes: impl Fn(usize) -> Duration) -> Duration {
         let mut ends = vec![Duration::ZERO; self.steps.len()];
         for index in self.order().unwrap_or_default() {
             if let Some(step) = self.steps.get(index) {
                 let begins = step.before().filter_map(|before| ends.get(before)).max().copied();
-                let end = begins.unwrap_or_default().saturating_add(step.limit);
+                let end = begins.unwrap_or_default().saturating_add(takes(index));
                 if let Some(place) = ends.get_mut(index) {
                     *place = end;
                 }

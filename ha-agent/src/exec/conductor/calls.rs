@@ -1,12 +1,11 @@
 //! Calls to resources, on threads that may block: one at a time to each.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc};
 
 use super::Part;
-use crate::resource::{Cause, Failure, Finding, Resource, Stop, Within};
+use crate::resource::{Cause, Failure, Finding, Resource, Within};
 
 /// What is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +56,8 @@ impl Calls {
     }
 
     /// Calls as soon as no other call is made to this part.
-    pub(super) fn make(&self, epoch: u64, index: usize, part: &Part, call: Call, stop: &Stop) {
+    pub(super) fn make(&self, epoch: u64, index: usize, part: &Part, call: Call, within: Within) {
         let Some(lane) = self.lanes.get(index).cloned() else { return };
-        let time = match call {
-            Call::Take | Call::Revive => part.take,
-            Call::Release => part.release,
-            Call::Check | Call::Examine => LOOK,
-        };
-        let within = Within::new(time, stop.clone());
         let (resource, ended) = (Arc::clone(&part.resource), self.ended.clone());
         tokio::spawn(async move {
             let turn = lane.lock_owned().await;
@@ -124,6 +117,3 @@ fn make(resource: &dyn Resource, call: Call, within: &Within) -> Found {
         }
     }
 }
-
-/// How long a look at a part may take.
-const LOOK: Duration = Duration::from_secs(10);

@@ -62,13 +62,22 @@ pub struct Duties {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Take everything over, up to the addresses.
-    Take(Generation),
+    Take(Generation, From),
     /// The addresses are there: the rest may follow.
     Serve(Generation),
     /// Release everything. The addresses are gone.
     Release(Generation),
     /// Somebody else has taken over: what is served is not ours any more.
     Lost,
+}
+
+/// From whom it is taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The other node has released it, or never had it, and that is known.
+    Released,
+    /// The other node is dead, or may be: nothing is known of what it does.
+    Dead,
 }
 
 /// What was done, of the order with this generation.
@@ -143,6 +152,14 @@ impl Duties {
     #[must_use]
     pub fn take_limit(&self) -> Duration {
         self.take.limit()
+    }
+
+    /// How long a takeover takes up to the addresses, if each part takes so long; the addresses come after the last part.
+    #[must_use]
+    pub fn take_time(&self, takes: impl Fn(usize) -> Duration) -> Duration {
+        let is_waited_for =
+            |step: usize| self.parts.get(step).is_none_or(|part| part.phase < Phase::Addresses);
+        self.take.longest(|step| if is_waited_for(step) { takes(step) } else { Duration::ZERO })
     }
 
     /// How long a release may take, at most.

@@ -7,11 +7,11 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::calls::{Call, Calls, Ended, Found};
 use super::shown::{Doing, Shown, StepTime};
-use super::{Duties, Order, Report};
+use super::{Duties, From, Order, Part, Report};
 use crate::core::Instant;
 use crate::core::pair::Generation;
 use crate::core::plan::{Outcome, Phase, Policy, Run, Standing, Verdict};
-use crate::resource::{Failure, Stop};
+use crate::resource::{Failure, Stop, Within};
 use crate::sys::clock;
 
 /// Whoever carries them out.
@@ -23,6 +23,7 @@ pub(super) struct Task {
     reports: mpsc::UnboundedSender<Report>,
     shown: watch::Sender<Shown>,
     doing: Doing,
+    from: From,
     run: Option<Run>,
     /// Counts the plans: what an earlier one began and ends only now is not of this one.
     epoch: u64,
@@ -57,6 +58,7 @@ impl Task {
             reports,
             shown,
             doing,
+            from: From::Dead,
             run: None,
             epoch: 0,
             began,
@@ -96,7 +98,8 @@ impl Task {
     fn obey(&mut self, order: Order) {
         let now = clock::now();
         match order {
-            Order::Take(term) => {
+            Order::Take(term, from) => {
+                self.from = from;
                 self.begin(now, Doing::Taking(term, now), self.duties.take.clone());
             }
             Order::Release(term) => {
@@ -148,7 +151,8 @@ impl Task {
         while let Some(step) = self.run.as_mut().and_then(|run| run.begin_next(now)) {
             if let Some(part) = self.duties.parts.get(step) {
                 let call = if self.doing.takes() { Call::Take } else { Call::Release };
-                self.calls.make(self.epoch, step, part, call, &self.stop);
+                let within = self.within(part, call);
+                self.calls.make(self.epoch, step, part, call, within);
             } else if let Doing::Taking(term, _) = self.doing {
                 self.report(Report::Prepared(term));
             } else if let Some(run) = &mut self.run {
@@ -292,7 +296,8 @@ impl Task {
         self.looks += 1;
         for (index, part) in self.duties.parts.iter().enumerate() {
             if !self.calls.is_busy(index) {
-                self.calls.make(self.epoch, index, part, call, &self.stop);
+                let within = self.within(part, call);
+                self.calls.make(self.epoch, index, part, call, within);
             }
         }
     }
@@ -339,7 +344,8 @@ impl Task {
         if part.phase >= Phase::Services && *revived < REVIVALS {
             *revived += 1;
             tracing::warn!("{}: it is started again", part.resource.name());
-            self.calls.make(self.epoch, index, part, Call::Revive, &self.stop);
+            let within = Within::new(part.take, self.stop.clone()).handed_over();
+            self.calls.make(self.epoch, index, part, Call::Revive, within);
             return true;
         }
         *amiss < TWICE
@@ -353,6 +359,19 @@ impl Task {
         if well != self.well {
             self.well = well;
             self.report(Report::Well(well));
+        }
+    }
+
+    fn within(&self, part: &Part, call: Call) -> Within {
+        let time = match call {
+            Call::Take | Call::Revive => part.take,
+            Call::Release => part.release,
+            Call::Check | Call::Examine => LOOK,
+        };
+        let within = Within::new(time, self.stop.clone());
+        match self.from {
+            From::Released => within.handed_over(),
+            From::Dead => within,
         }
     }
 
@@ -409,6 +428,8 @@ fn looks() -> Interval {
 
 /// How often what is served is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long a look at a part may take.
+const LOOK: Duration = Duration::from_secs(10);
 /// How often something must be amiss, one look after the other, to count.
 const TWICE: u32 = 2;
 /// How often a service is started anew while it is served.

@@ -172,7 +172,7 @@ fn term(number: u64) -> Generation {
 #[tokio::test]
 async fn what_is_taken_in_order_is_released_in_the_other() -> Result<()> {
     let mut stage = Stage::new([WELL; 4], Policy::Undo)?;
-    ensure!(stage.order(Order::Take(term(3))).await? == Report::Prepared(term(3)));
+    ensure!(stage.order(Order::Take(term(3), From::Dead)).await? == Report::Prepared(term(3)));
     ensure!(stage.here() == ["fence", "pool", "nfs"], "{:?}", stage.here());
     stage.orders.send(Order::Serve(term(3)))?;
     stage.until(|shown| shown.doing == Doing::Serving(term(3))).await?;
@@ -196,7 +196,7 @@ async fn whatever_becomes_of_a_takeover_the_release_leaves_nothing() -> Result<(
                 let mut fates = [WELL; 4];
                 fates[place].0 = fate;
                 let mut stage = Stage::new(fates, policy)?;
-                let report = stage.order(Order::Take(term(5))).await?;
+                let report = stage.order(Order::Take(term(5), From::Dead)).await?;
                 let expected = match policy {
                     Policy::Undo => Report::TakeFailed(term(5)),
                     Policy::SelfFence => Report::SelfFence(term(5)),
@@ -226,7 +226,7 @@ async fn what_is_not_released_is_told_and_keeps_its_fence() -> Result<()> {
             let mut fates = [WELL; 4];
             fates[place].1 = fate;
             let mut stage = Stage::new(fates, Policy::Undo)?;
-            ensure!(stage.order(Order::Take(term(7))).await? == Report::Prepared(term(7)));
+            ensure!(stage.order(Order::Take(term(7), From::Dead)).await? == Report::Prepared(term(7)));
             let report = stage.order(Order::Release(term(7))).await?;
             ensure!(report == Report::ReleaseFailed(term(7)), "{fate:?} at {place}: {report:?}");
             let stands = stage.here();
@@ -241,7 +241,7 @@ async fn a_take_that_hangs_is_named_and_keeps_its_release_waiting() -> Result<()
     let mut fates = [WELL; 4];
     fates[1].0 = Fate::Hangs;
     let mut stage = Stage::new(fates, Policy::Undo)?;
-    ensure!(stage.order(Order::Take(term(9))).await? == Report::TakeFailed(term(9)));
+    ensure!(stage.order(Order::Take(term(9), From::Dead)).await? == Report::TakeFailed(term(9)));
     let fault = stage.shown.borrow().parts[1].faults.first().cloned().context("no fault")?;
     ensure!(fault.what == "pool hangs: it can't be taken", "{fault}");
     // It can't be shown that it is not here.
@@ -256,7 +256,7 @@ async fn what_dawdles_makes_way_at_once_for_a_newer_order() -> Result<()> {
     let mut fates = [WELL; 4];
     fates[1].0 = Fate::Dawdles;
     let mut stage = Stage::new(fates, Policy::Undo)?;
-    stage.orders.send(Order::Take(term(2)))?;
+    stage.orders.send(Order::Take(term(2), From::Dead))?;
     stage.until(|shown| matches!(shown.parts[1].standing, Standing::Running { .. })).await?;
     ensure!(stage.order(Order::Release(term(2))).await? == Report::Released(term(2)));
     ensure!(stage.here().is_empty());
@@ -266,7 +266,7 @@ async fn what_dawdles_makes_way_at_once_for_a_newer_order() -> Result<()> {
 #[tokio::test]
 async fn a_service_that_is_gone_is_started_again_and_a_pool_that_is_gone_is_told() -> Result<()> {
     let mut stage = Stage::new([WELL; 4], Policy::Undo)?;
-    stage.order(Order::Take(term(3))).await?;
+    stage.order(Order::Take(term(3), From::Dead)).await?;
     stage.orders.send(Order::Serve(term(3)))?;
     stage.until(|shown| shown.doing == Doing::Serving(term(3))).await?;
     stage.fakes[2].here.store(false, Ordering::SeqCst);

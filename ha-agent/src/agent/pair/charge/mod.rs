@@ -1,8 +1,11 @@
 //! What a node of a pair has in charge beside addresses, as the pair machine sees it.
 
+mod drill;
+mod history;
 mod parts;
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -11,6 +14,7 @@ use tokio::time::Sleep;
 
 use super::super::detector::partner::PairInput;
 use crate::config::{ChargeConfig, Config};
+use crate::control::drill::DrillReport;
 use crate::core::liveness::DiskKeys;
 use crate::core::pair::report::Why;
 use crate::core::pair::{Generation, Node};
@@ -31,6 +35,7 @@ pub(in crate::agent) struct Charge {
     reporting: mpsc::UnboundedSender<Report>,
     times: watch::Sender<Times>,
     disks: watch::Sender<Disks>,
+    duties: watch::Sender<Option<Duties>>,
     /// When this node ends, since somebody else has what it served.
     lost: Option<Pin<Box<Sleep>>>,
 }
@@ -42,6 +47,8 @@ pub(in crate::agent) struct ChargeHandle {
     shown: watch::Receiver<Shown>,
     times: watch::Receiver<Times>,
     disks: watch::Receiver<Disks>,
+    duties: watch::Receiver<Option<Duties>>,
+    takeovers: PathBuf,
 }
 
 /// What is seen of the shared disks.
@@ -73,7 +80,7 @@ pub(super) enum Said {
 
 impl Charge {
     /// What the configuration gives this node; `None` if that is addresses only.
-    pub(in crate::agent) fn new(config: &Config) -> Option<Self> {
+    pub(in crate::agent) fn new(config: &Config, state: &Path) -> Option<Self> {
         if config.charge.is_empty() {
             return None;
         }
@@ -82,15 +89,24 @@ impl Charge {
         let (shows, shown) = watch::channel(Shown::default());
         let (times, known_times) = watch::channel(Times::default());
         let (disks, known_disks) = watch::channel(Disks::default());
+        let (duties, known_duties) = watch::channel(None);
         Some(Self {
             config: config.charge.clone(),
-            handle: ChargeHandle { orders, shown, times: known_times, disks: known_disks },
+            handle: ChargeHandle {
+                orders,
+                shown,
+                times: known_times,
+                disks: known_disks,
+                duties: known_duties,
+                takeovers: history::path(state),
+            },
             shows,
             queue: Some(queue),
             reports,
             reporting,
             times,
             disks,
+            duties,
             lost: None,
         })
     }
@@ -121,6 +137,8 @@ impl Charge {
         let [take, release] = [duties.take_limit(), duties.release_limit()];
         self.times.send_replace(Times { take, release, data: duties.hold_data() });
         let holding = survey(duties.clone()).await;
+        self.duties.send_replace(Some(duties.clone()));
+        tokio::spawn(history::keep(self.handle.takeovers.clone(), self.handle.shown.clone()));
         let started = duties.start(queue, self.reporting.clone(), self.shows.clone());
         started.map_err(|error| Failure::system("what is to be taken over can't be", &error))?;
         Ok(holding)
@@ -182,6 +200,18 @@ impl ChargeHandle {
         let volumes = u32::try_from(volumes.count()).unwrap_or(u32::MAX);
         let fence = !shown.parts.iter().any(|part| part.phase == Phase::Fence && part.bad);
         (volumes > 0).then(|| Storage { disks: self.disks.borrow().serials.clone(), volumes, fence })
+    }
+
+    /// What would become of a takeover, and how long it would take; it takes `silence` to know that the peer is dead.
+    pub(in crate::agent) async fn drill(&self, silence: Duration) -> Result<DrillReport, String> {
+        let duties = self.duties.borrow().clone().ok_or(NOT_BEGUN)?;
+        let takeovers = self.takeovers.clone();
+        let drill = move || drill::drill(&duties, &history::read(&takeovers), silence);
+        match tokio::task::spawn_blocking(drill).await {
+            Ok(Ok(report)) => Ok(report),
+            Ok(Err(error)) => Err(format!("the drill can't be done: {error}; look at `ulimit -a`")),
+            Err(error) => Err(format!("the drill broke down: {error}")),
+        }
     }
 
     /// What is not well, in a few words each.
@@ -252,5 +282,9 @@ async fn over(lost: &mut Option<Pin<Box<Sleep>>>) {
     }
 }
 
+const NOT_BEGUN: &str =
+    "this node does not know yet which of the pair it is; introduce it with `ha-agent pair`";
+/// After how many of the holder's heartbeats without a change its keys are still.
+pub(super) const STILL: u32 = 3;
 /// How long the addresses of a node have to go that somebody else has taken over from.
 const LOST: Duration = Duration::from_millis(500);
