@@ -10,6 +10,7 @@ pub mod control;
 pub mod core;
 pub mod dataplane;
 pub mod exec;
+pub mod fence;
 pub mod journal;
 pub mod net;
 pub mod peer;
