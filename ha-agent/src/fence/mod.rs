@@ -13,6 +13,7 @@ mod device;
 mod disk;
 pub mod emulated;
 mod enough;
+pub mod heartbeat;
 mod key;
 mod multipath;
 mod nvme;

@@ -1,3 +1,4 @@
+mod beats;
 mod faults;
 mod levels;
 mod two;
