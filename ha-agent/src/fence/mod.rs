@@ -9,6 +9,7 @@
 //! several paths that the device mapper holds together; [`emulated`] for tests), a [`Disk`] what one node does with it.
 
 mod block;
+pub mod command;
 mod device;
 mod disk;
 pub mod emulated;
