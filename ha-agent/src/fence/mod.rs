@@ -22,6 +22,7 @@ mod parallel;
 mod reservation;
 pub mod scsi;
 mod turn;
+pub mod watchdog;
 
 #[cfg(test)]
 mod tests;
