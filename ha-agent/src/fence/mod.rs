@@ -20,6 +20,7 @@ mod multipath;
 mod nvme;
 mod parallel;
 mod reservation;
+pub mod reset;
 pub mod scsi;
 mod turn;
 pub mod watchdog;
