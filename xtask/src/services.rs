@@ -35,4 +35,5 @@ impl Drop for Held {
 }
 
 /// Packages whose service needs no configuration to start.
-const STARTED: [(&str, &str); 2] = [("frr", "frr.service"), ("etcd-server", "etcd.service")];
+const STARTED: [(&str, &str); 3] =
+    [("frr", "frr.service"), ("etcd-server", "etcd.service"), ("tgt", "tgt.service")];

@@ -73,7 +73,7 @@ fn has(component: &str, program: &str) -> bool {
 
 /// All but the BPF program, which is no program of this system.
 const ALL: [&str; 4] = ["--workspace", "--exclude", "ha-ebpf", "--locked"];
-const PACKAGES: [&str; 14] = [
+const PACKAGES: [&str; 16] = [
     "iproute2",
     "bpftool",
     "ucarp",
@@ -88,4 +88,6 @@ const PACKAGES: [&str; 14] = [
     "etcd-server",
     "etcd-client",
     "openssl",
+    "tgt",
+    "fence-agents",
 ];
