@@ -15,6 +15,8 @@ pub mod journal;
 pub mod net;
 pub mod peer;
 pub mod resource;
+pub mod service;
+pub mod storage;
 pub mod sys;
 pub mod update;
 pub mod witness;

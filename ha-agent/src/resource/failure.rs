@@ -40,6 +40,12 @@ pub enum Cause {
     PoolBroken,
     /// A pool does no more I/O.
     PoolSuspended,
+    /// A file system can't be mounted as it is.
+    FilesystemBroken,
+    /// A file system was made read-only because of an error.
+    ReadOnly,
+    /// A service is dead, or dies again and again.
+    ServiceDead,
     /// Something is in use and can't be let go.
     Busy,
     /// A tool is not installed.
@@ -108,6 +114,9 @@ impl Cause {
             Self::PoolDegraded => "POOL_DEGRADED",
             Self::PoolBroken => "POOL_BROKEN",
             Self::PoolSuspended => "POOL_SUSPENDED",
+            Self::FilesystemBroken => "FILESYSTEM_BROKEN",
+            Self::ReadOnly => "READ_ONLY",
+            Self::ServiceDead => "SERVICE_DEAD",
             Self::Busy => "BUSY",
             Self::NoTool => "NO_TOOL",
             Self::NoSpace => "NO_SPACE",
