@@ -31,12 +31,13 @@ pub fn identify(host: &Host, path: &Path, guid: Option<u64>) -> Option<DiskId> {
     Some(DiskId { guid, device, disk, serial })
 }
 
-/// A SCSI disk has it below `device`, an NVMe name space and a multipath device in files of their own.
+/// A SCSI disk has it below `device`, other disks and multipath devices in files of their own.
 fn serial(host: &Host, name: &str) -> Option<String> {
     ["wwid", "device/wwid", "dm/uuid", "device/serial", "serial"].into_iter().find_map(|file| {
         let text = host.read(format!("/sys/class/block/{name}/{file}")).ok()?;
         // Multipath says the world-wide name as its paths do, with what it is in front.
-        let text = text.strip_prefix("mpath-").unwrap_or(&text).split_whitespace().collect::<Vec<_>>().join(" ");
+        let text =
+            text.strip_prefix("mpath-").unwrap_or(&text).split_whitespace().collect::<Vec<_>>().join(" ");
         (!text.is_empty()).then_some(text)
     })
 }

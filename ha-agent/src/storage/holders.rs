@@ -51,12 +51,17 @@ pub(super) fn kill(host: &Host, paths: &[PathBuf]) -> io::Result<()> {
 /// Who holds it, in words.
 pub(super) fn named(holders: &[Holder]) -> String {
     let Some((first, rest)) = holders.split_first() else {
-        return "no process, so the kernel itself: an export, a loop device, a swap file or a backstore".to_owned();
+        return "no process, so the kernel itself: an export, a loop device, a swap file or a backstore"
+            .to_owned();
     };
-    let others = rest.iter().take(SHOWN - 1).map(|holder| format!(", {holder}")).collect::<String>();
-    let more = rest.len().saturating_sub(SHOWN - 1);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{first}{others}{more}")
+    let mut text = first.to_string();
+    for holder in rest.iter().take(SHOWN - 1) {
+        text = format!("{text}, {holder}");
+    }
+    match rest.len().saturating_sub(SHOWN - 1) {
+        0 => text,
+        more => format!("{text} and {more} more"),
+    }
 }
 
 /// The processes, one of each mount namespace but our own, that see a mount for which `is_it`: where it is mounted for them.

@@ -59,8 +59,13 @@ impl Host {
         let absolute = absolute.as_ref();
         let mut file = fs::OpenOptions::new().write(true).truncate(true).open(self.path(absolute));
         file.as_mut()
-            .map_or_else(|error| Err(io::Error::from(error.kind())), |file| io::Write::write_all(file, text.as_bytes()))
-            .map_err(|error| Failure::system(&format!("{text:?} can't be written to {}", absolute.display()), &error))
+            .map_or_else(
+                |error| Err(io::Error::from(error.kind())),
+                |file| io::Write::write_all(file, text.as_bytes()),
+            )
+            .map_err(|error| {
+                Failure::system(&format!("{text:?} can't be written to {}", absolute.display()), &error)
+            })
     }
 
     /// The names in a directory, sorted; none if there is no such directory.
@@ -131,7 +136,11 @@ impl Host {
     #[must_use]
     pub fn examine_room(&self) -> Finding {
         let Ok(space) = rustix::fs::statvfs(&self.root) else {
-            return Finding::Weak(Failure::new(Cause::Other, "the root file system can't be asked", "look at it"));
+            return Finding::Weak(Failure::new(
+                Cause::Other,
+                "the root file system can't be asked",
+                "look at it",
+            ));
         };
         let left = space.f_bavail.saturating_mul(space.f_frsize);
         if left >= ROOM {

@@ -1,4 +1,4 @@
-//! What is stored: pools of OpenZFS, and file systems on shared disks.
+//! What is stored: pools of ZFS, and file systems on shared disks.
 //!
 //! Both are [`Resource`](crate::resource::Resource)s. What is asked often is read from the kernel; what changes something is
 //! done by the system's own programs, which can be killed.
@@ -11,6 +11,8 @@ mod mountinfo;
 mod unmount;
 pub mod zfs;
 
+#[cfg(test)]
+pub(crate) mod double;
 #[cfg(test)]
 mod mount_tests;
 

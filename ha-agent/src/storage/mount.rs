@@ -75,7 +75,8 @@ impl Mount {
             Some(mount.device) == number
                 || mount.source == settings.device
                 || device.as_ref().is_ok_and(|device| {
-                    mount.source == *device || host.canonical(&mount.source).is_ok_and(|source| source == *device)
+                    mount.source == *device
+                        || host.canonical(&mount.source).is_ok_and(|source| source == *device)
                 })
                 || (device.is_err() && mount.at == settings.at && mount.kind == settings.kind)
         }
@@ -111,7 +112,8 @@ impl Mount {
             output.success(&invocation, Cause::DiskForeign, "look at what is on this device")?;
             return Ok(());
         }
-        let says = |name: &str| output.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        let says =
+            |name: &str| output.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         match says("UUID") {
             Some(found) if found.eq_ignore_ascii_case(uuid) => Ok(()),
             found => {
@@ -187,7 +189,11 @@ impl Resource for Mount {
         unmount_all(&self.host, self.is_it(), self.settings.busy, within)?;
         if let Some(holder) = elsewhere(&self.host, self.is_it()) {
             let what = format!("{} is still mounted for {holder}", self.settings.device.display());
-            return Err(Failure::new(Cause::Busy, what, "end that process: it has a mount name space of its own"));
+            return Err(Failure::new(
+                Cause::Busy,
+                what,
+                "end that process: it has a mount name space of its own",
+            ));
         }
         if device_number(&self.host, &self.settings.device).is_some() {
             let line = ["--flushbufs".as_ref(), self.settings.device.as_os_str()];
@@ -207,7 +213,11 @@ impl Resource for Mount {
         };
         if (mount.read_only || mount.all_read_only) && !self.wants_read_only() {
             let what = format!("{} can only be read any more", self.name);
-            return Err(Failure::new(Cause::ReadOnly, what, "see the kernel's log for the error, and repair it"));
+            return Err(Failure::new(
+                Cause::ReadOnly,
+                what,
+                "see the kernel's log for the error, and repair it",
+            ));
         }
         Ok(())
     }
@@ -221,7 +231,11 @@ impl Resource for Mount {
         findings.push(self.host.examine_room());
         if !self.host.path(device).exists() {
             let what = format!("there is no device {}", device.display());
-            findings.push(Finding::Bad(Failure::new(Cause::DiskMissing, what, "look at the disk and its cables")));
+            findings.push(Finding::Bad(Failure::new(
+                Cause::DiskMissing,
+                what,
+                "look at the disk and its cables",
+            )));
             return findings;
         }
         // While the other one writes, what is read may be old, but not whose it is.

@@ -46,7 +46,8 @@ fn parse(line: &[u8]) -> Option<MountPoint> {
     };
     let (major, minor) = str::from_utf8(device).ok()?.split_once(':')?;
     let path = |field| PathBuf::from(OsString::from_vec(plain(field)));
-    let says_ro = |options: &[u8]| options.split(|&byte| byte == b',').any(|it| it == b"ro" || it == b"emergency_ro");
+    let says_ro =
+        |options: &[u8]| options.split(|&byte| byte == b',').any(|it| it == b"ro" || it == b"emergency_ro");
     Some(MountPoint {
         device: (major.parse().ok()?, minor.parse().ok()?),
         at: path(at),

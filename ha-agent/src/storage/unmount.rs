@@ -33,7 +33,8 @@ pub fn unmount_all(
 ) -> Result<(), Failure> {
     let patience = Patience::new(busy);
     loop {
-        let all = mounts(host, "self").map_err(|error| Failure::system("the mounts can't be listed", &error))?;
+        let all =
+            mounts(host, "self").map_err(|error| Failure::system("the mounts can't be listed", &error))?;
         let Some(first) = all.iter().find(|mount| is_it(mount)) else { return Ok(()) };
         // Whatever was mounted last at or below any of them.
         let below = |mount: &&MountPoint| all.iter().any(|it| is_it(it) && mount.at.starts_with(&it.at));
@@ -64,10 +65,19 @@ impl Patience {
     }
 
     /// Waits a little for them, or kills them; when there is no time left, names them.
-    pub(super) fn with(self, host: &Host, what: &str, paths: &[PathBuf], within: &Within) -> Result<(), Failure> {
+    pub(super) fn with(
+        self,
+        host: &Host,
+        what: &str,
+        paths: &[PathBuf],
+        within: &Within,
+    ) -> Result<(), Failure> {
         match self.busy {
-            Busy::Kill(after) if self.since.elapsed() >= after => holders::kill(host, paths)
-                .map_err(|error| Failure::system(&format!("those who hold {what} can't be killed"), &error))?,
+            Busy::Kill(after) if self.since.elapsed() >= after => {
+                holders::kill(host, paths).map_err(|error| {
+                    Failure::system(&format!("those who hold {what} can't be killed"), &error)
+                })?;
+            }
             Busy::Kill(_) | Busy::Wait => {}
         }
         if within.left() > LAST && within.pause(STEP) {

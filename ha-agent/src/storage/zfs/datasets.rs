@@ -1,6 +1,6 @@
 //! What is in a pool: keys loaded, file systems mounted, and shared.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::resource::{Cause, Failure, Invocation, Within};
 use crate::storage::Host;
@@ -18,9 +18,8 @@ pub struct Key {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct DataSet {
     name: String,
-    mount_point: PathBuf,
-    /// It is to be mounted without being asked for.
-    can_mount: bool,
+    /// Where it is to be mounted without being asked for, if it is.
+    mount_point: Option<PathBuf>,
     is_mounted: bool,
     lacks_key: bool,
     is_shared: bool,
@@ -46,17 +45,18 @@ pub(super) fn load_keys(host: &Host, pool: &str, keys: &[Key], within: &Within) 
 /// Mounts all that is to be mounted, parents first, and shares what is to be shared.
 pub(super) fn mount(host: &Host, pool: &str, share: bool, within: &Within) -> Result<(), Failure> {
     let missing = |all: &[DataSet]| {
-        let mut missing: Vec<_> = all.iter().filter(|it| it.can_mount && !it.is_mounted).cloned().collect();
+        let mut missing: Vec<_> =
+            all.iter().filter(|it| it.mount_point.is_some() && !it.is_mounted).cloned().collect();
         missing.sort_by(|one, other| one.mount_point.cmp(&other.mount_point));
         missing
     };
     let mut all = list(host, pool, within)?;
-    if let Some(locked) = all.iter().find(|it| it.can_mount && it.lacks_key) {
+    if let Some(locked) = all.iter().find(|it| it.mount_point.is_some() && it.lacks_key) {
         let what = format!("data set {} is encrypted, and its key is not loaded", locked.name);
         return Err(Failure::new(Cause::Misconfigured, what, "name its key file, or set canmount=noauto"));
     }
     if missing(&all).len() > 1 {
-        // All at once is quicker, but OpenZFS 2.3 is the first to know how. What it has left out is seen below.
+        // All at once is quicker, but ZFS 2.3 is the first to know how. What it has left out is seen below.
         host.run(&Invocation::new("zfs", ["mount", "-R", pool]), within)?;
         all = list(host, pool, within)?;
     }
@@ -64,7 +64,7 @@ pub(super) fn mount(host: &Host, pool: &str, share: bool, within: &Within) -> Re
         let remedy = "see that the directory is empty and nothing else is mounted there";
         host.must(("zfs", ["mount", &data_set.name]), within, (Cause::Busy, remedy))?;
     }
-    for data_set in all.iter().filter(|it| share && it.is_shared && it.can_mount) {
+    for data_set in all.iter().filter(|it| share && it.is_shared && it.mount_point.is_some()) {
         let invocation = Invocation::new("zfs", ["share", &data_set.name]);
         let output = host.run(&invocation, within)?;
         if !output.stderr.contains("already shared") {
@@ -99,9 +99,8 @@ fn parse(line: &str) -> Option<DataSet> {
     let &[name, mount_point, can_mount, mounted, key, nfs, smb] = fields.as_slice() else { return None };
     Some(DataSet {
         name: name.to_owned(),
-        mount_point: mount_point.into(),
         // What is neither `legacy` nor `none` is a path.
-        can_mount: can_mount == "on" && Path::new(mount_point).is_absolute(),
+        mount_point: Some(PathBuf::from(mount_point)).filter(|it| can_mount == "on" && it.is_absolute()),
         is_mounted: mounted == "yes",
         lacks_key: key == "unavailable",
         is_shared: [nfs, smb].iter().any(|share| !["off", "-"].contains(share)),

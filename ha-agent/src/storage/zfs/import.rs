@@ -1,4 +1,4 @@
-//! What `zpool import` says: it has no JSON. The texts are those of OpenZFS 2.1 to 2.4.
+//! What `zpool import` says: it has no JSON. The texts are those of ZFS 2.1 to 2.4.
 
 use crate::resource::{Cause, Failure, Output};
 
@@ -31,13 +31,21 @@ const RULES: &[Rule] = &[
         again: false,
     },
     Rule {
-        texts: &["pool is imported on", "imported on a different host", "currently imported by another system"],
+        texts: &[
+            "pool is imported on",
+            "imported on a different host",
+            "currently imported by another system",
+        ],
         cause: Cause::PoolElsewhere,
         remedy: "the other system writes to it now, as the pool's property multihost shows: stop it or fence it first",
         again: false,
     },
     Rule {
-        texts: &["previously in use from another system", "last accessed by another system", "Last accessed by"],
+        texts: &[
+            "previously in use from another system",
+            "last accessed by another system",
+            "Last accessed by",
+        ],
         cause: Cause::PoolElsewhere,
         remedy: "the other system has not exported it: fence it first, then it is imported all the same",
         again: false,
@@ -81,16 +89,16 @@ const RULES: &[Rule] = &[
     Rule {
         texts: &["unsupported version or feature", "unsupported ZFS version", "feature(s) not supported"],
         cause: Cause::Misconfigured,
-        remedy: "install the same version of OpenZFS on both nodes",
+        remedy: "install the same version of ZFS on both nodes",
         again: false,
     },
+    Rule { texts: &["out of space"], cause: Cause::NoSpace, remedy: "make room in it", again: false },
     Rule {
-        texts: &["out of space"],
-        cause: Cause::NoSpace,
-        remedy: "make room in it",
+        texts: &["ermission denied"],
+        cause: Cause::NotPermitted,
+        remedy: "run ha-agent as root",
         again: false,
     },
-    Rule { texts: &["ermission denied"], cause: Cause::NotPermitted, remedy: "run ha-agent as root", again: false },
     // A pool of which only half the disks are there yet looks just like a broken one.
     Rule {
         texts: &["I/O error", "Destroy and re-create", "invalid vdev configuration", "insufficient replicas"],

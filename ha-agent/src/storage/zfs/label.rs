@@ -109,7 +109,9 @@ fn vdev(block: &Block<'_>, depth: usize) -> Option<Vdev> {
         guid: block.number("guid")?,
         path: block.text("path"),
         is_log: block.number("is_log") == Some(1),
-        is_out: ["offline", "faulted", "removed", "not_present"].iter().any(|key| block.number(key) == Some(1)),
+        is_out: ["offline", "faulted", "removed", "not_present"]
+            .iter()
+            .any(|key| block.number(key) == Some(1)),
         children: names.map(|name| vdev(&block.below(name)?, depth)).collect::<Option<_>>()?,
     })
 }

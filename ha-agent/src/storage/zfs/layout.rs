@@ -108,7 +108,11 @@ impl Layout {
             }
             let lacking = lacking(top, &|leaf| fenced(leaf.guid) || leaf.is_out);
             let what = format!("the other node could still write to pool {} by {lacking}", self.name);
-            Err(Failure::new(Cause::DiskMissing, what, "reserve these disks too, or take them out of the pool"))
+            Err(Failure::new(
+                Cause::DiskMissing,
+                what,
+                "reserve these disks too, or take them out of the pool",
+            ))
         })
     }
 
@@ -123,7 +127,9 @@ impl Layout {
 
     pub(super) fn all_leaves(&self) -> Vec<&Vdev> {
         let mut found = Vec::new();
-        self.tops.values().for_each(|(_, top)| leaves(top, &mut found));
+        for (_, top) in self.tops.values() {
+            leaves(top, &mut found);
+        }
         found
     }
 }
@@ -143,7 +149,9 @@ fn leaves<'v>(vdev: &'v Vdev, into: &mut Vec<&'v Vdev>) {
     if vdev.kind == Kind::Leaf {
         into.push(vdev);
     }
-    vdev.children.iter().for_each(|child| leaves(child, into));
+    for child in &vdev.children {
+        leaves(child, into);
+    }
 }
 
 /// The former paths of the leaves that are not among those for which `has`.

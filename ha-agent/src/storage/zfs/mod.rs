@@ -1,4 +1,4 @@
-//! Pools of OpenZFS, by its own programs.
+//! Pools of ZFS, by its own programs.
 //!
 //! A pool is imported by its GUID from directories that are named, never from a cache file, which tells of another time. Only
 //! after our own fence has taken the disks is it imported although another host had it last: see [`Pool::set_forced`].
@@ -76,9 +76,10 @@ impl Pool {
         Self { name, settings, host, forced: AtomicBool::new(false), survey: Mutex::default() }
     }
 
-    /// Says whether our fence has taken the disks, until it is said otherwise. If it has, the next import is done although the
+    /// Says whether our fence has taken the disks, until the pool is released. If it has, the next import is done although the
     /// other host's mark is on the pool: a host that was fenced has not exported it. Without a fence, that mark is the last
-    /// thing that protects the pool from two writers. `multihost` protects it all the same: this does not override it.
+    /// thing that protects the pool from two writers. `multihost` protects it all the same: this does not override it, and the
+    /// import takes the seconds that it needs to see whether anybody writes.
     pub fn set_forced(&self, fenced: bool) {
         self.forced.store(fenced, Ordering::Relaxed);
     }
@@ -177,7 +178,8 @@ impl Pool {
     /// The failure, with the disks that are to blame, if there is time to ask for them.
     fn explained(&self, failure: Failure, within: &Within) -> Failure {
         let listing = self.host.run(&self.import_line(&[], None), within).map(|output| output.stdout);
-        let mut ill = listing.map_or_else(|_| Vec::new(), |listing| import::ill_disks(&listing, self.settings.guid));
+        let mut ill =
+            listing.map_or_else(|_| Vec::new(), |listing| import::ill_disks(&listing, self.settings.guid));
         let missing = self.known().missing(&self.settings, &self.host);
         ill.extend(missing.into_iter().map(|disk| format!("{disk} is not seen")));
         if ill.is_empty() {
@@ -193,7 +195,7 @@ impl Pool {
         let output = self.host.run(&invocation, within);
         let status = output.as_ref().ok().and_then(|output: &Output| Status::parse(&output.stdout, name));
         status.map_or_else(
-            || vec![format!("`{invocation}` does not tell how {} is: it takes OpenZFS 2.3", self.name)],
+            || vec![format!("`{invocation}` does not tell how {} is: it takes ZFS 2.3", self.name)],
             |status| status.remarks(name),
         )
     }
@@ -225,7 +227,10 @@ impl Resource for Pool {
     }
 
     fn release(&self, within: &Within) -> Result<(), Failure> {
-        release::release(self, within)
+        release::release(self, within)?;
+        // By the next time, somebody else may have had it.
+        self.set_forced(false);
+        Ok(())
     }
 
     fn is_here(&self, _: &Within) -> Result<bool, Failure> {
@@ -253,11 +258,19 @@ impl Resource for Pool {
         }
         if host.read("/etc/hostid").is_err() {
             let what = "this node has no host id, so nobody sees from a pool that it is imported here";
-            findings.push(Finding::Weak(Failure::new(Cause::Misconfigured, what, "make one with `zgenhostid`")));
+            findings.push(Finding::Weak(Failure::new(
+                Cause::Misconfigured,
+                what,
+                "make one with `zgenhostid`",
+            )));
         }
         for key in settings.keys.iter().filter(|key| !host.path(&key.file).is_file()) {
             let what = format!("there is no key file {} for {}", key.file.display(), key.data_set);
-            findings.push(Finding::Bad(Failure::new(Cause::Misconfigured, what, "put it there, on both nodes")));
+            findings.push(Finding::Bad(Failure::new(
+                Cause::Misconfigured,
+                what,
+                "put it there, on both nodes",
+            )));
         }
         match self.survey(within) {
             Ok(()) => findings.extend(self.examine_disks()),
@@ -280,7 +293,11 @@ impl Pool {
         };
         if layout.pool_name() != settings.name {
             let what = format!("the pool with GUID {} is called {}", settings.guid, layout.pool_name());
-            findings.push(Finding::Bad(Failure::new(Cause::DiskForeign, what, "name the pool as it is called")));
+            findings.push(Finding::Bad(Failure::new(
+                Cause::DiskForeign,
+                what,
+                "name the pool as it is called",
+            )));
         }
         if let Err(failure) = layout.can_run(|guid| survey.has(guid)) {
             findings.push(Finding::Bad(failure));

@@ -28,7 +28,7 @@ pub(super) fn release(pool: &Pool, within: &Within) -> Result<(), Failure> {
         Ok(()) | Err(_) => {}
     }
     // Where this fails, the export says more: it ends the sharing too.
-    let unshared = datasets::unshare(host, &settings.name, within);
+    let unshared = datasets::unshare(host, &settings.name, &within.at_most(within.left() / 4));
     unmount_all(host, |mount| is_of(mount, &settings.name), settings.busy, within)?;
     export(pool, within)?;
     if pool.is_imported() {
@@ -75,7 +75,8 @@ fn export(pool: &Pool, within: &Within) -> Result<(), Failure> {
                 return Ok(());
             }
             let other = elsewhere(host, |mount| is_of(mount, &settings.name));
-            let other = other.map_or_else(String::new, |holder| format!("; it is still mounted for {holder}"));
+            let other =
+                other.map_or_else(String::new, |holder| format!("; it is still mounted for {holder}"));
             return Err(Failure { what: failure.what + &other, ..failure });
         }
     }

@@ -1,4 +1,4 @@
-//! What `zpool status -j` says of an imported pool: OpenZFS 2.3.
+//! What `zpool status -j` says of an imported pool: ZFS 2.3.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,8 @@ pub(super) struct Status {
     /// `ONLINE`, `DEGRADED`, `SUSPENDED`, …
     state: String,
     /// What is the matter, in words.
-    status: Option<String>,
+    #[serde(rename = "status")]
+    matter: Option<String>,
     #[serde(default)]
     vdevs: BTreeMap<String, Device>,
     #[serde(default)]
@@ -48,7 +49,8 @@ impl Status {
     pub(super) fn remarks(&self, pool: &str) -> Vec<String> {
         let mut remarks = Vec::new();
         if self.state != "ONLINE" {
-            let why = self.status.as_deref().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+            let why =
+                self.matter.as_deref().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
             remarks.push(format!("pool {pool} is {}: {why}", self.state));
         }
         for (class, devices) in [
@@ -59,8 +61,11 @@ impl Status {
             ("special device", &self.special),
         ] {
             let mut ill = Vec::new();
-            devices.values().for_each(|device| device.ill_leaves(&mut ill));
-            remarks.extend(ill.iter().map(|it| format!("{class} {} of pool {pool} is {}", it.name, it.state)));
+            for device in devices.values() {
+                device.ill_leaves(&mut ill);
+            }
+            remarks
+                .extend(ill.iter().map(|it| format!("{class} {} of pool {pool} is {}", it.name, it.state)));
         }
         let there = |devices: &BTreeMap<_, _>, one, many| match devices.len() {
             0 => None,
@@ -83,9 +88,13 @@ impl Status {
 
 impl Device {
     fn ill_leaves<'d>(&'d self, into: &mut Vec<&'d Self>) {
-        if self.vdevs.is_empty() && !["ONLINE", "HEALTHY", "AVAIL", "INUSE", ""].contains(&self.state.as_str()) {
+        if self.vdevs.is_empty()
+            && !["ONLINE", "HEALTHY", "AVAIL", "INUSE", ""].contains(&self.state.as_str())
+        {
             into.push(self);
         }
-        self.vdevs.values().for_each(|device| device.ill_leaves(into));
+        for device in self.vdevs.values() {
+            device.ill_leaves(into);
+        }
     }
 }

@@ -22,11 +22,17 @@ pub(super) struct Survey {
 
 impl Survey {
     /// Looks at the disks of the pool, and at what is new.
-    pub(super) fn look(&mut self, settings: &PoolSettings, host: &Host, within: &Within) -> Result<(), Failure> {
+    pub(super) fn look(
+        &mut self,
+        settings: &PoolSettings,
+        host: &Host,
+        within: &Within,
+    ) -> Result<(), Failure> {
         let devices = devices(settings, host);
         self.labels.retain(|device, _| devices.contains(device));
         for device in devices {
-            let is_other = |label: &Option<Label>| label.as_ref().is_none_or(|label| label.pool != settings.guid);
+            let is_other =
+                |label: &Option<Label>| label.as_ref().is_none_or(|label| label.pool != settings.guid);
             // Of what is not ours, a label is no news.
             if settings.disks.is_empty() && self.labels.get(&device).is_some_and(is_other) {
                 continue;
@@ -47,8 +53,13 @@ impl Survey {
         // What was known of the pool's shape is not forgotten with its disks.
         let labels = self.labels.values().flatten();
         self.layout = Layout::new(settings.guid, labels, all_seen).or(self.layout.take());
+        let leaves: BTreeSet<_> =
+            self.layout.iter().flat_map(Layout::all_leaves).map(|leaf| leaf.guid).collect();
         let is_ours = |label: &Label| match label.state {
-            State::Active | State::Exported | State::Destroyed => label.pool == settings.guid,
+            // One that was detached keeps its label.
+            State::Active | State::Exported | State::Destroyed => {
+                label.pool == settings.guid && leaves.contains(&label.guid)
+            }
             State::Cache | State::Spare => !settings.disks.is_empty(),
         };
         let ours = self.labels.iter().filter_map(|(device, label)| {
@@ -86,7 +97,10 @@ impl Survey {
         for disk in &settings.disks {
             let Some(device) = labelled(host, disk) else { continue };
             let what = match self.labels.get(&device).map(Option::as_ref) {
-                Some(Some(label)) if label.pool == settings.guid || label.pool == 0 => continue,
+                Some(Some(label)) if label.pool == 0 || self.has(label.guid) => continue,
+                Some(Some(label)) if label.pool == settings.guid => {
+                    format!("{} was taken out of pool {}", disk.display(), settings.name)
+                }
                 Some(Some(label)) => format!("{} is a disk of pool {}", disk.display(), label.pool_name),
                 Some(None) | None => format!("{} has no label of ZFS that can be read", disk.display()),
             };
@@ -98,7 +112,11 @@ impl Survey {
             if other.serial.is_some() && disk.serial.is_some() && other.serial != disk.serial {
                 let (one, two) = (other.device.display(), disk.device.display());
                 let what = format!("{one} and {two} say that they are the same disk of the pool");
-                failures.push(Failure::new(Cause::DiskForeign, what, "one is a copy of the other: take it away"));
+                failures.push(Failure::new(
+                    Cause::DiskForeign,
+                    what,
+                    "one is a copy of the other: take it away",
+                ));
             }
         }
         failures
