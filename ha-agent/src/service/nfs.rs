@@ -158,7 +158,7 @@ impl Resource for Nfs {
         self.check(within)?;
         let grace = self.host.read("/proc/fs/nfsd/v4_end_grace").is_ok_and(|ended| ended == "N");
         let grace = grace
-            .then(|| format!("clients of NFSv4 reclaim their locks, for {} s at most", self.settings.grace));
+            .then(|| format!("clients of NFSv4 reclaim their locks, for about {} s", self.settings.grace));
         Ok(Taken { remarks: grace.into_iter().collect() })
     }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,15 +57,10 @@ impl Host {
     /// The system's, with the path.
     pub fn write(&self, absolute: impl AsRef<Path>, text: &str) -> Result<(), Failure> {
         let absolute = absolute.as_ref();
-        let mut file = fs::OpenOptions::new().write(true).truncate(true).open(self.path(absolute));
-        file.as_mut()
-            .map_or_else(
-                |error| Err(io::Error::from(error.kind())),
-                |file| io::Write::write_all(file, text.as_bytes()),
-            )
-            .map_err(|error| {
-                Failure::system(&format!("{text:?} can't be written to {}", absolute.display()), &error)
-            })
+        let file = fs::OpenOptions::new().write(true).truncate(true).open(self.path(absolute));
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
+            Failure::system(&format!("{text:?} can't be written to {}", absolute.display()), &error)
+        })
     }
 
     /// The names in a directory, sorted; none if there is no such directory.

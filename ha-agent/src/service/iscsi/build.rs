@@ -26,7 +26,7 @@ pub(super) fn build(
         within.go_on(&format!("backstore {}", store.name))?;
         backstore(tree, document, store, &reservations, &mut remarks)?;
     }
-    set_access(tree, document, Access::Transitioning)?;
+    make_wait(tree, document);
     if !document.targets.is_empty() {
         tree.ensure("iscsi")?;
     }
@@ -43,10 +43,7 @@ pub(super) fn build(
 
 /// Removes all of it. What others have made is left alone, unless it is inside of ours.
 pub(super) fn dismantle(tree: &dyn Configfs, document: &Document, within: &Within) -> Result<(), Failure> {
-    // Clients that are still there wait for the other node, rather than give up.
-    if let Err(failure) = set_access(tree, document, Access::Transitioning) {
-        tracing::debug!(%failure, "Clients are not told that the target moves.");
-    }
+    make_wait(tree, document);
     for target in &document.targets {
         let target = format!("iscsi/{}", target.wwn);
         for tpg in tree.groups(&target).iter().filter(|name| name.starts_with("tpgt_")) {
@@ -250,6 +247,13 @@ fn dissolve_portal_group(tree: &dyn Configfs, path: &str) -> Result<(), Failure>
         }
     }
     tree.dissolve(path)
+}
+
+/// Clients that see it while it moves wait, rather than give up. A kernel that does not know how is no reason to stop.
+fn make_wait(tree: &dyn Configfs, document: &Document) {
+    if let Err(failure) = set_access(tree, document, Access::Transitioning) {
+        tracing::debug!(%failure, "Clients are not told that the target moves.");
+    }
 }
 
 /// Sets the access state of all groups of ports. A backstore that is not in use has none.
