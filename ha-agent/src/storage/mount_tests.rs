@@ -130,7 +130,7 @@ fn whoever_holds_it_is_named_and_killed_only_if_that_is_wanted() -> Result<()> {
     let mount = Mount::new(lab.settings(), Host::system());
     mount.take(&within(20_000)?)?;
     let mut holder = lab.holder()?;
-    let failure = mount.release(&within(1500)?).expect_err("busy");
+    let failure = mount.release(&within(4000)?).expect_err("busy");
     let process = format!("sleep (process {}", holder.id());
     ensure!(failure.cause == Cause::Busy && failure.what.contains(&process), "{failure}");
     ensure!(holder.try_wait()?.is_none() && lab.is_mounted()?);
@@ -185,7 +185,7 @@ fn another_file_system_is_not_mounted() -> Result<()> {
 fn a_device_is_waited_for_and_named_if_it_does_not_come() -> Result<()> {
     let Some(lab) = Lab::new("ext4", 32 << 20)? else { return Ok(()) };
     let mount = Mount::new(lab.settings(), Host::system());
-    let failure = mount.take(&within(200)?).expect_err("missing");
+    let failure = mount.take(&within(1000)?).expect_err("missing");
     ensure!(failure.cause == Cause::DiskMissing && failure.what.contains("link"), "{failure}");
     std::thread::scope(|scope| {
         let taken = scope.spawn(|| mount.take(&within(30_000)?).map_err(anyhow::Error::from));

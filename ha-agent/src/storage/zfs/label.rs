@@ -42,6 +42,8 @@ pub(super) struct Vdev {
     pub(super) is_log: bool,
     /// The pool itself counts it as broken, taken away or offline, and does not write to it.
     pub(super) is_out: bool,
+    /// It is still being filled: it is written to, but what was there before can't be read from it.
+    pub(super) is_filling: bool,
     pub(super) children: Vec<Vdev>,
 }
 
@@ -112,6 +114,7 @@ fn vdev(block: &Block<'_>, depth: usize) -> Option<Vdev> {
         is_out: ["offline", "faulted", "removed", "not_present"]
             .iter()
             .any(|key| block.number(key) == Some(1)),
+        is_filling: block.number("resilver_txg").is_some_and(|txg| txg > 0),
         children: names.map(|name| vdev(&block.below(name)?, depth)).collect::<Option<_>>()?,
     })
 }

@@ -120,6 +120,16 @@ fn a_disk_that_the_pool_counts_as_broken_is_not_needed() -> Result<()> {
 }
 
 #[test]
+fn a_disk_that_is_still_being_filled_is_of_no_use_but_feared() -> Result<()> {
+    let filling = "path: '/dev/disk/by-id/ztest.3a'\n            resilver_txg: 1300";
+    let layout = layout(&MIRRORS.replace("path: '/dev/disk/by-id/ztest.3a'", filling))?;
+    let (full, filling) = (2_772_607_440_029_351_626, 15_806_679_603_102_211_898);
+    ensure!(layout.can_run(|guid| guid != full).is_err() && layout.can_run(|guid| guid != filling).is_ok());
+    ensure!(layout.suffices(|guid| guid != filling).is_err() && layout.suffices(|_| true).is_ok());
+    Ok(())
+}
+
+#[test]
 fn a_device_of_which_no_disk_is_seen_is_missed() -> Result<()> {
     let seen = MIRRORS.split("== ztest.2a").next().context("a part")?;
     let failure = layout(seen)?.suffices(|_| true).expect_err("half a pool");

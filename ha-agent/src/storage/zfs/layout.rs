@@ -73,7 +73,7 @@ impl Layout {
     /// [`Cause::DiskMissing`]: what is not enough.
     pub fn can_run(&self, present: impl Fn(u64) -> bool) -> Result<(), Failure> {
         self.all_tops(|top| {
-            if runs(top, &|leaf| present(leaf.guid) && !leaf.is_out, false) {
+            if runs(top, &|leaf| present(leaf.guid) && !leaf.is_out && !leaf.is_filling, false) {
                 return Ok(());
             }
             let lacking = lacking(top, &|leaf| present(leaf.guid));
@@ -94,7 +94,8 @@ impl Layout {
     /// devices that are lost. What is written to single disks of a raidz by a node that can't complete the write is what
     /// checksums and parity repair.
     ///
-    /// A disk that the pool itself counts as broken or offline is neither needed nor feared. Cache and spare disks do not
+    /// A disk that the pool itself counts as broken or offline is neither needed nor feared. One that is still being filled is
+    /// feared, but of no use. Cache and spare disks do not
     /// count: nothing is believed that stands there alone.
     ///
     /// # Errors
