@@ -4,6 +4,7 @@ use std::thread;
 
 use proptest::prelude::*;
 
+use super::super::emulated::{Fault, Operation};
 use super::*;
 
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +13,8 @@ enum Step {
     Release(usize),
     Beat(usize),
     Check(usize),
+    /// The next operation of this kind fails, and is done all the same or not.
+    Fail(usize, Operation, bool),
     /// A new connection, and an agent that knows nothing.
     Restart(usize),
     /// The same connection, and an agent that knows nothing.
@@ -19,15 +22,24 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0_usize..6, 0_usize..2).prop_map(|(what, node)| match what {
-        0 => Step::Take(node),
-        1 => Step::Release(node),
-        2 => Step::Beat(node),
-        3 => Step::Check(node),
-        4 => Step::Restart(node),
-        _ => Step::Forget(node),
-    });
+    let operation = proptest::sample::select(&Operation::ALL);
+    let step =
+        (0_usize..7, 0_usize..2, operation, any::<bool>()).prop_map(|(what, node, operation, is_done)| {
+            match what {
+                0 => Step::Take(node),
+                1 => Step::Release(node),
+                2 => Step::Beat(node),
+                3 => Step::Check(node),
+                4 => Step::Restart(node),
+                5 => Step::Forget(node),
+                _ => Step::Fail(node, operation, is_done),
+            }
+        });
     proptest::collection::vec(step, 1..40)
+}
+
+fn release(disk: &Disk) -> Result<(), TestCaseError> {
+    disk.release(&long()).map_err(|failure| TestCaseError::fail(failure.to_string()))
 }
 
 proptest! {
@@ -37,23 +49,40 @@ proptest! {
         let mut nexuses = [A, B];
         let mut nodes = [disk(&emulated, A), disk(&emulated, B)];
         let mut connected = vec![A, B];
-        let mut owner = None;
+        let mut owner: Option<usize> = None;
+        let mut may_fail = false;
         let within = long();
         for step in steps {
             match step {
                 Step::Take(node) => {
-                    nodes[node].take(&within).map_err(|failure| TestCaseError::fail(failure.to_string()))?;
-                    prop_assert_eq!(nodes[node].lacks_abort() && abort, false);
-                    owner = Some(node);
+                    let taken = nodes[node].take(&within);
+                    prop_assert!(taken.is_ok() || may_fail);
+                    prop_assert!(!(nodes[node].lacks_abort() && abort));
+                    owner = if taken.is_ok() { Some(node) } else { owner };
+                    if taken.is_err() {
+                        // It may have come so far that the other one is fenced, or no further than that both can write.
+                        emulated.let_go();
+                        release(&nodes[node])?;
+                        prop_assert!(!is_registered(&emulated, nexuses[node]));
+                        owner = owner.filter(|owner| *owner != node && nodes[*owner].check(&within).is_ok());
+                    }
                 }
                 Step::Release(node) => {
-                    nodes[node].release(&within).map_err(|failure| TestCaseError::fail(failure.to_string()))?;
+                    let released = nodes[node].release(&within);
+                    prop_assert!(released.is_ok() || may_fail);
+                    emulated.let_go();
+                    release(&nodes[node])?;
                     prop_assert!(!is_registered(&emulated, nexuses[node]));
                     owner = owner.filter(|owner| *owner != node);
                 }
                 Step::Beat(node) => {
                     let holds = nodes[node].beat(&within).unwrap_or(false);
                     prop_assert!(!holds || owner == Some(node));
+                }
+                Step::Fail(node, operation, is_done) => {
+                    let fault = if is_done { Fault::After } else { Fault::Before };
+                    emulated.fail(nexuses[node], operation, fault(DeviceError::TimedOut));
+                    may_fail = true;
                 }
                 Step::Check(node) => {
                     let holds = nodes[node].check(&within);
