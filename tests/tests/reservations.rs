@@ -109,7 +109,9 @@ fn a_target_that_is_killed_is_a_named_failure() -> Result<()> {
     tgt.process.kill()?;
     let failure = a.fence.check(&within).err().context("it is well")?;
     ensure!(failure.cause == Cause::DiskMissing, "{failure}");
-    ensure!(a.fence.release(&within).is_err(), "nobody can know that it is released");
+    // What is not there can't be written to.
+    a.fence.release(&within)?;
+    ensure!(a.disk.release(&within).is_err_and(|failure| failure.cause == Cause::DiskMissing));
     Ok(())
 }
 
@@ -132,7 +134,7 @@ fn a_real_fence_agent_switches_a_dummy_off() -> Result<()> {
     ensure!(std::fs::read_to_string(&path)?.trim() == "off" && off.is_here(&within)?);
     off.release(&within)?;
 
-    let options = [("type", "fail"), ("plug", "1"), ("power_timeout", "1")];
+    let options = [("type", "fail"), ("power_timeout", "1")];
     let options = options.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
     let wrong = Agent { options, ..agent };
     let wrong = PowerOff::new(wrong, Arc::new(System));
@@ -162,7 +164,7 @@ impl Host {
         let disk = Arc::new(Disk::new(Box::new(device("the disk")), Identity::new(99, node)));
         let level = Reservation::new("disks", vec![Arc::clone(&disk)], all(), Duration::from_secs(20));
         let device = device("raw");
-        Ok(Self { fence: Fence::new(vec![Box::new(level)]), disk, device, wire })
+        Ok(Self { fence: Fence::new("fence", vec![Box::new(level)]), disk, device, wire })
     }
 
     /// Fills the first block; returns the status.

@@ -41,6 +41,7 @@ use crate::resource::{Cause, Failure, Finding, Resource, Taken, Within};
 /// Several ways to fence, tried in order until one succeeds.
 #[derive(Debug)]
 pub struct Fence {
+    name: String,
     levels: Vec<Box<dyn Resource>>,
     known: Mutex<Known>,
 }
@@ -55,11 +56,10 @@ struct Known {
 }
 
 impl Fence {
-    /// These, the first one first.
-    #[must_use]
-    pub fn new(levels: Vec<Box<dyn Resource>>) -> Self {
+    /// These levels, the first one first.
+    pub fn new(name: impl Into<String>, levels: Vec<Box<dyn Resource>>) -> Self {
         let touched = vec![true; levels.len()];
-        Self { levels, known: Mutex::new(Known { taken: None, touched }) }
+        Self { name: name.into(), levels, known: Mutex::new(Known { taken: None, touched }) }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -79,15 +79,15 @@ impl Fence {
 }
 
 impl Resource for Fence {
-    fn name(&self) -> &'static str {
-        "fence"
+    fn name(&self) -> &str {
+        &self.name
     }
 
     fn take(&self, within: &Within) -> Result<Taken, Failure> {
         let mut remarks = Vec::new();
         let mut last = Failure::new(Cause::Misconfigured, "there is no way to fence", "configure one");
         for (at, level) in self.levels.iter().enumerate() {
-            within.go_on("fencing")?;
+            within.go_on(&self.name)?;
             self.set_touched(at, true);
             match level.take(within) {
                 Ok(taken) => {

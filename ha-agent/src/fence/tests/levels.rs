@@ -44,7 +44,10 @@ impl Resource for Arc<Toy> {
 fn toys(fails: &[Option<Cause>]) -> (Fence, Vec<Arc<Toy>>) {
     let toys: Vec<Arc<Toy>> =
         fails.iter().map(|fails| Arc::new(Toy { fails: *fails, ..Toy::default() })).collect();
-    (Fence::new(toys.iter().map(|toy| Box::new(Arc::clone(toy)) as Box<dyn Resource>).collect()), toys)
+    (
+        Fence::new("fence", toys.iter().map(|toy| Box::new(Arc::clone(toy)) as Box<dyn Resource>).collect()),
+        toys,
+    )
 }
 
 #[test]
