@@ -82,15 +82,13 @@ impl Disk {
         self.device.name()
     }
 
-    /// Its serial number.
+    /// Its serial number: the one that it should have, else what it says itself.
     ///
     /// # Errors
     ///
     /// If it can't be asked.
     pub fn serial(&self, within: &Within) -> Result<String, Failure> {
-        self.device
-            .serial(within)
-            .map_err(|error| self.failed("can't be asked for its serial number", &error))
+        self.expected.clone().map_or_else(|| self.ask_serial(within), Ok)
     }
 
     /// Whether it is there, is the one that it should be, and has no key of a stranger; and its serial number. Changes
@@ -100,7 +98,7 @@ impl Disk {
     ///
     /// What stands against taking it.
     pub fn look(&self, within: &Within) -> Result<String, Failure> {
-        let serial = self.serial(within)?;
+        let serial = self.ask_serial(within)?;
         if let Some(expected) = self.expected.as_ref().filter(|expected| **expected != serial) {
             let what = format!("{} is the disk {serial}, not {expected}", self.name());
             return Err(Failure::new(Cause::DiskForeign, what, "put the right disk in, or name this one"));
@@ -341,6 +339,12 @@ impl Disk {
             Strangers::Refuse => self.identity.whose(key) == Whose::Strangers,
             Strangers::Preempt => false,
         }
+    }
+
+    fn ask_serial(&self, within: &Within) -> Result<String, Failure> {
+        self.device
+            .serial(within)
+            .map_err(|error| self.failed("can't be asked for its serial number", &error))
     }
 
     fn read(&self, within: &Within) -> Result<Registrations, Failure> {

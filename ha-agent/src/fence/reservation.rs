@@ -32,6 +32,22 @@ impl Reservation {
         &self.disks
     }
 
+    /// Chooses `number` disks for the [heartbeat](super::heartbeat), spread over all of them: the same on both nodes, whatever
+    /// they call them, since they are sorted by their serial numbers. Those whose serial number can't be found out are left
+    /// out.
+    #[must_use]
+    pub fn spread(&self, number: usize, within: &Within) -> Vec<Arc<Disk>> {
+        let serials = self.each(within, Disk::serial);
+        let known =
+            serials.into_iter().zip(&self.disks).filter_map(|(serial, disk)| Some((serial.ok()?, disk)));
+        let mut disks: Vec<(String, &Arc<Disk>)> = known.collect();
+        disks.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let number = number.min(disks.len());
+        let (last, steps) = (disks.len().saturating_sub(1), number.saturating_sub(1).max(1));
+        let chosen = (0..number).filter_map(|at| disks.get(at * last / steps));
+        chosen.map(|(_, disk)| Arc::clone(disk)).collect()
+    }
+
     fn each<T: Send + 'static>(
         &self,
         within: &Within,
@@ -106,8 +122,18 @@ impl Resource for Reservation {
         Ok(Taken { remarks: self.remarks(&outcomes) })
     }
 
+    /// What is not there any more is released: this node can't write to it either. If it comes back with a key of this node,
+    /// the next take of either node removes that.
     fn release(&self, within: &Within) -> Result<(), Failure> {
-        self.all(self.each(within, Disk::release))
+        let results = self.each(within, Disk::release).into_iter();
+        let settled = results.map(|result| match result {
+            Err(failure) if failure.cause == Cause::DiskMissing => {
+                tracing::warn!("released without it: {failure}");
+                Ok(())
+            }
+            result => result,
+        });
+        self.all(settled.collect())
     }
 
     fn is_here(&self, within: &Within) -> Result<bool, Failure> {

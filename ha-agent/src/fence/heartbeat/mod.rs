@@ -47,19 +47,9 @@ impl Default for Rhythm {
     }
 }
 
-/// Chooses `number` disks, spread over all of them: the same on both nodes, whatever they call them, since they are sorted by
-/// their serial numbers.
-#[must_use]
-pub fn spread(mut disks: Vec<(String, Arc<Disk>)>, number: usize) -> Vec<Arc<Disk>> {
-    disks.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let number = number.min(disks.len());
-    let last = (disks.len().saturating_sub(1), number.saturating_sub(1).max(1));
-    let chosen = (0..number).filter_map(|at| disks.get(at * last.0 / last.1));
-    chosen.map(|(_, disk)| Arc::clone(disk)).collect()
-}
-
 impl Heartbeat {
-    /// Begins to move the keys on these disks, which must be taken. Those that are released are left alone.
+    /// Begins to move the keys on these disks, which must be taken. Those that are released are left alone until they are
+    /// taken again. One that is lost is told of once, and not looked at any more.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::super::emulated::{Fault, Operation};
-use super::super::heartbeat::{Heartbeat, Lost, Rhythm, Watcher, spread};
+use super::super::heartbeat::{Heartbeat, Lost, Rhythm, Watcher};
 use super::*;
 use crate::core::liveness::DiskKeys;
 
@@ -88,11 +88,8 @@ fn what_was_released_is_no_loss() {
 #[test]
 fn both_nodes_choose_the_same_disks_spread_over_all() {
     let choose = |number, order: &[usize]| -> Vec<String> {
-        let disks = order.iter().map(|at| {
-            let serial = format!("S{at}");
-            (serial.clone(), disk(&emulated(&serial), A))
-        });
-        spread(disks.collect(), number).iter().map(|disk| disk.name().to_owned()).collect()
+        let disks: Vec<Emulated> = order.iter().map(|at| emulated(&format!("S{at}"))).collect();
+        level(&disks, A, all()).spread(number, &long()).iter().map(|disk| disk.name().to_owned()).collect()
     };
     assert_eq!(choose(3, &[0, 1, 2, 3, 4]), ["disk S0", "disk S2", "disk S4"]);
     assert_eq!(choose(3, &[4, 2, 0, 1, 3]), choose(3, &[0, 1, 2, 3, 4]));

@@ -67,12 +67,15 @@ fn a_release_that_meets_a_fault_says_so_or_is_whole() {
         level.take(&long()).expect(&what);
         emulated.fail(A, operation, fault.clone());
         let limit = if fault == Fault::Hang { Duration::from_millis(60) } else { Duration::from_mins(1) };
-        // That the disk knows no reservations is believed: then nobody can have registered.
-        let is_believed = operation == Operation::Read
-            && matches!(
-                fault,
-                Fault::Before(DeviceError::Unsupported(_)) | Fault::After(DeviceError::Unsupported(_))
-            );
+        // That the disk knows no reservations is believed: then nobody can have registered. And to one that is gone, nobody
+        // can write.
+        let is_believed = match &fault {
+            Fault::Before(DeviceError::Unsupported(_)) | Fault::After(DeviceError::Unsupported(_)) => {
+                operation == Operation::Read
+            }
+            Fault::Before(error) | Fault::After(error) => *error == DeviceError::Gone,
+            Fault::Hang => false,
+        };
         if level.release(&within(limit)).is_ok() && !is_believed {
             assert!(!is_registered(&emulated, A), "{what}");
         }
