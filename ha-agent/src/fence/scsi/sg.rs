@@ -13,7 +13,7 @@ use super::super::device::DeviceError;
 use super::sense::{Ended, Sense};
 use super::{Data, Transport};
 
-/// A SCSI device of this machine.
+/// A SCSI device of this machine. Commands for reservations take `CAP_SYS_RAWIO`.
 #[derive(Debug)]
 pub struct SgIo(File);
 
@@ -29,7 +29,7 @@ impl SgIo {
         Ok(Self(file))
     }
 
-    /// Opens a block device, only for reading. Commands that change something take `CAP_SYS_RAWIO` then.
+    /// Opens a block device, only for reading.
     ///
     /// # Errors
     ///
