@@ -56,6 +56,18 @@ impl NvmeDisk {
         }
     }
 
+    fn try_register(&self, old: Old, new: Option<Key>, within: &Within) -> Result<(), DeviceError> {
+        let (command, mut data) = Command::register(old, new, true);
+        match self.execute(command, &mut data, within) {
+            // It forgets without power.
+            Err(DeviceError::Unsupported(_)) => {
+                let (command, mut data) = Command::register(old, new, false);
+                self.execute(command, &mut data, within)
+            }
+            result => result,
+        }
+    }
+
     fn report(&self, within: &Within) -> Result<Registrations, DeviceError> {
         let mut length = REPORT;
         loop {
@@ -98,15 +110,14 @@ impl Device for NvmeDisk {
     }
 
     fn register(&self, old: Old, new: Option<Key>, within: &Within) -> Result<(), DeviceError> {
-        let (command, mut data) = Command::register(old, new, true);
-        match self.execute(command, &mut data, within) {
-            // It forgets without power.
-            Err(DeviceError::Unsupported(_)) => {
-                let (command, mut data) = Command::register(old, new, false);
-                self.execute(command, &mut data, within)
+        // Not every controller replaces the key of a host that has none.
+        if old == Old::Anything && new.is_some() {
+            match self.try_register(Old::Nothing, new, within) {
+                Err(DeviceError::Conflict) => {}
+                result => return result,
             }
-            result => result,
         }
+        self.try_register(old, new, within)
     }
 
     fn reserve(&self, own: Key, within: &Within) -> Result<(), DeviceError> {
