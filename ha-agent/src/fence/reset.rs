@@ -26,7 +26,8 @@ impl SelfFence {
     pub fn carry_out(&self, run: &dyn Run) -> Result<(), Failure> {
         match self {
             Self::Reset => Err(Failure::system("this machine can't be reset", &reset())),
-            Self::Exit => std::process::exit(EXIT),
+            // SAFETY: this points nowhere. It ends the process without its last rites, any of which could hang.
+            Self::Exit => unsafe { libc::_exit(EXIT) },
             Self::Command(line) => {
                 let mut words = line.iter();
                 let program = words.next().map_or("", String::as_str);
