@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::emulated::{Disk as Emulated, Features};
+use super::scsi::ScsiDisk;
 use super::*;
 use crate::core::pair::Node;
 use crate::resource::Stop;
@@ -27,6 +28,12 @@ fn emulated(serial: &str) -> Emulated {
 /// The disk as a node sees it.
 fn disk(disk: &Emulated, nexus: u32) -> Arc<Disk> {
     Arc::new(Disk::new(Box::new(disk.connect(nexus)), identity(nexus)))
+}
+
+/// The same, spoken to in SCSI.
+fn scsi_disk(disk: &Emulated, nexus: u32) -> Arc<Disk> {
+    let scsi = ScsiDisk::new("scsi", Box::new(disk.connect(nexus)));
+    Arc::new(Disk::new(Box::new(scsi), identity(nexus)))
 }
 
 /// The disks as a node sees them.

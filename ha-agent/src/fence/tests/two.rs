@@ -44,10 +44,11 @@ fn release(disk: &Disk) -> Result<(), TestCaseError> {
 
 proptest! {
     #[test]
-    fn after_a_take_nobody_else_can_write(steps in steps(), abort: bool) {
-        let emulated = Emulated::new("S", Features { abort, ..Features::default() });
+    fn after_a_take_nobody_else_can_write(steps in steps(), abort: bool, persistent: bool, in_scsi: bool) {
+        let emulated = Emulated::new("S", Features { abort, persistent, ..Features::default() });
         let mut nexuses = [A, B];
-        let mut nodes = [disk(&emulated, A), disk(&emulated, B)];
+        let connect = if in_scsi { scsi_disk } else { disk };
+        let mut nodes = [connect(&emulated, A), connect(&emulated, B)];
         let mut connected = vec![A, B];
         let mut owner: Option<usize> = None;
         let mut may_fail = false;
@@ -91,11 +92,11 @@ proptest! {
                 Step::Restart(node) => {
                     nexuses[node] += 10;
                     connected.push(nexuses[node]);
-                    nodes[node] = disk(&emulated, nexuses[node]);
+                    nodes[node] = connect(&emulated, nexuses[node]);
                     // Its earlier connection is no more, though the disk does not know.
                     owner = owner.filter(|owner| *owner != node);
                 }
-                Step::Forget(node) => nodes[node] = disk(&emulated, nexuses[node]),
+                Step::Forget(node) => nodes[node] = connect(&emulated, nexuses[node]),
             }
             if let Some(owner) = owner {
                 let who: Vec<u32> = connected.iter().copied().filter(|nexus| emulated.may_write(*nexus)).collect();
