@@ -87,6 +87,8 @@ impl Sense {
             RECOVERED => Verdict::Done,
             UNIT_ATTENTION => Verdict::Again { at_once: true, why: self.to_string() },
             NOT_READY | ABORTED => Verdict::Again { at_once: false, why: self.to_string() },
+            // A logical unit that was taken away.
+            ILLEGAL_REQUEST if self.code == NO_UNIT => Verdict::Failed(DeviceError::Gone),
             ILLEGAL_REQUEST => Verdict::Failed(DeviceError::Unsupported(self.to_string())),
             _ => Verdict::Failed(DeviceError::Refused(self.to_string())),
         }
@@ -121,6 +123,8 @@ const NOT_READY: u8 = 0x2;
 const ILLEGAL_REQUEST: u8 = 0x5;
 const UNIT_ATTENTION: u8 = 0x6;
 const ABORTED: u8 = 0xb;
+/// LOGICAL UNIT NOT SUPPORTED
+const NO_UNIT: [u8; 2] = [0x25, 0];
 
 #[cfg(test)]
 mod tests {
@@ -149,6 +153,7 @@ mod tests {
             failed(Ended::checked(5, [0x20, 0])),
             "the disk does not support it (illegal request, sense 5/20/00)"
         );
+        assert_eq!(failed(Ended::checked(5, [0x25, 0])), "the disk is not there");
         assert!(matches!(Ended::checked(6, [0x29, 0]).verdict(), Verdict::Again { at_once: true, .. }));
         assert!(matches!(Ended::checked(2, [4, 0xa]).verdict(), Verdict::Again { at_once: false, .. }));
         assert_eq!(Ended::checked(1, [0, 0]).verdict(), Verdict::Done);
