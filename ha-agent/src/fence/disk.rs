@@ -178,7 +178,7 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// [`Cause::Fenced`] if it has not.
+    /// [`Cause::Fenced`] if somebody else has, [`Cause::Gone`] if nobody has: the disk has forgotten it.
     pub fn check(&self, within: &Within) -> Result<(), Failure> {
         let held = self.lock(within)?;
         let Some(key) = held.key else {
@@ -190,7 +190,14 @@ impl Disk {
         if seen.keys.iter().any(|key| is_ours(*key)) && holds {
             return Ok(());
         }
-        tracing::debug!(disk = self.name(), %key, ?seen, "fenced");
+        tracing::debug!(disk = self.name(), %key, ?seen, "lost");
+        if seen.holder.is_none() && seen.keys.iter().all(|key| self.identity.whose(*key) == Whose::Own) {
+            let what = format!(
+                "{} has forgotten the reservation of this node, and nobody else has one",
+                self.name()
+            );
+            return Err(Failure::new(Cause::Gone, what, "see whether it lost power; it can be taken again"));
+        }
         Err(self.fenced())
     }
 

@@ -103,6 +103,15 @@ impl Disk {
         self.state().cut.push(nexus);
     }
 
+    /// Cuts its power off and on again: what it does not remember then is gone.
+    pub fn lose_power(&self) {
+        let mut state = self.state();
+        if !self.0.features.persistent {
+            (state.holder, state.generation) = (None, 0);
+            state.registered.clear();
+        }
+    }
+
     /// What a connection asks for from now on hangs in the kernel, whatever limits it has, until [let go](Self::let_go).
     pub fn hold(&self, nexus: u32) {
         self.state().held.push(nexus);

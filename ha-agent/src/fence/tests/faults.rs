@@ -115,6 +115,25 @@ fn what_an_earlier_connection_left_goes_with_the_release() {
 }
 
 #[test]
+fn a_disk_that_forgets_without_power_is_not_taken_for_a_takeover() {
+    for persistent in [true, false] {
+        let emulated = Emulated::new("S", Features { persistent, ..Features::default() });
+        let a = scsi_disk(&emulated, A);
+        a.take(&long()).expect("free");
+        emulated.lose_power();
+        let checked = a.check(&long());
+        assert_eq!(
+            checked.map_err(|failure| failure.cause),
+            if persistent { Ok(()) } else { Err(Cause::Gone) }
+        );
+        a.take(&long()).expect("again");
+        a.check(&long()).expect("ours again");
+        disk(&emulated, B).take(&long()).expect("fences");
+        assert_eq!(a.check(&long()).expect_err("fenced").cause, Cause::Fenced);
+    }
+}
+
+#[test]
 fn a_disk_that_hangs_holds_up_nobody_else() {
     let disks: Vec<Emulated> = (0..40).map(|at| emulated(&format!("S{at}"))).collect();
     let level = level(&disks, A, at_least(39));
