@@ -13,6 +13,8 @@ enum Step {
     Release(usize),
     Beat(usize),
     Check(usize),
+    /// Registers, and is killed before it comes any further.
+    Register(usize),
     /// The next operation of this kind fails, and is done all the same or not.
     Fail(usize, Operation, bool),
     /// A new connection, and an agent that knows nothing.
@@ -24,7 +26,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let operation = proptest::sample::select(&Operation::ALL);
     let step =
-        (0_usize..7, 0_usize..2, operation, any::<bool>()).prop_map(|(what, node, operation, is_done)| {
+        (0_usize..8, 0_usize..2, operation, any::<bool>()).prop_map(|(what, node, operation, is_done)| {
             match what {
                 0 => Step::Take(node),
                 1 => Step::Release(node),
@@ -32,10 +34,17 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
                 3 => Step::Check(node),
                 4 => Step::Restart(node),
                 5 => Step::Forget(node),
+                6 => Step::Register(node),
                 _ => Step::Fail(node, operation, is_done),
             }
         });
     proptest::collection::vec(step, 1..40)
+}
+
+/// Whether the reservation is this connection's.
+fn has(emulated: &Emulated, nexus: u32) -> bool {
+    let holder = emulated.registrations().holder.and_then(|holder| holder.key);
+    emulated.may_write(nexus) && holder.is_some_and(|key| identity(nexus).whose(key) == Whose::Own)
 }
 
 fn release(disk: &Disk) -> Result<(), TestCaseError> {
@@ -78,7 +87,16 @@ proptest! {
                 }
                 Step::Beat(node) => {
                     let holds = nodes[node].beat(&within).unwrap_or(false);
-                    prop_assert!(!holds || owner == Some(node));
+                    prop_assert!(!holds || has(&emulated, nexuses[node]));
+                }
+                Step::Register(node) => {
+                    emulated.let_go();
+                    let key = identity(nexuses[node]).key_after(&emulated.registrations().keys);
+                    let registered = emulated.connect(nexuses[node]).register(Old::Anything, Some(key), &within);
+                    prop_assert_eq!(registered, Ok(()));
+                    nodes[node] = connect(&emulated, nexuses[node]);
+                    // Whoever has it, this one can write, too.
+                    owner = None;
                 }
                 Step::Fail(node, operation, is_done) => {
                     let fault = if is_done { Fault::After } else { Fault::Before };
@@ -87,7 +105,7 @@ proptest! {
                 }
                 Step::Check(node) => {
                     let holds = nodes[node].check(&within);
-                    prop_assert!(holds.is_err() || owner == Some(node), "{holds:?}");
+                    prop_assert!(holds.is_err() || has(&emulated, nexuses[node]), "{holds:?}");
                 }
                 Step::Restart(node) => {
                     nexuses[node] += 10;
