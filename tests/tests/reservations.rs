@@ -124,8 +124,11 @@ fn a_real_fence_agent_switches_a_dummy_off() -> Result<()> {
     let (file, within) = (tempfile::NamedTempFile::new()?, within(120)?);
     let path = file.path().to_str().context("a strange path")?.to_owned();
     std::fs::write(&path, "on")?;
-    let options = vec![("type".to_owned(), "file".to_owned()), ("status_file".to_owned(), path.clone())];
-    let agent = Agent { program: "fence_dummy".to_owned(), options, secrets: Vec::new() };
+    // Made for its owner only.
+    let options = tempfile::NamedTempFile::new()?;
+    std::fs::write(options.path(), format!("type=file\nstatus_file={path}\n"))?;
+    let options_file = Some(options.path().to_owned());
+    let agent = Agent { program: "fence_dummy".to_owned(), arguments: Vec::new(), options_file };
     let off = PowerOff::new(agent.clone(), Arc::new(System));
     let findings = off.examine(&within);
     ensure!(matches!(findings[..], [Finding::Good(_)]), "{findings:?}");
@@ -134,10 +137,8 @@ fn a_real_fence_agent_switches_a_dummy_off() -> Result<()> {
     ensure!(std::fs::read_to_string(&path)?.trim() == "off" && off.is_here(&within)?);
     off.release(&within)?;
 
-    let options = [("type", "fail"), ("power_timeout", "1")];
-    let options = options.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-    let wrong = Agent { options, ..agent };
-    let wrong = PowerOff::new(wrong, Arc::new(System));
+    std::fs::write(options.path(), "type=fail\npower_timeout=1\n")?;
+    let wrong = PowerOff::new(agent, Arc::new(System));
     let failure = wrong.take(&within).err().context("nothing was switched off")?;
     println!("{failure}");
     ensure!(failure.what.contains("fence_dummy"), "{failure}");

@@ -6,8 +6,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use super::turn;
 use crate::config::file;
 use crate::resource::{Cause, Failure, Finding, Invocation, Output, Resource, Run, Taken, Within};
@@ -26,10 +24,11 @@ pub struct PowerOff {
 pub struct Agent {
     /// Its name or path: `fence_ipmilan`.
     pub program: String,
-    /// Its options: `("ip", "192.0.2.7")`. Not the action.
-    pub options: Vec<(String, String)>,
-    /// Options whose value is the first line of a file: `("password", "/etc/ha-agent/bmc")`.
-    pub secrets: Vec<(String, PathBuf)>,
+    /// Its arguments: none, for most.
+    pub arguments: Vec<String>,
+    /// The file with its options, which may be secret: `ip=192.0.2.7`, one a line, without the action. It is read anew each
+    /// time. Empty lines and those that begin with `#` are left out.
+    pub options_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +47,8 @@ impl PowerOff {
     }
 
     fn ask(&self, action: Action, within: &Within) -> Result<(Invocation, Output), Failure> {
-        let none: [&str; 0] = [];
-        let invocation = Invocation::new(&self.agent.program, none).reading(self.agent.input(action)?);
+        let Agent { program, arguments, .. } = &self.agent;
+        let invocation = Invocation::new(program, arguments).reading(self.agent.input(action)?);
         let output = self.run.run(&invocation, within)?;
         Ok((invocation, output))
     }
@@ -79,6 +78,9 @@ impl Resource for Arc<PowerOff> {
     }
 
     fn take(&self, within: &Within) -> Result<Taken, Failure> {
+        if within.is_handed_over() {
+            return Ok(Taken { remarks: vec!["the other node has released, so it is left on".to_owned()] });
+        }
         let mut is_off = turn::wait(&self.is_off, &self.name, within)?;
         if !*is_off {
             self.switch_off(within)?;
@@ -95,6 +97,11 @@ impl Resource for Arc<PowerOff> {
 
     fn is_here(&self, within: &Within) -> Result<bool, Failure> {
         Ok(*turn::wait(&self.is_off, &self.name, within)?)
+    }
+
+    /// What it did is done: there is nothing that could be lost.
+    fn check(&self, _: &Within) -> Result<(), Failure> {
+        Ok(())
     }
 
     fn examine(&self, within: &Within) -> Vec<Finding> {
@@ -116,30 +123,27 @@ impl Agent {
             Action::Monitor => "monitor",
         };
         let mut input = format!("action={action}\n").into_bytes();
-        for (key, value) in &self.options {
-            self.add(&mut input, key, value.as_bytes())?;
+        let Some(path) = &self.options_file else { return Ok(input) };
+        let misconfigured = |what: String| {
+            let what = format!("the options of {} in {} {what}", self.program, path.display());
+            Failure::new(Cause::Misconfigured, what, "write `key=value` lines there; see its manual")
+        };
+        let contents = file::read(path, OPTIONS).map_err(|problem| misconfigured(problem.to_string()))?;
+        if contents.mode & 0o077 != 0 {
+            return Err(misconfigured(format!("may be read by others: mode {:o}, not 600", contents.mode)));
         }
-        for (key, path) in &self.secrets {
-            let contents = file::read(path, SECRET).map_err(|problem| {
-                let what = format!("the secret of {} in {} {problem}", self.program, path.display());
-                Failure::new(Cause::Misconfigured, what, "write it there, on one line")
-            })?;
-            let line = contents.bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            self.add(&mut input, key, &Zeroizing::new(line.to_vec()))?;
+        for line in contents.bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
+            if line.is_empty() || line.starts_with(b"#") {
+                continue;
+            }
+            let key = line.split(|byte| *byte == b'=').next().unwrap_or_default();
+            if key.len() == line.len() || key.is_empty() || key == b"action" {
+                return Err(misconfigured("have a line that is no `key=value`, or is the action".to_owned()));
+            }
+            input.extend_from_slice(line);
+            input.push(b'\n');
         }
         Ok(input)
-    }
-
-    fn add(&self, input: &mut Vec<u8>, key: &str, value: &[u8]) -> Result<(), Failure> {
-        let is_bad_key = key.is_empty() || key == "action" || key.contains(['=', '\n']);
-        if is_bad_key || value.contains(&b'\n') {
-            let what = format!("{key:?} is no option that {} can be given", self.program);
-            return Err(Failure::new(Cause::Misconfigured, what, "see its manual"));
-        }
-        for part in [key.as_bytes(), b"=", value, b"\n"] {
-            input.extend_from_slice(part);
-        }
-        Ok(())
     }
 }
 
@@ -148,11 +152,12 @@ const IS_ON: i32 = 0;
 const IS_OFF: i32 = 2;
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Bytes in the file of a secret.
-const SECRET: usize = 4096;
+/// Bytes in the file of options.
+const OPTIONS: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
 
@@ -178,7 +183,7 @@ mod tests {
     }
 
     fn agent() -> Agent {
-        Agent { program: "fence_x".to_owned(), options: Vec::new(), secrets: Vec::new() }
+        Agent { program: "fence_x".to_owned(), arguments: Vec::new(), options_file: None }
     }
 
     fn within() -> anyhow::Result<Within> {
@@ -203,6 +208,14 @@ mod tests {
     }
 
     #[test]
+    fn who_has_released_is_left_on() -> anyhow::Result<()> {
+        let (power, script) = power_off(&[], agent());
+        power.take(&within()?.handed_over())?;
+        assert!(script.0.lock().expect("not poisoned").1.is_empty() && !power.is_here(&within()?)?);
+        Ok(())
+    }
+
+    #[test]
     fn what_fails_is_not_off() -> anyhow::Result<()> {
         for codes in [&[1][..], &[0, 1]] {
             let (off, _) = power_off(codes, agent());
@@ -216,25 +229,29 @@ mod tests {
     }
 
     #[test]
-    fn secrets_come_from_files() -> anyhow::Result<()> {
+    fn options_come_from_a_file_that_is_ones_own() -> anyhow::Result<()> {
         let file = tempfile::NamedTempFile::new()?;
-        std::fs::write(file.path(), "s3cret\nignored\n")?;
-        let secrets = vec![("password".to_owned(), file.path().to_owned())];
-        let agent = Agent { options: vec![("ip".to_owned(), "192.0.2.7".to_owned())], secrets, ..agent() };
+        let agent = Agent { options_file: Some(file.path().to_owned()), ..agent() };
+        std::fs::write(file.path(), "# the board\n\n ip=192.0.2.7\npassword=s3=cret \n")?;
         let (off, script) = power_off(&[0], agent.clone());
         assert!(matches!(off.examine(&within()?)[..], [Finding::Good(_)]));
         let told = script.0.lock().expect("not poisoned").1.concat();
-        assert_eq!(told, "action=monitor\nip=192.0.2.7\npassword=s3cret\n");
-        for option in [("action", "on"), ("ip", "x\naction=on")] {
-            let options = vec![(option.0.to_owned(), option.1.to_owned())];
-            let (off, _) = power_off(&[], Agent { options, ..agent.clone() });
-            assert_eq!(off.take(&within()?).expect_err("refused").cause, Cause::Misconfigured);
+        assert_eq!(told, "action=monitor\nip=192.0.2.7\npassword=s3=cret\n");
+        let refused = |agent: &Agent| -> anyhow::Result<String> {
+            let (off, _) = power_off(&[], agent.clone());
+            let failure = off.take(&within()?).expect_err("refused");
+            assert_eq!(failure.cause, Cause::Misconfigured);
+            assert!(matches!(&off.examine(&within()?)[..], [Finding::Bad(bad)] if *bad == failure));
+            Ok(failure.to_string())
+        };
+        for text in ["action=on\n", "ip\n", "=x\n"] {
+            std::fs::write(file.path(), text)?;
+            assert!(refused(&agent)?.contains("no `key=value`"), "{text}");
         }
-        let secrets = vec![("password".to_owned(), "/no/such/file".into())];
-        let (off, _) = power_off(&[], Agent { secrets, ..agent });
-        assert!(
-            matches!(&off.examine(&within()?)[..], [Finding::Bad(failure)] if failure.cause == Cause::Misconfigured)
-        );
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o644))?;
+        assert!(refused(&agent)?.contains("may be read by others: mode 644"));
+        let agent = Agent { options_file: Some("/no/such/file".into()), ..agent };
+        assert!(refused(&agent)?.contains("does not exist"));
         Ok(())
     }
 }
