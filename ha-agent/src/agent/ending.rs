@@ -6,10 +6,12 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::PATIENCE;
 use super::detector::{Input, Snapshot};
 use super::interfaces::Follower;
-use super::pair::{self, ChargeHandle, WitnessHandle};
+use super::pair;
+use super::reporter::Reporter;
+use super::{AgentError, Ended, PATIENCE};
+use crate::config::Mode;
 use crate::core::pair::report::Why;
 use crate::net::macvlan::Macvlan;
 use crate::peer::link::Link;
@@ -22,31 +24,19 @@ pub(super) struct Parts {
     pub(super) keeping: JoinHandle<()>,
     pub(super) follower: Follower,
     pub(super) executor: JoinHandle<()>,
-    /// What is here beside addresses.
-    pub(super) charge: Option<ChargeHandle>,
     pub(super) pairing: JoinHandle<Why>,
-    /// The witness, and whether the peer has the role by now; `None` if it is not to be told.
-    pub(super) witness: Option<(WitnessHandle, bool)>,
     pub(super) link: Option<Link>,
     pub(super) written: Option<oneshot::Receiver<()>>,
 }
 
 impl Parts {
-    /// Ends them, each after those that need it. In strict mode, what was heard last is kept in `state`.
-    pub(super) async fn end(self, strict: bool, state: &Path) {
-        let Self {
-            inputs,
-            detector,
-            end_keeping,
-            keeping,
-            follower,
-            executor,
-            charge,
-            pairing,
-            witness,
-            link,
-            written,
-        } = self;
+    /// Ends them, each after those that need it, since the agent ends like this. The peer takes over before, if it can. In
+    /// strict mode, what was heard last is kept in `state`.
+    pub(super) async fn end(self, result: &Result<Ended, AgentError>, reporter: &Reporter, state: &Path) {
+        let handed = result.is_ok() && reporter.hand_over().await;
+        let strict = reporter.mode() == Mode::Strict;
+        let Self { inputs, detector, end_keeping, keeping, follower, executor, pairing, link, written } =
+            self;
         let last = if detector.is_terminated() { None } else { leave(&inputs, detector).await };
         // It is gone only if it failed.
         let _ = end_keeping.send(last.filter(|_| strict));
@@ -55,11 +45,14 @@ impl Parts {
         }
         // However the detector ended. The senders of orders go with it and with the follower.
         end(follower, executor).await;
-        if let Some(charge) = charge {
+        // What is beyond the node's control can't be released.
+        if let Some(charge) =
+            reporter.charge.clone().filter(|_| !matches!(result, Err(AgentError::EndedHard(_))))
+        {
             charge.release().await;
         }
-        // Only now: nothing serves any more.
-        if let Some((witness, handed)) = witness {
+        // Only now: nothing serves any more. Whoever failed leaves the lease to its end.
+        if let Some(witness) = reporter.witness.clone().filter(|_| result.is_ok()) {
             pair::give_back(witness, handed).await;
         }
         pairing.abort();

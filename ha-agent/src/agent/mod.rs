@@ -41,7 +41,7 @@ use ha_common::abi::MAX_HOSTS;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::{Config, Mode, PeerConfig};
+use crate::config::{Config, PeerConfig};
 use crate::control::server::Server;
 use crate::core::reasons::Heartbeat;
 use crate::dataplane::{Dataplane, Loaded};
@@ -62,7 +62,7 @@ use interfaces::{Follower, Member, Modes};
 use memory::Keeper;
 use notices::{Suspected, Watchman};
 pub use pair::RecordFileError;
-use pair::{Charge, Secretary};
+use pair::Secretary;
 use realtime::Granted;
 use reporter::Reporter;
 use rules::Rules;
@@ -114,11 +114,10 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     let (journal, modes, counters) = (Arc::new(Journal::default()), Modes::default(), Arc::new(counters));
     let (inputs, input_queue) = mpsc::unbounded_channel();
     let (notes, note_queue) = mpsc::unbounded_channel();
-    let charge = Charge::new(&config, &files.state);
-    let in_charge = charge.as_ref().map(Charge::handle);
-    let (secretary, pair_outputs) = Secretary::open(&config, &files.state, inputs.clone(), charge)?;
+    let (secretary, pair_outputs) = Secretary::open(&config, &files.state, inputs.clone())?;
     let shown = secretary.as_ref().map(Secretary::shown);
     let witness = secretary.as_ref().and_then(Secretary::witness);
+    let charge = secretary.as_ref().and_then(Secretary::charge);
     let rules = Rules::new(tables, &config)?;
     let (keeper, stored) = Keeper::open(&files.state, &config, memory, inputs.clone())?;
     let (reports, report_queue) = mpsc::unbounded_channel();
@@ -172,8 +171,8 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
         pair: known,
         shown,
         sharing,
-        witness: witness.clone(),
-        charge: in_charge.clone(),
+        witness,
+        charge,
         updates,
     });
     tracing::info!(node = reporter.node(), socket = %files.socket.display(), "running");
@@ -193,27 +192,9 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
         _ = &mut detector => Err(AgentError::Ended("the detector")),
         _ = &mut executor => Err(AgentError::Ended("the executor")),
     };
-    let handed = result.is_ok() && reporter.hand_over().await;
-    let strict = reporter.mode() == Mode::Strict;
-    // Whoever failed leaves the lease to its end.
-    let witness = witness.filter(|_| result.is_ok()).map(|witness| (witness, handed));
-    // What is beyond the node's control is not released, nor what its machine ends with.
-    let charge = in_charge.filter(|_| !matches!(result, Err(AgentError::EndedHard(_))));
-    Parts {
-        inputs,
-        detector,
-        end_keeping,
-        keeping,
-        follower,
-        executor,
-        charge,
-        pairing,
-        witness,
-        link,
-        written,
-    }
-    .end(strict, &files.state)
-    .await;
+    Parts { inputs, detector, end_keeping, keeping, follower, executor, pairing, link, written }
+        .end(&result, &reporter, &files.state)
+        .await;
     result
 }
 

@@ -67,7 +67,7 @@
 //! directories = ["/dev/disk/by-id"]  # default
 //! disks = ["/dev/disk/by-id/wwn-0x5000c500a1b2c3d4"]  # default: what the labels name
 //! missing_log = false                # default
-//! keys = "/etc/ha-agent/pool-keys"   # optional
+//! keys = "/etc/ha-agent/pool-keys"   # optional: a file for each encrypted dataset, ":" in its name for "/"
 //! busy = "wait"                      # default, or "kill"
 //! needs = ["scratch"]                # default: nothing, for a service all pools and mounts
 //! take = "60s"                       # 1s to 1h, default 60s for a pool, 30s for others
@@ -91,7 +91,7 @@
 //! name = "reports"
 //! start = ["/usr/local/sbin/reports", "start"]
 //! stop = ["/usr/local/sbin/reports", "stop"]
-//! check = ["/usr/local/sbin/reports", "status"]  # optional
+//! check = ["/usr/local/sbin/reports", "status"]  # 0: it runs, 3: it does not, else: it is not well
 //! rest = true                        # after the addresses; default false
 //!
 //! [[service]]

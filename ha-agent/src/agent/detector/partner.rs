@@ -363,6 +363,10 @@ impl Partner {
 
     /// Whether what was ordered of the hosts is done.
     fn tell_done(&mut self, now: Instant, hosts: &[Host]) {
+        // What the hosts were not told yet they can't have done.
+        if !self.waiting.is_empty() {
+            return;
+        }
         let any = |is: fn(&super::gate::Addresses) -> bool| hosts.iter().any(|host| is(host.addresses()));
         let addresses = Addresses {
             closing: any(super::gate::Addresses::are_closing),

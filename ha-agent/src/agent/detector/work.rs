@@ -37,6 +37,7 @@ enum Place {
 
 /// How the addresses are, all together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not one state")]
 pub(super) struct Addresses {
     /// An order to take them off is not carried out yet.
     pub(super) closing: bool,
@@ -89,11 +90,11 @@ impl Work {
                 self.order = Some(Order { kind, term, at: Place::Conductor });
                 Some(Next::Conduct(conductor::Order::Release(term)))
             }
-            Kind::Release => self.end(Report::Released(term)),
+            Kind::Release => Some(self.end(Report::Released(term))),
             Kind::Take if addresses.opening => None,
             // A part of the service is better than none.
-            Kind::Take if addresses.present => self.end(Report::Taken(term)),
-            Kind::Take if addresses.wanted => self.end(Report::TakeFailed(term)),
+            Kind::Take if addresses.present => Some(self.end(Report::Taken(term))),
+            Kind::Take if addresses.wanted => Some(self.end(Report::TakeFailed(term))),
             Kind::Take => None,
         }
     }
@@ -109,9 +110,9 @@ impl Work {
                 self.order = Some(Order { kind: Kind::Take, term, at: Place::Addresses });
                 Some(Next::Open)
             }
-            Said::TakeFailed(term) if is_about(Kind::Take, term) => self.end(Report::TakeFailed(term)),
-            Said::Released(term) if is_about(Kind::Release, term) => self.end(Report::Released(term)),
-            Said::ReleaseFailed(term) if is_about(Kind::Release, term) => self.end(Report::ReleaseFailed(term)),
+            Said::TakeFailed(term) if is_about(Kind::Take, term) => Some(self.end(Report::TakeFailed(term))),
+            Said::Released(term) if is_about(Kind::Release, term) => Some(self.end(Report::Released(term))),
+            Said::ReleaseFailed(term) if is_about(Kind::Release, term) => Some(self.end(Report::ReleaseFailed(term))),
             Said::Lost(term) => Some(Next::Report(Report::Lost(term))),
             Said::Prepared(_)
             | Said::TakeFailed(_)
@@ -123,9 +124,9 @@ impl Work {
         }
     }
 
-    fn end(&mut self, report: Report) -> Option<Next> {
+    fn end(&mut self, report: Report) -> Next {
         self.order = None;
-        Some(Next::Report(report))
+        Next::Report(report)
     }
 }
 

@@ -19,8 +19,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-pub(super) use self::charge::{Charge, ChargeHandle};
-use self::charge::{Said, Times};
+pub(super) use self::charge::ChargeHandle;
+use self::charge::{Charge, Said, Times};
 pub use self::record::RecordFileError;
 use self::sides::sides;
 use self::store::RecordStore;
@@ -59,9 +59,11 @@ pub(super) struct Shown {
     pub(super) unstored: watch::Receiver<Option<String>>,
 }
 
-/// Whether this node was introduced to another one.
+/// Whether nothing is served before this node knows that it is one of two: it was introduced to another one, or has more in
+/// charge than addresses.
 pub(super) fn is_paired(config: &Config) -> bool {
-    config.peer.as_ref().is_some_and(|peer| Store::at(&peer.directory).path(Part::Peer).exists())
+    !config.charge.is_empty()
+        || config.peer.as_ref().is_some_and(|peer| Store::at(&peer.directory).path(Part::Peer).exists())
 }
 
 /// Serves the machine as long as the agent runs. Ends only if the node is to end, and says why.
@@ -108,7 +110,6 @@ impl Secretary {
         config: &Config,
         state: &Path,
         detector: mpsc::UnboundedSender<Input>,
-        charge: Option<Charge>,
     ) -> Result<(Option<Self>, mpsc::UnboundedSender<PairOutput>), AgentError> {
         let (wanted, outputs) = mpsc::unbounded_channel();
         let Some(peer) = config.peer.clone() else { return Ok((None, wanted)) };
@@ -119,6 +120,7 @@ impl Secretary {
         let news = broadcast::Sender::new(NEWS);
         let witness = config.witness.as_ref().map(|witness| Witness::open(witness, &peer)).transpose()?;
         let (name, patience) = (config.node.clone(), patience(config));
+        let charge = Charge::new(config, state);
         let groups = Groups::new(&config.vhosts);
         let secretary =
             Self { detector, outputs, store, news, record, peer, name, witness, groups, patience, charge };
@@ -128,6 +130,11 @@ impl Secretary {
     /// What is known of the witness, and how it is told that nothing is wanted any more; if there is one.
     pub(super) fn witness(&self) -> Option<WitnessHandle> {
         self.witness.as_ref().map(Witness::handle)
+    }
+
+    /// What the node has in charge beside addresses, if anything.
+    pub(super) fn charge(&self) -> Option<ChargeHandle> {
+        self.charge.as_ref().map(Charge::handle)
     }
 
     /// What operators may want to see, from now on.

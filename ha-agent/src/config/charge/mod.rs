@@ -71,7 +71,7 @@ pub struct VolumeConfig {
 /// What a volume is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VolumeKind {
-    /// A pool of OpenZFS, which has the volume's name.
+    /// A pool of ZFS, which has the volume's name.
     Pool {
         /// Its number.
         guid: u64,
@@ -119,8 +119,8 @@ pub enum ServiceKind {
         start: Vec<String>,
         /// Stops it.
         stop: Vec<String>,
-        /// Says whether it runs, by its exit status; without one, it runs from its start to its stop.
-        check: Option<Vec<String>>,
+        /// Says how it is, by its exit status.
+        check: Vec<String>,
     },
     /// The kernel's NFS server.
     Nfs {
@@ -195,8 +195,8 @@ impl<'a> Tables<'a> {
     /// What they say.
     pub(super) fn read(&self, document: &Document<'_>, has_peer: bool) -> Result<ChargeConfig, ConfigError> {
         let Self { fence, pools, mounts, services } = self;
-        let named = [("[[pool]]", pools.first()), ("[[mount]]", mounts.first())];
-        let volume = named.into_iter().find_map(|(name, table)| Some((name, table?.start())));
+        let first_volumes = [("[[pool]]", pools.first()), ("[[mount]]", mounts.first())];
+        let volume = first_volumes.into_iter().find_map(|(name, table)| Some((name, table?.start())));
         let service = services.first().map(|table| ("[[service]]", table.start()));
         let first = fence.as_ref().map(|table| ("[fence]", table.start())).or(volume).or(service);
         if let Some((table, at)) = first.filter(|_| !has_peer) {

@@ -39,6 +39,7 @@ pub(super) fn read(
         (Some(units), None, None, None) => ServiceKind::Units(units),
         (None, Some(start), None, None) => {
             let stop = stop.ok_or_else(|| table.missing(&schema::STOP))?;
+            let check = check.ok_or_else(|| table.missing(&schema::CHECK))?;
             ServiceKind::Command { start, stop, check }
         }
         (None, None, Some(state), None) => {

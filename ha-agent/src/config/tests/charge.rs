@@ -36,7 +36,7 @@ fn every_key_is_read() {
     assert_eq!(kinds, [("web", false), ("reports", true), ("nfs", false), ("iscsi", false)]);
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(services[0].kind, ServiceKind::Units(words("a.service b.service")));
-    let (start, stop, check) = (words("/bin/r on"), words("/bin/r off"), Some(words("/bin/r status")));
+    let (start, stop, check) = (words("/bin/r on"), words("/bin/r off"), words("/bin/r status"));
     assert_eq!(services[1].kind, ServiceKind::Command { start, stop, check });
     assert_eq!(services[2].kind, ServiceKind::Nfs { state: "/tank/.nfs".into(), scope: "pair-1".to_owned() });
     let targets = site.path("targets.json");
@@ -254,6 +254,12 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
         "",
         38,
         "missing key 'stop' in [[service]]; add stop = [\"/usr/local/sbin/export\", \"off\"]",
+    ),
+    (
+        "check = [\"/bin/r\", \"status\"]\n",
+        "",
+        38,
+        "missing key 'check' in [[service]]; add check = [\"/usr/local/sbin/export\", \"status\"]",
     ),
     (
         "nfs_state = \"/tank/.nfs\"\nnfs_scope = \"pair-1\"",

@@ -29,6 +29,7 @@ pub use self::shown::{Doing, PartShown, Shown, StepTime};
 use self::task::Task;
 use crate::core::pair::Generation;
 use crate::core::plan::{Phase, Plan, PlanError, Policy, Step};
+use crate::fence::watchdog::Health;
 use crate::resource::{Failure, Resource, Stop, Within};
 
 /// A resource, and its place in the plans.
@@ -56,6 +57,7 @@ pub struct Duties {
     parts: Vec<Part>,
     take: Plan,
     release: Plan,
+    health: Health,
 }
 
 /// What is to be done. The newest counts: one under way is broken off.
@@ -131,7 +133,13 @@ impl Duties {
         });
         let take = Plan::new(steps)?;
         let release = Self::way_back(&take, &parts);
-        Ok(Self { parts, take, release })
+        Ok(Self { parts, take, release, health: Health::default() })
+    }
+
+    /// The same, with what a watchdog looks at: it is renewed for as long as whoever carries it out does its work.
+    #[must_use]
+    pub fn with_health(self, health: Health) -> Self {
+        Self { health, ..self }
     }
 
     /// Whatever holds data must be released: without that, nothing is.

@@ -87,6 +87,7 @@ impl Task {
                 _ = looks.tick() => self.look(),
             }
             self.go_on();
+            self.duties.health.renew();
             self.shown.send_if_modified(|shown| {
                 let is_new = shown.doing != self.doing;
                 shown.doing = self.doing;
@@ -212,6 +213,10 @@ impl Task {
             }
         }
         self.doing = doing;
+        if doing == Doing::Nothing {
+            // Could it be taken back? The next look tells.
+            self.looks = 0;
+        }
         if let Some(report) = report {
             self.report(report);
         }

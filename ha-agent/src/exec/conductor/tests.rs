@@ -105,9 +105,9 @@ impl Stage {
             let (log, let_go) = (Arc::clone(&log), Arc::clone(&let_go));
             Arc::new(Fake { name: name.to_owned(), take, release, here: AtomicBool::new(false), log, let_go })
         };
-        let fakes: Vec<_> = names.into_iter().zip(fates).map(fake).collect();
+        let made: Vec<_> = names.into_iter().zip(fates).map(fake).collect();
         let phases = [Phase::Fence, Phase::Import, Phase::Services, Phase::Rest];
-        let parts = fakes.iter().zip(phases).enumerate().map(|(index, (fake, phase))| Part {
+        let parts = made.iter().zip(phases).enumerate().map(|(index, (fake, phase))| Part {
             resource: Arc::clone(fake) as Arc<dyn Resource>,
             phase,
             needs: (index > 0).then(|| index - 1).into_iter().collect(),
@@ -118,9 +118,9 @@ impl Stage {
         });
         let (sender, reports) = mpsc::unbounded_channel();
         let (orders, queue) = mpsc::unbounded_channel();
-        let (shows, shown) = watch::channel(Shown::default());
+        let (shows, seen) = watch::channel(Shown::default());
         Duties::new(parts.collect())?.start(queue, sender, shows)?;
-        Ok(Self { fakes, log, let_go, orders, shown, reports })
+        Ok(Self { fakes: made, log, let_go, orders, shown: seen, reports })
     }
 
     async fn report(&mut self) -> Result<Report> {

@@ -84,8 +84,8 @@ mod tests {
     async fn each_takeover_is_kept_once_and_the_oldest_go() -> anyhow::Result<()> {
         let directory = tempfile::tempdir()?;
         let file = path(directory.path());
-        let (shows, shown) = watch::channel(Shown::default());
-        let keeping = tokio::spawn(keep(file.clone(), shown));
+        let (shows, seen) = watch::channel(Shown::default());
+        let keeping = tokio::spawn(keep(file.clone(), seen));
         let step = StepTime {
             name: "pool tank".to_owned(),
             phase: Phase::Import,

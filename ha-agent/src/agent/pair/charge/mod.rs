@@ -1,19 +1,24 @@
 //! What a node of a pair has in charge beside addresses, as the pair machine sees it.
 
 mod drill;
+mod fencing;
 mod history;
 mod parts;
+mod watching;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Sleep;
 
+use self::parts::Charged;
+use self::watching::Watched;
 use super::super::detector::partner::PairInput;
-use crate::config::{ChargeConfig, Config};
+use crate::config::{ChargeConfig, Config, FenceLevel};
 use crate::control::drill::DrillReport;
 use crate::core::liveness::DiskKeys;
 use crate::core::pair::report::Why;
@@ -21,12 +26,15 @@ use crate::core::pair::{Generation, Node};
 use crate::core::plan::Phase;
 use crate::core::reasons::Storage;
 use crate::exec::conductor::{Doing, Duties, Order, PartShown, Report, Shown};
+use crate::fence::heartbeat::Lost;
 use crate::resource::{Cause, Failure, Stop};
 
 /// What is in charge, and whoever carries it out.
 #[derive(Debug)]
 pub(in crate::agent) struct Charge {
     config: ChargeConfig,
+    /// The node's name.
+    name: String,
     handle: ChargeHandle,
     shows: watch::Sender<Shown>,
     /// Taken by the conductor when it begins.
@@ -35,6 +43,8 @@ pub(in crate::agent) struct Charge {
     reporting: mpsc::UnboundedSender<Report>,
     times: watch::Sender<Times>,
     disks: watch::Sender<Disks>,
+    /// What was told of the peer's keys.
+    keys: DiskKeys,
     duties: watch::Sender<Option<Duties>>,
     /// When this node ends, since somebody else has what it served.
     lost: Option<Pin<Box<Sleep>>>,
@@ -86,15 +96,16 @@ impl Charge {
         }
         let (orders, queue) = mpsc::unbounded_channel();
         let (reporting, reports) = mpsc::unbounded_channel();
-        let (shows, shown) = watch::channel(Shown::default());
+        let (shows, seen) = watch::channel(Shown::default());
         let (times, known_times) = watch::channel(Times::default());
         let (disks, known_disks) = watch::channel(Disks::default());
         let (duties, known_duties) = watch::channel(None);
         Some(Self {
             config: config.charge.clone(),
+            name: config.node.clone(),
             handle: ChargeHandle {
                 orders,
-                shown,
+                shown: seen,
                 times: known_times,
                 disks: known_disks,
                 duties: known_duties,
@@ -106,6 +117,7 @@ impl Charge {
             reporting,
             times,
             disks,
+            keys: DiskKeys::None,
             duties,
             lost: None,
         })
@@ -119,8 +131,14 @@ impl Charge {
     /// Begins, as this node of the pair. Returns whether any of it is here, left by an earlier agent.
     pub(super) async fn begin(&mut self, node: Node) -> bool {
         let Some(queue) = self.queue.take() else { return false };
-        let begun = match parts::duties(&self.config, node) {
-            Ok(duties) => self.start(duties, queue).await,
+        let orders = self.handle.orders.clone();
+        let lost: Lost = Arc::new(move |failure| {
+            tracing::error!("{failure}");
+            // It is gone only while the agent ends.
+            let _ = orders.send(Order::Lost);
+        });
+        let begun = match parts::charged(&self.config, &self.name, node, &lost) {
+            Ok(charged) => self.start(charged, queue).await,
             Err(failure) => Err(failure),
         };
         begun.unwrap_or_else(|failure| {
@@ -131,9 +149,13 @@ impl Charge {
 
     async fn start(
         &mut self,
-        duties: Duties,
+        charged: Charged,
         queue: mpsc::UnboundedReceiver<Order>,
     ) -> Result<bool, Failure> {
+        let Charged { duties, fences, volumes } = charged;
+        let fence = self.config.fence.as_ref();
+        let rhythm = fence.filter(|fence| fence.levels.contains(&FenceLevel::Reservation)).map(parts::rhythm);
+        tokio::spawn(watching::watch(Watched { fences, volumes, rhythm }, self.disks.clone()));
         let [take, release] = [duties.take_limit(), duties.release_limit()];
         self.times.send_replace(Times { take, release, data: duties.hold_data() });
         let holding = survey(duties.clone()).await;
@@ -160,6 +182,13 @@ impl Charge {
             tokio::select! {
                 biased;
                 () = over(&mut self.lost) => return Said::EndHard(Why::Fenced),
+                Ok(()) = self.handle.disks.changed() => {
+                    let keys = self.handle.disks.borrow_and_update().keys;
+                    if keys != self.keys {
+                        self.keys = keys;
+                        return Said::Tell(PairInput::Disks(keys));
+                    }
+                }
                 report = self.reports.recv() => match report {
                     Some(Report::SelfFence(_)) => return Said::EndHard(Why::TakeFailed),
                     Some(report) => {
