@@ -30,6 +30,7 @@ pub mod process;
 pub mod random;
 pub mod refusal;
 pub mod sender;
+pub mod shared;
 pub mod spread;
 pub mod tgt;
 pub mod ucarp;
