@@ -23,6 +23,17 @@ pub(crate) fn build_agent() -> Result<PathBuf> {
     Ok(paths::target_dir()?.join("release/ha-agent"))
 }
 
+/// Builds the program `name` that is a part of the tests. Returns its path, which is absolute.
+///
+/// # Errors
+///
+/// It cannot be built.
+pub(crate) fn build_test_program(name: &str) -> Result<PathBuf> {
+    let mut cargo = cargo()?;
+    shown(cargo.args(["build", "--quiet", "--locked", "--package", "tests", "--bin", name]))?;
+    Ok(paths::target_dir()?.join("debug").join(name))
+}
+
 /// The cargo that runs us, in the workspace.
 ///
 /// # Errors

@@ -73,7 +73,7 @@ impl Archive {
         Ok(text.lines().map(str::to_owned).collect())
     }
 
-    /// Fetches `packages`, without what they depend on.
+    /// Fetches `packages`, without what they depend on; `NAME/SUITE` is one of that release.
     ///
     /// # Errors
     ///
@@ -152,7 +152,8 @@ fn source_list(suites: &[&str]) -> String {
     suites.iter().map(line).collect::<Vec<_>>().concat()
 }
 
-const MIRROR: &str = "http://deb.debian.org/debian";
+/// Where all packages come from.
+pub(super) const MIRROR: &str = "http://deb.debian.org/debian";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const APT_OPTIONS: [&str; 5] = [
     // Nothing of this machine's own lists.

@@ -82,7 +82,8 @@ fn files(contents: &Contents<'_>) -> Result<BTreeMap<String, Vec<u8>>> {
     Ok(files)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+/// The contents of the file `path`.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Kernel {
     /// What is booted.
     pub(super) image: PathBuf,
     /// All its modules, in directories below.
-    modules: PathBuf,
+    pub(super) modules: PathBuf,
 }
 
 /// A module as the guest loads it.

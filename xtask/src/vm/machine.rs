@@ -11,15 +11,35 @@ use anyhow::{Context as _, Result, bail};
 use super::debian;
 use crate::process::{last_lines, line, show};
 
-/// Where QEMU is unpacked. Debian 12's own (7.2) makes Linux 6.12 fault in `cmpxchg16b`; that of its backports does not.
+/// Where QEMU is unpacked, with what it reads SCSI disks by over iSCSI, and `qemu-img`. Debian 12's own (7.2) makes
+/// Linux 6.12 fault in `cmpxchg16b`; that of its backports does not.
 ///
 /// # Errors
 ///
 /// It cannot be fetched.
 pub(super) fn qemu() -> Result<PathBuf> {
-    debian::unpacked("qemu", &debian::DEBIAN_12, |archive| {
-        archive.download_all("qemu-system-x86", "bookworm-backports")
+    debian::unpacked("qemu-iscsi", &debian::DEBIAN_12, |archive| {
+        archive.download_all("qemu-system-x86", "bookworm-backports")?;
+        // Not with all that it depends on, which is for other kinds of disks.
+        archive.download(&[
+            "qemu-block-extra/bookworm-backports",
+            "qemu-utils/bookworm-backports",
+            "libiscsi7",
+        ])
     })
+}
+
+/// A program of QEMU's, so that it finds its libraries and modules; `qemu` is from [`qemu`].
+pub(super) fn program(qemu: &Path, name: &str) -> Command {
+    let mut command = Command::new(qemu.join("usr/bin").join(name));
+    with_libraries(&mut command, qemu);
+    command
+}
+
+/// Has `command`, which runs a program of QEMU's, find its libraries and modules.
+pub(super) fn with_libraries(command: &mut Command, qemu: &Path) {
+    command.env("LD_LIBRARY_PATH", qemu.join("usr/lib/x86_64-linux-gnu"));
+    command.env("QEMU_MODULE_DIR", qemu.join("usr/lib/x86_64-linux-gnu/qemu"));
 }
 
 /// A guest before it is booted.
@@ -72,8 +92,7 @@ impl Guest<'_> {
         command.arg("-initrd").arg(self.initramfs);
         // In this order ttyS0, ttyS1 and ttyS2 of the guest.
         command.args(["-serial", &serial(console), "-serial", "stdio", "-serial", &serial(report)]);
-        command.env("LD_LIBRARY_PATH", within("usr/lib/x86_64-linux-gnu"));
-        command.env("QEMU_MODULE_DIR", within("usr/lib/x86_64-linux-gnu/qemu"));
+        with_libraries(&mut command, self.qemu);
         command
     }
 

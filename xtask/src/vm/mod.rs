@@ -17,6 +17,7 @@ mod debian;
 mod image;
 mod kernel;
 mod machine;
+mod pair;
 mod verdict;
 
 use std::{collections::BTreeSet, env, fs, path::PathBuf};
@@ -34,9 +35,21 @@ pub(crate) struct Args {
     /// The kernel: the beginning of a version that Debian 12 or 13 has
     #[arg(long, default_value = "6.12", value_name = "VERSION", value_parser = kernel::version)]
     kernel: String,
-    /// The tests, by name; all of them if none is named
+    /// The tests, by name; all of them if none is named. With `--pair`: the stories
     #[arg(value_name = "TEST")]
     tests: Vec<String>,
+    /// Two nodes with the same disks, a target that serves those, and a client: a guest each (as root)
+    #[arg(long)]
+    pair: bool,
+    /// How often each story is told
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), requires = "pair")]
+    rounds: u32,
+    /// Keep the guests when a story has ended, and do what is typed
+    #[arg(long, requires = "pair")]
+    keep: bool,
+    /// Take this agent instead of building one
+    #[arg(long, value_name = "FILE", requires = "pair")]
+    agent: Option<PathBuf>,
 }
 
 /// Builds the agent, boots the guest, and shows what the tests print.
@@ -47,6 +60,15 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     if env::consts::ARCH != "x86_64" {
         bail!("the guest is an x86-64 machine made of this one's programs, which are {}", env::consts::ARCH);
+    }
+    if args.pair {
+        return pair::run(&pair::Settings {
+            kernel: &args.kernel,
+            stories: &args.tests,
+            rounds: args.rounds,
+            keep: args.keep,
+            agent: args.agent.as_deref(),
+        });
     }
     let tests = chosen(&available()?, &args.tests)?;
     packages::ensure(&PACKAGES)?;

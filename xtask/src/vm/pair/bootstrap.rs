@@ -1,0 +1,35 @@
+//! A Debian of our own in a directory, by `mmdebstrap`, which is fetched and not installed.
+
+use std::{env, fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result};
+
+use super::super::debian;
+use crate::{paths, process::logged};
+
+/// Puts Debian 13 with `packages` of it into the directory `root`, from scratch. `variant` is how much else there is:
+/// `minbase`, or `apt` for less.
+///
+/// # Errors
+///
+/// The packages cannot be fetched or installed.
+pub(super) fn into(root: &Path, variant: &str, packages: &[&str]) -> Result<()> {
+    if root.exists() {
+        fs::remove_dir_all(root).with_context(|| format!("cannot remove {}", root.display()))?;
+    }
+    let programs =
+        debian::unpacked("mmdebstrap", &debian::DEBIAN_12, |archive| archive.download(&["mmdebstrap"]))?
+            .join("usr/bin");
+    // It calls a program that comes with it.
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths(env::split_paths(&path).chain([programs.clone()])).context("PATH")?;
+    let mut command = Command::new("perl");
+    command.env("PATH", path).arg(programs.join("mmdebstrap"));
+    command.args(["--mode=root", "--components=main,contrib", "--aptopt=APT::Install-Recommends \"false\""]);
+    for place in ["doc", "info", "locale", "man"] {
+        command.arg(format!("--dpkgopt=path-exclude=/usr/share/{place}/*"));
+    }
+    command.arg(format!("--variant={variant}")).arg(format!("--include={}", packages.join(",")));
+    command.arg("trixie").arg(root).arg(debian::MIRROR);
+    logged(&mut command, &paths::log_file(&format!("vm-debian-{variant}"))?)
+}

@@ -1,0 +1,110 @@
+//! What a client does with what the nodes serve: mounts it or logs in, writes all the time, and checks what is there.
+
+use std::time::{Duration, Instant};
+
+use ::lab::pass;
+use anyhow::{Context as _, Result, ensure};
+
+use super::guest::{Guest, PATIENCE};
+
+/// A client that writes records, one after the other, each acknowledged before the next one (tests/src/bin/records.rs).
+pub(super) struct Writer<'a> {
+    client: &'a Guest,
+    file: String,
+}
+
+/// Mounts `path` of the NFSv4 server at `address` in the directory `/mnt` of `client`. It waits for a server for ever, as
+/// clients do by default.
+///
+/// # Errors
+///
+/// It cannot be mounted.
+pub(super) fn mount(client: &Guest, address: &str, path: &str) -> Result<()> {
+    client.run(&format!("mount -t nfs4 -o vers=4.2,hard {address}:{path} /mnt"))?;
+    Ok(())
+}
+
+/// Logs in to the iSCSI target `name` at `address`. Returns the disk's device.
+///
+/// # Errors
+///
+/// It cannot log in, or no disk comes.
+pub(super) fn log_in(client: &Guest, address: &str, name: &str) -> Result<String> {
+    let portal = format!("{address}:3260");
+    client.run("systemctl start iscsid")?;
+    client.run(&format!("iscsiadm --mode discovery --type sendtargets --portal {portal}"))?;
+    client.run(&format!("iscsiadm --mode node --targetname {name} --portal {portal} --login"))?;
+    let link = format!("/dev/disk/by-path/ip-{portal}-iscsi-{name}-lun-0");
+    client.until(&format!("test -b {link}"), PATIENCE)?;
+    Ok(link)
+}
+
+impl<'a> Writer<'a> {
+    /// Has `client` begin to write to `file`, which may be a device.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started.
+    pub(super) fn start(client: &'a Guest, file: &str) -> Result<Self> {
+        client.run(&format!(
+            "rm -f {ACKNOWLEDGED}; systemctl reset-failed {UNIT} 2>/dev/null; \
+             systemd-run --quiet --unit={UNIT} /usr/local/bin/records write {file} {ACKNOWLEDGED}"
+        ))?;
+        let writer = Self { client, file: file.to_owned() };
+        writer.further(0, PATIENCE)?;
+        Ok(writer)
+    }
+
+    /// How many records are acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// The client does not answer.
+    pub(super) fn acknowledged(&self) -> Result<u64> {
+        let count = self.client.run(&format!("wc -l <{ACKNOWLEDGED}"))?;
+        count.trim().parse().with_context(|| format!("'{count}' is no number"))
+    }
+
+    /// Waits until more than `count` are.
+    ///
+    /// # Errors
+    ///
+    /// They are not within `patience`, or the writer had an error.
+    pub(super) fn further(&self, count: u64, patience: Duration) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            let state = self.client.try_run(&format!("systemctl is-active {UNIT}"), PATIENCE)?;
+            ensure!(state.code == 0, "the writer has ended: {}", self.said()?);
+            // The file appears with the first record.
+            if self.acknowledged().unwrap_or_default() > count {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < patience, "no record after the {count}th within {patience:?}");
+            pass(Duration::from_millis(200))?;
+        }
+    }
+
+    /// Ends it, and checks that every acknowledged record is there. Returns what it had to say of answers that were
+    /// long in coming, and of what was found.
+    ///
+    /// # Errors
+    ///
+    /// It had an error, or a record is missing.
+    pub(super) fn check(self) -> Result<String> {
+        self.client.run(&format!("systemctl stop {UNIT}"))?;
+        let said = self.said()?;
+        ensure!(!said.contains("error"), "the writer had an error: {said}");
+        // From the server, not from the client's memory.
+        self.client.run("echo 3 >/proc/sys/vm/drop_caches")?;
+        let found = self.client.run(&format!("records check {} {ACKNOWLEDGED}", self.file))?;
+        Ok(format!("{said}{}", found.trim_end()))
+    }
+
+    fn said(&self) -> Result<String> {
+        self.client.run(&format!("journalctl --quiet --output=cat --identifier=records --boot"))
+    }
+}
+
+const UNIT: &str = "records";
+/// On the client's own disk.
+const ACKNOWLEDGED: &str = "/var/tmp/acknowledged";

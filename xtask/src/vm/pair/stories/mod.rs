@@ -1,0 +1,43 @@
+//! What happens in a lab.
+
+mod disks;
+mod nothing;
+mod pair;
+mod pool;
+
+use anyhow::{Context as _, Result};
+
+use super::{lab::Lab, who::Who};
+
+/// A story. It may be told again in the same lab, and leaves that as it found it, unless it fails.
+pub(super) struct Story {
+    /// As on the command line.
+    pub(super) name: &'static str,
+    /// In a few words.
+    pub(super) about: &'static str,
+    /// Who takes part.
+    pub(super) guests: &'static [Who],
+    /// Tells it; which time this is, is counted from 1.
+    pub(super) tell: fn(&Lab, u32) -> Result<()>,
+}
+
+/// Those with the given names, in that order, or all.
+///
+/// # Errors
+///
+/// There is none of such a name.
+pub(super) fn chosen(names: &[String]) -> Result<Vec<&'static Story>> {
+    if names.is_empty() {
+        return Ok(ALL.iter().collect());
+    }
+    let known = || ALL.iter().chain([&nothing::STORY]);
+    let find = |name: &String| {
+        known().find(|story| story.name == name).with_context(|| {
+            let names: Vec<_> = known().map(|story| story.name).collect();
+            format!("there is no story '{name}' for the pair; there are {}", names.join(", "))
+        })
+    };
+    names.iter().map(find).collect()
+}
+
+const ALL: [Story; 3] = [disks::STORY, pool::STORY, pair::STORY];
