@@ -10,10 +10,12 @@ use super::guest::{Guest, PATIENCE};
 /// A client that writes records, one after the other, each acknowledged before the next one (tests/src/bin/records.rs).
 pub(super) struct Writer<'a> {
     client: &'a Guest,
+    /// Of its unit, and of the file with the numbers that were acknowledged.
+    name: String,
     file: String,
 }
 
-/// Mounts `path` of the NFSv4 server at `address` in the directory `/mnt` of `client`. It waits for a server for ever, as
+/// Mounts `path` of the NFS server at `address` in the directory `/mnt` of `client`. By version 4.2, and it waits for a server for ever, as
 /// clients do by default.
 ///
 /// # Errors
@@ -24,33 +26,40 @@ pub(super) fn mount(client: &Guest, address: &str, path: &str) -> Result<()> {
     Ok(())
 }
 
-/// Logs in to the iSCSI target `name` at `address`. Returns the disk's device.
+/// Logs in to the iSCSI target `name` at `address`, and waits for its [`disk`].
 ///
 /// # Errors
 ///
 /// It cannot log in, or no disk comes.
-pub(super) fn log_in(client: &Guest, address: &str, name: &str) -> Result<String> {
+pub(super) fn log_in(client: &Guest, address: &str, name: &str) -> Result<()> {
     let portal = format!("{address}:3260");
-    client.run("systemctl start iscsid")?;
+    client.run(&format!(
+        "echo InitiatorName={INITIATOR} >/etc/iscsi/initiatorname.iscsi; systemctl start iscsid"
+    ))?;
     client.run(&format!("iscsiadm --mode discovery --type sendtargets --portal {portal}"))?;
     client.run(&format!("iscsiadm --mode node --targetname {name} --portal {portal} --login"))?;
-    let link = format!("/dev/disk/by-path/ip-{portal}-iscsi-{name}-lun-0");
-    client.until(&format!("test -b {link}"), PATIENCE)?;
-    Ok(link)
+    client.until(&format!("test -b {}", disk(address, name)), PATIENCE)?;
+    Ok(())
+}
+
+/// Where the client has the first disk of the iSCSI target `name` at `address`.
+pub(super) fn disk(address: &str, name: &str) -> String {
+    format!("/dev/disk/by-path/ip-{address}:3260-iscsi-{name}-lun-0")
 }
 
 impl<'a> Writer<'a> {
-    /// Has `client` begin to write to `file`, which may be a device.
+    /// Has `client` begin to write to `file`, which may be a device. The writer has a `name` of its own.
     ///
     /// # Errors
     ///
     /// It cannot be started.
-    pub(super) fn start(client: &'a Guest, file: &str) -> Result<Self> {
+    pub(super) fn start(client: &'a Guest, name: &str, file: &str) -> Result<Self> {
+        let writer = Self { client, name: format!("records-{name}"), file: file.to_owned() };
+        let (unit, acknowledged) = (&writer.name, writer.acknowledged_file());
         client.run(&format!(
-            "rm -f {ACKNOWLEDGED}; systemctl reset-failed {UNIT} 2>/dev/null; \
-             systemd-run --quiet --unit={UNIT} /usr/local/bin/records write {file} {ACKNOWLEDGED}"
+            "rm -f {acknowledged}; systemd-run --quiet --collect --unit={unit} --property=StandardOutput=file:/var/tmp/{unit}.said \
+             /usr/local/bin/records write {file} {acknowledged}"
         ))?;
-        let writer = Self { client, file: file.to_owned() };
         writer.further(0, PATIENCE)?;
         Ok(writer)
     }
@@ -61,7 +70,7 @@ impl<'a> Writer<'a> {
     ///
     /// The client does not answer.
     pub(super) fn acknowledged(&self) -> Result<u64> {
-        let count = self.client.run(&format!("wc -l <{ACKNOWLEDGED}"))?;
+        let count = self.client.run(&format!("wc -l <{}", self.acknowledged_file()))?;
         count.trim().parse().with_context(|| format!("'{count}' is no number"))
     }
 
@@ -73,7 +82,7 @@ impl<'a> Writer<'a> {
     pub(super) fn further(&self, count: u64, patience: Duration) -> Result<()> {
         let began = Instant::now();
         loop {
-            let state = self.client.try_run(&format!("systemctl is-active {UNIT}"), PATIENCE)?;
+            let state = self.client.try_run(&format!("systemctl is-active {}", self.name), PATIENCE)?;
             ensure!(state.code == 0, "the writer has ended: {}", self.said()?);
             // The file appears with the first record.
             if self.acknowledged().unwrap_or_default() > count {
@@ -91,20 +100,24 @@ impl<'a> Writer<'a> {
     ///
     /// It had an error, or a record is missing.
     pub(super) fn check(self) -> Result<String> {
-        self.client.run(&format!("systemctl stop {UNIT}"))?;
+        self.client.run(&format!("systemctl stop {}", self.name))?;
         let said = self.said()?;
         ensure!(!said.contains("error"), "the writer had an error: {said}");
         // From the server, not from the client's memory.
         self.client.run("echo 3 >/proc/sys/vm/drop_caches")?;
-        let found = self.client.run(&format!("records check {} {ACKNOWLEDGED}", self.file))?;
+        let found = self.client.run(&format!("records check {} {}", self.file, self.acknowledged_file()))?;
         Ok(format!("{said}{}", found.trim_end()))
     }
 
     fn said(&self) -> Result<String> {
-        self.client.run(&format!("journalctl --quiet --output=cat --identifier=records --boot"))
+        self.client.run(&format!("cat /var/tmp/{}.said", self.name))
+    }
+
+    /// On the client's own disk.
+    fn acknowledged_file(&self) -> String {
+        format!("/var/tmp/{}", self.name)
     }
 }
 
-const UNIT: &str = "records";
-/// On the client's own disk.
-const ACKNOWLEDGED: &str = "/var/tmp/acknowledged";
+/// As `lab-serve` knows it.
+const INITIATOR: &str = "iqn.2026-11.test.lab:client";

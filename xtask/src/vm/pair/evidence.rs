@@ -11,36 +11,16 @@ use super::{
 };
 use crate::process::output;
 
-/// The reservation of a disk, as its target has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Reservation {
-    /// The kind, the holder and the keys, one a line.
-    pub(super) text: String,
-}
-
-/// A line of a pool's history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    /// The host that wrote it.
-    pub(super) host: String,
-    /// Whether the pool came to that host by it.
-    pub(super) arrives: bool,
-    /// As it stands there.
-    pub(super) line: String,
-}
-
-/// What the target knows of the reservation of `disk`.
+/// What the target knows of the reservation of `disk`: its kind, its holder and all keys, one a line.
 ///
 /// # Errors
 ///
 /// The target does not answer.
-pub(super) fn reservation(lab: &Lab, disk: Disk) -> Result<Reservation> {
+pub(super) fn reservation(lab: &Lab, disk: Disk) -> Result<String> {
     let lun = disk.lun();
     let dir = format!("/sys/kernel/config/target/core/iblock_{lun}/disk{lun}/pr");
-    let text = lab
-        .guest(Who::Target)?
-        .run(&format!("cd {dir} && cat res_type res_holder res_pr_registered_i_pts"))?;
-    Ok(Reservation { text })
+    let files = "res_pr_type res_holder res_pr_registered_i_pts";
+    lab.guest(Who::Target)?.run(&format!("cd {dir} && cat {files}"))
 }
 
 /// How many writes of `node` to any disk were refused because of a reservation, since it booted.
@@ -71,8 +51,11 @@ pub(super) fn digest(lab: &Lab, disk: Disk) -> Result<String> {
 /// Somebody else has, or the history cannot be read.
 pub(super) fn one_importer(guest: &Guest, name: &str) -> Result<()> {
     let text = guest.run(&format!("zpool history -il {name}"))?;
-    let entries = history(&text);
-    ensure!(!entries.is_empty(), "there is nothing in: {text}");
+    judge(history(&text)).with_context(|| format!("the history of {name}"))
+}
+
+fn judge(entries: Vec<Entry>) -> Result<()> {
+    ensure!(!entries.is_empty(), "nothing in it names a host");
     let mut holder = None;
     for entry in entries {
         match holder {
@@ -84,6 +67,17 @@ pub(super) fn one_importer(guest: &Guest, name: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A line of a pool's history.
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    /// The host that wrote it.
+    host: String,
+    /// Whether the pool came to that host by it.
+    arrives: bool,
+    /// As it stands there.
+    line: String,
 }
 
 /// The entries of `zpool history -il` that name their host.
@@ -102,4 +96,36 @@ fn history(text: &str) -> Vec<Entry> {
         Entry { host, arrives, line: line.to_owned() }
     };
     lines.map(entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CREATED: &str = "\
+History for 'tank':
+2026-11-29.01:56:04 [txg:4] create pool version 5000; software version zfs-2.3.9; uts a 6.12.107 x86_64 [on a]
+2026-11-29.01:56:04 [txg:5] set tank (54) mountpoint=/tank [on a]
+2026-11-29.01:56:05 zpool create tank mirror /dev/x /dev/y [user 0 (root) on a:linux]
+";
+    const IMPORTED: &str = "\
+2026-11-29.01:57:00 [txg:90] open pool version 5000; software version zfs-2.3.9; uts b 6.12.107 x86_64 [on b]
+2026-11-29.01:57:01 [txg:91] import pool version 5000; software version zfs-2.3.9; uts b 6.12.107 x86_64 [on b]
+2026-11-29.01:57:02 zpool import -f tank [user 0 (root) on b:linux]
+";
+
+    #[test]
+    fn who_writes_must_have_imported_last() {
+        let late = "2026-11-29.01:58:00 [txg:95] set tank (54) x=y [on a]\n";
+        let table = [
+            (vec![CREATED], true),
+            (vec![CREATED, IMPORTED], true),
+            (vec![CREATED, IMPORTED, late], false),
+            (vec![CREATED, late, IMPORTED], true),
+            (vec!["History for 'tank':\n"], false),
+        ];
+        for (parts, good) in table {
+            assert_eq!(judge(history(&parts.concat())).is_ok(), good, "{parts:?}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use ::lab::{is_interrupted, pass};
@@ -73,13 +73,13 @@ impl Guest {
         Ok(())
     }
 
-    /// Waits until it has booted.
+    /// Waits until it has booted, and sets its clock by this machine's: its own came up to a second late.
     ///
     /// # Errors
     ///
     /// It does not within `patience`: then the end of its console is shown.
     pub(super) fn wait(&self, patience: Duration) -> Result<()> {
-        let waited = self.inside.wait(patience);
+        let waited = self.inside.wait(patience).and_then(|()| self.set_clock());
         if waited.is_err() && !is_interrupted() {
             let text = std::fs::read(self.console()).unwrap_or_default();
             show(last_lines(&String::from_utf8_lossy(&text), CONSOLE_LINES));
@@ -160,7 +160,7 @@ impl Guest {
     ///
     /// It does not run.
     pub(super) fn freeze(&self) -> Result<()> {
-        self.control("stop", json!({}))
+        self.control("stop", &json!({}))
     }
 
     /// Has it go on.
@@ -169,7 +169,7 @@ impl Guest {
     ///
     /// It does not run.
     pub(super) fn thaw(&self) -> Result<()> {
-        self.control("cont", json!({}))
+        self.control("cont", &json!({}))
     }
 
     /// Presses its reset button.
@@ -178,7 +178,7 @@ impl Guest {
     ///
     /// It does not run.
     pub(super) fn reset(&self) -> Result<()> {
-        self.control("system_reset", json!({}))
+        self.control("system_reset", &json!({}))
     }
 
     /// Pulls its cable to `net`: it loses its carrier.
@@ -187,7 +187,7 @@ impl Guest {
     ///
     /// It does not run, or has none.
     pub(super) fn cut_link(&self, net: Net) -> Result<()> {
-        self.control("set_link", json!({ "name": net.to_string(), "up": false }))
+        self.control("set_link", &json!({ "name": net.to_string(), "up": false }))
     }
 
     /// Plugs it in again.
@@ -196,7 +196,7 @@ impl Guest {
     ///
     /// It does not run, or has none.
     pub(super) fn join_link(&self, net: Net) -> Result<()> {
-        self.control("set_link", json!({ "name": net.to_string(), "up": true }))
+        self.control("set_link", &json!({ "name": net.to_string(), "up": true }))
     }
 
     /// What QEMU has said of it since it was started: `RESET`, `STOP`, `GUEST_PANICKED` and the like.
@@ -221,10 +221,16 @@ impl Guest {
         }
     }
 
-    fn control(&self, name: &str, arguments: serde_json::Value) -> Result<()> {
+    fn set_clock(&self) -> Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).context("this machine's clock")?;
+        self.run(&format!("date --set=@{}.{:03}", now.as_secs(), now.subsec_millis()))?;
+        Ok(())
+    }
+
+    fn control(&self, name: &str, arguments: &serde_json::Value) -> Result<()> {
         let mut place = self.running();
         let running = place.as_mut().with_context(|| format!("{} does not run", self.who))?;
-        running.qmp.command(name, &arguments).with_context(|| self.who.to_string())?;
+        running.qmp.command(name, arguments).with_context(|| self.who.to_string())?;
         Ok(())
     }
 
@@ -268,6 +274,6 @@ fn end(qemu: &mut Child) {
 }
 
 /// Long enough for whatever does not hang, on a busy machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 const LOOK: Duration = Duration::from_millis(100);
 const CONSOLE_LINES: usize = 40;

@@ -244,7 +244,7 @@ static NEXT: AtomicU32 = AtomicU32::new(1);
 const ENVIRONMENT: [&str; 3] =
     ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"];
 /// A guest that is alive answers within this, however busy the machine is.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 /// One that boots is asked so often.
 const GREETING: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(50);

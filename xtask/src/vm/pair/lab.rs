@@ -18,6 +18,7 @@ use super::{
     guest::{Guest, Machine, socket},
     hub::Hub,
     initramfs::{self, Put},
+    inside::Output,
     relay::{Flow, Relay},
     root,
     who::{Disk, Net, Node, Who},
@@ -101,7 +102,7 @@ impl Lab {
         }
         let booted = timed("boot", || lab.boot());
         if booted.is_err() && !is_interrupted() {
-            lab.keep_logs();
+            lab.dir.keep_logs.store(true, Ordering::Relaxed);
         }
         booted.map(|()| lab)
     }
@@ -162,9 +163,16 @@ impl Lab {
         &self.dir.path
     }
 
-    /// Keeps the logs when the lab is dropped.
+    /// Keeps the logs when the lab is dropped, with the journal of each guest that still answers.
     pub(super) fn keep_logs(&self) {
         self.dir.keep_logs.store(true, Ordering::Relaxed);
+        for guest in self.guests() {
+            let journal = guest.try_run("journalctl --quiet --boot --output=short-monotonic", SHORT);
+            if let Ok(Output { out, .. }) = journal {
+                // It is a help, and no more.
+                let _ = fs::write(self.dir.path.join(format!("{}.journal.log", guest.who)), out);
+            }
+        }
     }
 
     fn add(&mut self, parts: &Parts, initramfs: &Path, who: Who, port: u16) -> Result<()> {
@@ -215,8 +223,9 @@ impl Lab {
         if let Some(target) = self.guests.get(&Who::Target) {
             timed("target", || target.wait(BOOT))?;
             let initiators = Node::ALL.map(Node::initiator).join(" ");
-            let disks = Disk::ALL.map(Disk::serial).join(" ");
-            target.run(&format!("lab-target '{initiators}' '{disks}'"))?;
+            let serials = Disk::ALL.map(Disk::serial).join(" ");
+            let devices = Disk::ALL.map(|disk| format!("/dev/disk/by-id/virtio-{disk}")).join(" ");
+            target.run(&format!("lab-target disks '{initiators}' '{serials}' '{devices}'"))?;
         }
         for guest in &then {
             guest.start()?;
@@ -272,6 +281,8 @@ fn free_port() -> Result<u16> {
 }
 
 /// Long enough for a guest to boot while others do.
-pub(super) const BOOT: Duration = Duration::from_secs(300);
+pub(super) const BOOT: Duration = Duration::from_mins(5);
+/// For what is not worth waiting for.
+const SHORT: Duration = Duration::from_secs(20);
 /// Bytes that the name of a socket may have.
 const SOCKET_NAME: usize = 107;

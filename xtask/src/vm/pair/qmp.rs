@@ -115,6 +115,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// QEMU answers at once, but gets little of two processors.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often we look whether we were interrupted.
 const LOOK: Duration = Duration::from_millis(50);

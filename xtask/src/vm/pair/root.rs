@@ -78,7 +78,7 @@ fn settle(root: &Path) -> Result<()> {
 }
 
 /// From `main` and `contrib`, with what they depend on.
-const PACKAGES: [&str; 23] = [
+const PACKAGES: [&str; 24] = [
     "bpftool",
     "btrfs-progs",
     "ca-certificates",
@@ -87,6 +87,7 @@ const PACKAGES: [&str; 23] = [
     "fdisk",
     "fio",
     "iproute2",
+    "iputils-arping",
     "iputils-ping",
     "kmod",
     "nfs-common",

@@ -1,4 +1,4 @@
-//! OpenZFS for the guests' kernel: Debian has its sources, which `dkms` compiles here, once for each kernel.
+//! `OpenZFS` for the guests' kernel: Debian has its sources, which `dkms` compiles here, once for each kernel.
 
 use std::{
     fs,

@@ -1,6 +1,8 @@
 //! What happens in a lab.
 
 mod disks;
+mod floor;
+mod frozen;
 mod nothing;
 mod pair;
 mod pool;
@@ -40,4 +42,4 @@ pub(super) fn chosen(names: &[String]) -> Result<Vec<&'static Story>> {
     names.iter().map(find).collect()
 }
 
-const ALL: [Story; 3] = [disks::STORY, pool::STORY, pair::STORY];
+const ALL: [Story; 5] = [disks::STORY, pool::STORY, floor::STORY, frozen::STORY, pair::STORY];
