@@ -116,7 +116,7 @@ fn tell(parts: &Parts, files: &[Put], story: &Story, settings: &Settings<'_>) ->
         say(format_args!("{}: {error:#}; the guests' logs: {}", story.name, lab.dir().display()));
     }
     if settings.keep && !is_interrupted() {
-        shell::run(&lab)?;
+        shell::run(&lab);
     }
     told
 }

@@ -2,7 +2,10 @@
 
 use std::{
     io::{self, BufRead as _},
-    sync::mpsc,
+    sync::{
+        LazyLock, Mutex, PoisonError,
+        mpsc::{self, Receiver},
+    },
     thread,
     time::Duration,
 };
@@ -18,22 +21,14 @@ use super::{
 };
 use crate::process::{say, show};
 
-/// Does what standard input says, until its end or Ctrl-C.
-///
-/// # Errors
-///
-/// Standard input cannot be read.
-pub(super) fn run(lab: &Lab) -> Result<()> {
+/// Does what standard input says, until its end, `end`, or Ctrl-C.
+pub(super) fn run(lab: &Lab) {
     say(format_args!(
         "the lab stays until the end of the input; its consoles: {}/*.console",
         lab.dir().display()
     ));
     show(HELP);
-    // Reading cannot be interrupted: so another thread does it.
-    let (sender, lines) = mpsc::channel();
-    let read =
-        move || io::stdin().lock().lines().map_while(Result::ok).try_for_each(|line| sender.send(line));
-    thread::Builder::new().name("input".to_owned()).spawn(read).context("a thread for the input")?;
+    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
     while !is_interrupted() {
         match lines.recv_timeout(Duration::from_millis(100)) {
             Ok(line) if line.trim() == "end" => break,
@@ -46,7 +41,6 @@ pub(super) fn run(lab: &Lab) -> Result<()> {
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
         }
     }
-    Ok(())
 }
 
 fn obey(lab: &Lab, line: &str) -> Result<()> {
@@ -120,6 +114,14 @@ fn named<T: ToString, const N: usize>(all: [T; N], name: &str) -> Result<T> {
     }
 }
 
+/// Reading cannot be interrupted: so one thread does it for all labs.
+static LINES: LazyLock<Mutex<Receiver<String>>> = LazyLock::new(|| {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        io::stdin().lock().lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    Mutex::new(lines)
+});
 const HELP: &str = "\
 GUEST COMMAND...           run it there; guests: target client a b
 kill|start|freeze|thaw|reset|events GUEST
