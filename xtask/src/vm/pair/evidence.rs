@@ -83,9 +83,10 @@ struct Entry {
 /// The entries of `zpool history -il` that name their host.
 fn history(text: &str) -> Vec<Entry> {
     let host = |line: &str| {
-        let (_, host) = line.rsplit_once(" on ")?;
-        let host = host.trim_end_matches(']').split(':').next()?;
-        (line.ends_with(']') && !host.is_empty()).then(|| host.to_owned())
+        // `[on HOST]`, or `[user 0 (root) on HOST:linux]`.
+        let (rest, host) = line.strip_suffix(']')?.rsplit_once(' ')?;
+        let host = host.split(':').next().filter(|host| !host.is_empty())?;
+        (rest.ends_with("[on") || rest.ends_with(" on")).then(|| host.to_owned())
     };
     let lines = text.lines().filter_map(|line| Some((host(line)?, line)));
     let entry = |(host, line): (String, &str)| {

@@ -84,7 +84,7 @@ impl Lab {
         let mut relays = BTreeMap::new();
         for node in Node::ALL {
             for disk in Disk::ALL {
-                relays.insert((node, disk), Relay::new(target)?);
+                relays.insert((node, disk), Relay::new(target, disk.isid())?);
             }
         }
         let mut hubs = Vec::new();
@@ -221,7 +221,7 @@ impl Lab {
             guest.start()?;
         }
         if let Some(target) = self.guests.get(&Who::Target) {
-            timed("target", || target.wait(BOOT))?;
+            target.wait(BOOT)?;
             let initiators = Node::ALL.map(Node::initiator).join(" ");
             let serials = Disk::ALL.map(Disk::serial).join(" ");
             let devices = Disk::ALL.map(|disk| format!("/dev/disk/by-id/virtio-{disk}")).join(" ");
@@ -230,10 +230,7 @@ impl Lab {
         for guest in &then {
             guest.start()?;
         }
-        for guest in self.guests() {
-            timed(guest.who.name(), || guest.wait(BOOT))?;
-        }
-        Ok(())
+        self.guests().filter(|guest| guest.who != Who::Target).try_for_each(|guest| guest.wait(BOOT))
     }
 }
 

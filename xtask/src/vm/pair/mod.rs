@@ -14,6 +14,7 @@
 //!        │  └─ inside  commands and files in the guest
 //!        ├─ hub        a network
 //!        ├─ relay      a path to a disk
+//!        │  └─ login   its name
 //!        ├─ initramfs  the guests' first root, with the lab's own files
 //!        └─ root       the guests' root, in the cache
 //!           ├─ zfs        OpenZFS for their kernel
@@ -30,6 +31,7 @@ mod hub;
 mod initramfs;
 mod inside;
 mod lab;
+mod login;
 mod qmp;
 mod relay;
 mod root;

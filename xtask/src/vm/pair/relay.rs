@@ -10,6 +10,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use super::login;
+
 /// Whether anything passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
@@ -29,12 +31,12 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// One from a free port of this machine, reachable from this machine alone, to `target`.
+    /// One from a free port of this machine, reachable from this machine alone, to `target`, which knows it by `isid`.
     ///
     /// # Errors
     ///
     /// There is no port, or no thread.
-    pub(super) fn new(target: SocketAddr) -> Result<Self> {
+    pub(super) fn new(target: SocketAddr, isid: [u8; 6]) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listening for a disk's path")?;
         let address = listener.local_addr().context("a disk's path")?;
         let gate = Arc::new(Gate {
@@ -42,7 +44,7 @@ impl Relay {
             changed: Condvar::new(),
         });
         let own = Arc::clone(&gate);
-        spawn(move || accept(&own, &listener, target))?;
+        spawn(move || accept(&own, &listener, target, isid))?;
         Ok(Self { address, gate })
     }
 
@@ -100,29 +102,37 @@ impl State {
     }
 }
 
-fn accept(gate: &Arc<Gate>, listener: &TcpListener, target: SocketAddr) {
+fn accept(gate: &Arc<Gate>, listener: &TcpListener, target: SocketAddr, isid: [u8; 6]) {
     for node in listener.incoming().map_while(Result::ok) {
         if gate.lock().closed {
             return;
         }
         let gate = Arc::clone(gate);
         // What cannot be connected is as good as refused.
-        let _ = spawn(move || drop(connect(&gate, node, target)));
+        let _ = spawn(move || drop(connect(&gate, node, target, isid)));
     }
 }
 
-fn connect(gate: &Arc<Gate>, node: TcpStream, target: SocketAddr) -> Result<()> {
+fn connect(gate: &Arc<Gate>, node: TcpStream, target: SocketAddr, isid: [u8; 6]) -> Result<()> {
     if !gate.pass() {
         return Ok(());
     }
-    let target = TcpStream::connect(target)?;
+    let mut target = TcpStream::connect(target)?;
     for stream in [&node, &target] {
         stream.set_nodelay(true)?;
     }
-    let (from_node, from_target) = (node.try_clone()?, target.try_clone()?);
-    gate.lock().streams.extend([node.try_clone()?, target.try_clone()?]);
+    let (mut from_node, from_target) = (node.try_clone()?, target.try_clone()?);
+    let mut state = gate.lock();
+    state.streams.retain(|stream| stream.peer_addr().is_ok());
+    state.streams.extend([node.try_clone()?, target.try_clone()?]);
+    if state.flow == Flow::Refused {
+        state.cut();
+    }
+    drop(state);
     let other = Arc::clone(gate);
     spawn(move || copy(&other, from_target, node))?;
+    // If it fails, there is nothing to copy either.
+    let _ = login::hand_on(&mut from_node, &mut target, isid);
     copy(gate, from_node, target);
     Ok(())
 }
@@ -150,18 +160,19 @@ mod tests {
 
     use super::*;
 
-    /// Sends a byte through `stream` to whoever echoes, and reads it back.
-    fn echoed(stream: &mut TcpStream) -> io::Result<u8> {
-        stream.write_all(&[7])?;
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        Ok(byte[0])
+    /// Sends a request through `stream` to whoever echoes, and reads it back.
+    fn echoed(stream: &mut TcpStream) -> io::Result<()> {
+        stream.write_all(&REQUEST)?;
+        stream.read_exact(&mut [0; REQUEST.len()])
     }
+
+    /// No login.
+    const REQUEST: [u8; 48] = [0; 48];
 
     #[test]
     fn a_path_is_held_up_and_goes_on_or_is_refused() {
         let target = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let relay = Relay::new(target.local_addr().unwrap()).unwrap();
+        let relay = Relay::new(target.local_addr().unwrap(), [0; 6]).unwrap();
         thread::spawn(move || {
             for stream in target.incoming() {
                 let mut stream = stream.unwrap();
@@ -174,18 +185,18 @@ mod tests {
             stream
         };
         let mut stream = connect();
-        assert_eq!(echoed(&mut stream).unwrap(), 7);
+        echoed(&mut stream).unwrap();
 
         relay.set(Flow::Held);
         assert!(echoed(&mut stream).is_err(), "it was not held up");
         relay.set(Flow::Open);
-        // Both bytes come: the one that waited, and this one.
-        assert_eq!(echoed(&mut stream).unwrap(), 7);
+        // The one that waited.
+        stream.read_exact(&mut [0; REQUEST.len()]).unwrap();
 
         relay.set(Flow::Refused);
         assert!(echoed(&mut stream).is_err(), "it was not cut");
         assert!(echoed(&mut connect()).is_err(), "it was not refused");
         relay.set(Flow::Open);
-        assert_eq!(echoed(&mut connect()).unwrap(), 7);
+        echoed(&mut connect()).unwrap();
     }
 }

@@ -171,6 +171,11 @@ impl Disk {
         format!("1ab00000000{:02x}", self.lun())
     }
 
+    /// By which the target knows a node's path to it, beside the node's name.
+    pub(super) const fn isid(self) -> [u8; 6] {
+        [0x80, 0, 0, 0, 0, self.lun()]
+    }
+
     /// Where the nodes have it. Parts of it have `-part1` and so on after it.
     pub(super) fn device(self) -> String {
         // LIO's vendor number, then the digits of the serial number.

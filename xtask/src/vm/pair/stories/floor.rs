@@ -61,7 +61,9 @@ fn tell(lab: &Lab, round: u32) -> Result<()> {
     say(format_args!("floor: {}", one_line(&evidence::reservation(lab, Disk::Data0)?)));
 
     lab.node(active)?.start()?;
-    lab.node(active)?.wait(BOOT)
+    lab.node(active)?.wait(BOOT)?;
+    lab.node(active)?.run("modprobe zfs")?;
+    Ok(())
 }
 
 fn key(node: Node) -> &'static str {

@@ -23,7 +23,6 @@ fn tell(lab: &Lab, _round: u32) -> Result<()> {
     let written = a.run("sha256sum </tank/data")?;
     a.run("zpool export tank")?;
 
-    b.run(RESCAN)?;
     b.run("zpool import -d /dev/disk/by-id tank")?;
     let read = b.run("sha256sum </tank/data")?;
     ensure!(read == written, "b reads {read}, a wrote {written}");
@@ -37,7 +36,8 @@ fn tell(lab: &Lab, _round: u32) -> Result<()> {
     Ok(())
 }
 
-/// Makes the pool `tank`, mounted at `/tank`, on `node`.
+/// Makes the pool `tank`, mounted at `/tank`, on `node`; the other one sees its partitions, and has `OpenZFS` loaded, as a
+/// standby does.
 ///
 /// # Errors
 ///
@@ -50,6 +50,7 @@ pub(super) fn create(lab: &Lab, node: Node) -> Result<()> {
         "zpool create -f -o cachefile=none -O compression=off -m /tank tank \
          mirror {data0} {data1} log {log} cache {cache}"
     ))?;
+    lab.node(node.peer())?.run(&format!("modprobe zfs; {RESCAN}"))?;
     Ok(())
 }
 
