@@ -72,7 +72,7 @@ enum Command {
     Bench(bench::Args),
     /// Look for inputs that are not treated as they should be
     Fuzz(fuzz::Args),
-    /// Test in a guest with a kernel of its own, which is emulated (VLANs, bonds; no root, no KVM)
+    /// Test in guests with a kernel of their own, which are emulated: VLANs, bonds; two nodes with the same disks (no KVM)
     Vm(vm::Args),
 }
 

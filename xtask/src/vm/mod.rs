@@ -7,7 +7,8 @@
 //!     ├─ image     the guest's root: an initramfs out of this machine's programs
 //!     │  └─ cpio   its format
 //!     ├─ machine   QEMU, which emulates the processor: neither KVM nor root is needed
-//!     └─ verdict   what the guest reported
+//!     ├─ verdict   what the guest reported
+//!     └─ pair      with `--pair` instead: two nodes with the same disks
 //! ```
 //!
 //! What runs in the guest is in `tests/guest`: one shell script a test, and `lib`, which they share.

@@ -1,11 +1,14 @@
 //! A Debian of our own in a directory, by `mmdebstrap`, which is fetched and not installed.
 
-use std::{env, fs, path::Path, process::Command};
+use std::{env, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
 use super::super::debian;
-use crate::{paths, process::logged};
+use crate::{
+    paths,
+    process::{logged, output},
+};
 
 /// Puts Debian 13 with `packages` of it into the directory `root`, from scratch. `variant` is how much else there is:
 /// `minbase`, or `apt` for less.
@@ -14,9 +17,7 @@ use crate::{paths, process::logged};
 ///
 /// The packages cannot be fetched or installed.
 pub(super) fn into(root: &Path, variant: &str, packages: &[&str]) -> Result<()> {
-    if root.exists() {
-        fs::remove_dir_all(root).with_context(|| format!("cannot remove {}", root.display()))?;
-    }
+    remove(root)?;
     let programs =
         debian::unpacked("mmdebstrap", &debian::DEBIAN_12, |archive| archive.download(&["mmdebstrap"]))?
             .join("usr/bin");
@@ -32,4 +33,14 @@ pub(super) fn into(root: &Path, variant: &str, packages: &[&str]) -> Result<()> 
     command.arg(format!("--variant={variant}")).arg(format!("--include={}", packages.join(",")));
     command.arg("trixie").arg(root).arg(debian::MIRROR);
     logged(&mut command, &paths::log_file(&format!("vm-debian-{variant}"))?)
+}
+
+/// Removes what [`into`] made, or what is left of it.
+///
+/// # Errors
+///
+/// It cannot be removed.
+pub(super) fn remove(root: &Path) -> Result<()> {
+    // If that was interrupted, something may still be mounted in it, which is to stay.
+    output(Command::new("rm").args(["--recursive", "--force", "--one-file-system"]).arg(root)).map(drop)
 }

@@ -79,12 +79,13 @@ pub(super) fn run(settings: &Settings<'_>) -> Result<()> {
         bail!("the guests' Debian is installed into a directory, which only root may: run it as root");
     }
     packages::ensure(&["e2fsprogs", "perl", "util-linux", "xz-utils"])?;
-    ::lab::interrupt_on_signals()?;
     let agent = match settings.agent {
         Some(path) => std::path::absolute(path).with_context(|| format!("--agent {}", path.display()))?,
         None => agent::build_agent()?,
     };
     let parts = Parts::ready(settings.kernel)?;
+    // From here on there is something to clean up.
+    ::lab::interrupt_on_signals()?;
     let files = [
         Put { from: agent, to: "usr/local/sbin/ha-agent".to_owned() },
         Put { from: agent::build_test_program("records")?, to: "usr/local/bin/records".to_owned() },

@@ -41,7 +41,7 @@ pub(super) fn image(kernel: &Kernel) -> Result<PathBuf> {
     let mut command = Command::new("mke2fs");
     command.args(["-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-F", "-d"]).arg(&root);
     logged(command.arg(&staging).arg(SIZE), &paths::log_file("vm-mke2fs")?)?;
-    fs::remove_dir_all(&root).with_context(|| format!("cannot remove {}", root.display()))?;
+    bootstrap::remove(&root)?;
     fs::rename(&staging, &finished).with_context(|| format!("cannot write {}", finished.display()))?;
     Ok(finished)
 }

@@ -42,7 +42,7 @@ pub(super) fn modules(kernel: &Kernel) -> Result<PathBuf> {
         .args(["sh", "-ec", BUILD, "build"]);
     logged(build.arg(&kernel.release), &paths::log_file("vm-zfs")?)?;
     keep(&root, kernel, &finished)?;
-    fs::remove_dir_all(&root).with_context(|| format!("cannot remove {}", root.display())).map(|()| finished)
+    bootstrap::remove(&root).map(|()| finished)
 }
 
 /// Copies the modules that were built in `root` to `finished`.
