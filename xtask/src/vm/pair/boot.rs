@@ -44,7 +44,8 @@ impl Boot {
         command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", self.socket("qmp")));
         self.lines(&mut command);
         let layer = self.layer.display();
-        drive(&mut command, "root", &format!("file={layer},format=qcow2"), "");
+        // What the guest was told is stored must be in the file when its power is cut: QEMU knows where, and is killed.
+        drive(&mut command, "root", &format!("file={layer},format=qcow2,cache=writeback"), "");
         if self.who == Who::Target {
             for disk in Disk::ALL {
                 let file = disk_file(&self.dir, disk);
@@ -135,9 +136,9 @@ fn disk_file(dir: &Path, which: Disk) -> String {
     disk(dir, which).display().to_string()
 }
 
-/// A disk that the guest has for itself. What is lost with this machine is lost.
+/// A disk that the guest has for itself.
 fn drive(command: &mut Command, name: &str, file: &str, more: &str) {
-    command.arg("-drive").arg(format!("if=none,id={name},cache=unsafe,discard=unmap,{file}"));
+    command.arg("-drive").arg(format!("if=none,id={name},discard=unmap,{file}"));
     command.arg("-device").arg(format!("virtio-blk-pci,drive={name}{more}"));
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! run ── stories       what happens, one file a story
 //!     │  ├─ agents     the agents on both nodes
+//!     │  ├─ fault      what befalls a node
 //!     │  ├─ client     what a client does with what they serve
 //!     │  └─ evidence   what the disks tell of who has written to them
 //!     ├─ shell         what happens, typed by hand
@@ -26,6 +27,7 @@ mod boot;
 mod bootstrap;
 mod client;
 mod evidence;
+mod fault;
 mod guest;
 mod hub;
 mod initramfs;

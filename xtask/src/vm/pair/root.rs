@@ -39,7 +39,7 @@ pub(super) fn image(kernel: &Kernel) -> Result<PathBuf> {
     settle(&root)?;
     let staging = finished.with_extension("new");
     let mut command = Command::new("mke2fs");
-    command.args(["-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-F", "-d"]).arg(&root);
+    command.args(MKE2FS).arg("-d").arg(&root);
     logged(command.arg(&staging).arg(SIZE), &paths::log_file("vm-mke2fs")?)?;
     bootstrap::remove(&root)?;
     fs::rename(&staging, &finished).with_context(|| format!("cannot write {}", finished.display()))?;
@@ -49,7 +49,7 @@ pub(super) fn image(kernel: &Kernel) -> Result<PathBuf> {
 /// What the image is made of besides the kernel: another recipe is another image.
 fn recipe() -> u64 {
     let mut hasher = DefaultHasher::new();
-    (PACKAGES, MASKED, DISABLED, SIZE).hash(&mut hasher);
+    (PACKAGES, MASKED, DISABLED, MKE2FS, SIZE).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -142,5 +142,7 @@ const MASKED: [&str; 33] = [
     "zfs-mount.service",
     "zfs-share.service",
 ];
+/// With a journal: guests lose their power.
+const MKE2FS: [&str; 6] = ["-q", "-F", "-t", "ext4", "-m", "0"];
 /// The image takes no more of the cache than is in it.
 const SIZE: &str = "3G";

@@ -1,6 +1,7 @@
 //! What happens in a lab.
 
 mod disks;
+mod faults;
 mod floor;
 mod frozen;
 mod nothing;
@@ -42,4 +43,4 @@ pub(super) fn chosen(names: &[String]) -> Result<Vec<&'static Story>> {
     names.iter().map(find).collect()
 }
 
-const ALL: [Story; 5] = [disks::STORY, pool::STORY, floor::STORY, frozen::STORY, pair::STORY];
+const ALL: [Story; 6] = [disks::STORY, pool::STORY, floor::STORY, frozen::STORY, pair::STORY, faults::STORY];
