@@ -114,13 +114,16 @@ fn tell(parts: &Parts, files: &[Put], story: &Story, settings: &Settings<'_>) ->
     let told = (1..=settings.rounds).try_for_each(|round| {
         (story.tell)(&lab, round).with_context(|| format!("in round {round} of {}", settings.rounds))
     });
-    if let Err(error) = &told
-        && !is_interrupted()
-    {
+    let told = if told.is_ok() || is_interrupted() {
+        told
+    } else {
         lab.keep_logs();
-        say(format_args!("{}: {error:#}; the guests' logs: {}", story.name, lab.dir().display()));
-    }
+        told.with_context(|| format!("the guests' logs are in {}", lab.dir().display()))
+    };
     if settings.keep && !is_interrupted() {
+        if let Err(error) = &told {
+            say(format_args!("{}: {error:#}", story.name));
+        }
         shell::run(&lab);
     }
     told
