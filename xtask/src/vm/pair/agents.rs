@@ -167,6 +167,7 @@ mode = "strict"
 [peer]
 listen = ["{interlink}", "{service}"]
 connect = ["{peer_interlink}", "{peer_service}"]
+dead_after = 5
 
 [[vhost]]
 name = "data"

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use anyhow::Result;
 
 use super::{
-    lab::{BOOT, Lab},
+    lab::Lab,
     relay::Flow,
     who::{Disk, Net, Node},
 };
@@ -60,12 +60,9 @@ impl Fault {
     pub(super) fn end(self, lab: &Lab, node: Node) -> Result<()> {
         let guest = lab.node(node)?;
         match self {
-            Self::Kill => {
-                guest.start()?;
-                guest.wait(BOOT)?;
-            }
+            Self::Kill => guest.boot()?,
             Self::Freeze => guest.thaw()?,
-            Self::Reset => guest.wait(BOOT)?,
+            Self::Reset => guest.wait()?,
             Self::Cable(net) => guest.join_link(net)?,
             Self::Silence(net) => lab.carry(net, node.who(), true),
             Self::Partition => Net::ALL.into_iter().for_each(|net| lab.carry(net, node.who(), true)),

@@ -17,7 +17,7 @@ use super::{
     qmp::{Event, Qmp},
     who::{Net, Who},
 };
-use crate::process::{last_lines, line, show};
+use crate::process::{last_lines, line, show, timed};
 
 /// A guest, running or not.
 pub(super) struct Guest {
@@ -73,13 +73,23 @@ impl Guest {
         Ok(())
     }
 
+    /// Starts it, and waits until it has booted.
+    ///
+    /// # Errors
+    ///
+    /// It runs already, or does not boot.
+    pub(super) fn boot(&self) -> Result<()> {
+        self.start()?;
+        timed(&format!("boot of {}", self.who), || self.wait())
+    }
+
     /// Waits until it has booted, and sets its clock by this machine's: its own came up to a second late.
     ///
     /// # Errors
     ///
-    /// It does not within `patience`: then the end of its console is shown.
-    pub(super) fn wait(&self, patience: Duration) -> Result<()> {
-        let waited = self.inside.wait(patience).and_then(|()| self.set_clock());
+    /// It does not within five minutes: then the end of its console is shown.
+    pub(super) fn wait(&self) -> Result<()> {
+        let waited = self.inside.wait(BOOT).and_then(|()| self.set_clock());
         if waited.is_err() && !is_interrupted() {
             let text = std::fs::read(self.console()).unwrap_or_default();
             show(last_lines(&String::from_utf8_lossy(&text), CONSOLE_LINES));
@@ -275,5 +285,7 @@ fn end(qemu: &mut Child) {
 
 /// Long enough for whatever does not hang, on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);
+/// Long enough for a guest to boot while others do.
+const BOOT: Duration = Duration::from_mins(5);
 const LOOK: Duration = Duration::from_millis(100);
 const CONSOLE_LINES: usize = 40;

@@ -221,7 +221,7 @@ impl Lab {
             guest.start()?;
         }
         if let Some(target) = self.guests.get(&Who::Target) {
-            target.wait(BOOT)?;
+            target.wait()?;
             let initiators = Node::ALL.map(Node::initiator).join(" ");
             let serials = Disk::ALL.map(Disk::serial).join(" ");
             let devices = Disk::ALL.map(|disk| format!("/dev/disk/by-id/virtio-{disk}")).join(" ");
@@ -230,7 +230,7 @@ impl Lab {
         for guest in &then {
             guest.start()?;
         }
-        self.guests().filter(|guest| guest.who != Who::Target).try_for_each(|guest| guest.wait(BOOT))
+        self.guests().filter(|guest| guest.who != Who::Target).try_for_each(Guest::wait)
     }
 }
 
@@ -277,8 +277,6 @@ fn free_port() -> Result<u16> {
     Ok(listener.local_addr().context("looking for a free port")?.port())
 }
 
-/// Long enough for a guest to boot while others do.
-pub(super) const BOOT: Duration = Duration::from_mins(5);
 /// For what is not worth waiting for.
 const SHORT: Duration = Duration::from_secs(20);
 /// Bytes that the name of a socket may have.

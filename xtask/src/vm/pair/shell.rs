@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{
     guest::PATIENCE,
-    lab::{BOOT, Lab},
+    lab::Lab,
     relay::Flow,
     who::{Disk, Net, Node, Who},
 };
@@ -65,11 +65,7 @@ fn obey(lab: &Lab, line: &str) -> Result<()> {
     let what = words.next().unwrap_or_default();
     match first {
         "kill" => lab.guest(who?)?.kill(),
-        "start" => {
-            let guest = lab.guest(who?)?;
-            guest.start()?;
-            guest.wait(BOOT)?;
-        }
+        "start" => lab.guest(who?)?.boot()?,
         "freeze" => lab.guest(who?)?.freeze()?,
         "thaw" => lab.guest(who?)?.thaw()?,
         "reset" => lab.guest(who?)?.reset()?,

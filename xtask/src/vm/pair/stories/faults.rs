@@ -42,6 +42,8 @@ enum Then {
     Same,
     /// The other one.
     Other,
+    /// Either: a standby that hears nothing asks the peer, and emulated nodes don't answer in the 10 ms that there are.
+    Either,
     /// Both, each in its part of the network: there is no witness, and nothing to fence the other one by.
     Both,
 }
@@ -56,6 +58,10 @@ fn befall(lab: &Lab, agents: &Agents<'_>, fault: Fault, then: Then) -> Result<()
             pass(DEAD)?;
             ensure!(agents.active()? == active, "{peer} is active, though {active} can serve");
             say(format_args!("{fault}: {active} stays active"));
+        }
+        Then::Either => {
+            pass(DEAD)?;
+            say(format_args!("{fault}: {} is active", agents.active()?));
         }
         Then::Other | Then::Both => {
             agents.wait_phase(peer, "active", PATIENCE)?;
@@ -78,7 +84,7 @@ const FAULTS: [(Fault, Then); 10] = [
     (Fault::Freeze, Then::Other),
     (Fault::Cable(Net::Service), Then::Other),
     (Fault::Cable(Net::Interlink), Then::Same),
-    (Fault::Silence(Net::Service), Then::Same),
+    (Fault::Silence(Net::Service), Then::Either),
     (Fault::Silence(Net::Interlink), Then::Same),
     (Fault::Partition, Then::Both),
     (Fault::Path(Disk::Data0), Then::Same),

@@ -9,7 +9,6 @@ use super::{
         agents::ADDRESS,
         client::{self, Writer},
         evidence,
-        lab::BOOT,
         who::{Disk, Node},
     },
     Lab, Story, Who, pool,
@@ -60,8 +59,7 @@ fn tell(lab: &Lab, round: u32) -> Result<()> {
     evidence::one_importer(lab.node(standby)?, "tank")?;
     say(format_args!("floor: {}", one_line(&evidence::reservation(lab, Disk::Data0)?)));
 
-    lab.node(active)?.start()?;
-    lab.node(active)?.wait(BOOT)?;
+    lab.node(active)?.boot()?;
     lab.node(active)?.run("modprobe zfs")?;
     Ok(())
 }

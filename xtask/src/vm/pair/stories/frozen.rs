@@ -8,7 +8,6 @@ use super::{
     super::{
         evidence,
         guest::PATIENCE,
-        lab::BOOT,
         who::{Disk, Node},
     },
     Lab, Story, Who, pool,
@@ -55,7 +54,7 @@ fn tell(lab: &Lab, _round: u32) -> Result<()> {
     // Nothing less gets rid of such a pool.
     a.reset()?;
     a.wait_event("RESET", since, PATIENCE)?;
-    a.wait(BOOT)?;
+    a.wait()?;
     b.run("lab-serve free b2")?;
     Ok(())
 }

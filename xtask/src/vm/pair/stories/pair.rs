@@ -7,7 +7,6 @@ use anyhow::{Result, ensure};
 use super::{
     super::{
         agents::{self, Agents},
-        lab::BOOT,
         who::Node,
     },
     Lab, Story, Who,
@@ -49,8 +48,7 @@ fn tell(lab: &Lab, round: u32) -> Result<()> {
     ));
     answers(lab)?;
 
-    lab.node(now)?.start()?;
-    lab.node(now)?.wait(BOOT)?;
+    lab.node(now)?.boot()?;
     agents.start(now)?;
     agents.settled()?;
     ensure!(agents.active()? == active, "the role has moved to the node that came back");
