@@ -15,8 +15,8 @@ pub(super) struct Writer<'a> {
     file: String,
 }
 
-/// Mounts `path` of the NFS server at `address` in the directory `/mnt` of `client`. By version 4.2, and it waits for a server for ever, as
-/// clients do by default.
+/// Mounts `path` of the NFS server at `address` (version 4.2) in the directory `/mnt` of `client`. It waits for a server
+/// for ever, as clients do by default.
 ///
 /// # Errors
 ///
@@ -57,7 +57,8 @@ impl<'a> Writer<'a> {
         let writer = Self { client, name: format!("records-{name}"), file: file.to_owned() };
         let (unit, acknowledged) = (&writer.name, writer.acknowledged_file());
         client.run(&format!(
-            "rm -f {acknowledged}; systemd-run --quiet --collect --unit={unit} --property=StandardOutput=file:/var/tmp/{unit}.said \
+            "rm -f {acknowledged}; \
+             systemd-run --quiet --collect --unit={unit} --property=StandardOutput=file:{acknowledged}.said \
              /usr/local/bin/records write {file} {acknowledged}"
         ))?;
         writer.further(0, PATIENCE)?;
@@ -110,7 +111,7 @@ impl<'a> Writer<'a> {
     }
 
     fn said(&self) -> Result<String> {
-        self.client.run(&format!("cat /var/tmp/{}.said", self.name))
+        self.client.run(&format!("cat {}.said", self.acknowledged_file()))
     }
 
     /// On the client's own disk.

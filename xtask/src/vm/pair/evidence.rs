@@ -23,7 +23,7 @@ pub(super) fn reservation(lab: &Lab, disk: Disk) -> Result<String> {
     lab.guest(Who::Target)?.run(&format!("cd {dir} && cat {files}"))
 }
 
-/// How many writes of `node` to any disk were refused because of a reservation, since it booted.
+/// How often the kernel of `node` has told of requests that were refused because of a reservation, since it booted.
 ///
 /// # Errors
 ///

@@ -30,7 +30,7 @@ pub(super) fn modules(kernel: &Kernel) -> Result<PathBuf> {
     if finished.exists() {
         return Ok(finished);
     }
-    say(format_args!("building OpenZFS for Linux {} (once per user, about 15 minutes)", kernel.release));
+    say(format_args!("building OpenZFS for Linux {} (once per user, about 10 minutes)", kernel.release));
     let root = cache.join("zfs.root");
     let headers = format!("linux-headers-{}", kernel.release);
     bootstrap::into(&root, "apt", &[&headers, "build-essential", "dkms", "kmod", "xz-utils", "zfs-dkms"])?;

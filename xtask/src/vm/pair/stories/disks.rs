@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{
     super::{
-        guest::Guest,
+        evidence,
+        guest::{Guest, PATIENCE},
         who::{Disk, Node},
     },
     Lab, Story, Who,
@@ -29,17 +30,13 @@ fn tell(lab: &Lab, round: u32) -> Result<()> {
         }
     }
 
-    // Another pattern each time.
-    let write = |guest: &Guest, byte: u32, seek: u32| {
-        let device = Disk::Spare.device();
-        guest.try_run(
-            &format!(
-                "head --bytes=4096 /dev/zero | tr '\\0' '\\{byte:03o}' | \
-                 dd of={device} bs=4096 seek={seek} oflag=direct conv=notrunc 2>&1"
-            ),
-            super::super::guest::PATIENCE,
-        )
+    let spare = Disk::Spare.device();
+    let write = |guest: &Guest, byte: u32, block: u32| {
+        let bytes = format!("head --bytes=4096 /dev/zero | tr '\\0' '\\{byte:03o}'");
+        let copy = format!("dd of={spare} bs=4096 seek={block} oflag=direct conv=notrunc");
+        guest.try_run(&format!("{bytes} | {copy} 2>&1"), PATIENCE)
     };
+    // Another one each time.
     let pattern = 1 + round % 64;
     reserve(a, "--register-ignore --param-sark=0xa1")?;
     reserve(a, "--reserve --param-rk=0xa1 --prout-type=5")?;
@@ -50,18 +47,17 @@ fn tell(lab: &Lab, round: u32) -> Result<()> {
     reserve(b, "--register-ignore --param-sark=0xb2")?;
     write(b, pattern, 1)?.ok().context("a registrant's write")?;
     reserve(b, "--preempt-abort --param-rk=0xb2 --param-sark=0xa1 --prout-type=5")?;
-    let keys =
-        b.run(&format!("sg_persist --no-inquiry --in --read-keys $(lab-sg {})", Disk::Spare.device()))?;
+    let keys = b.run(&format!("sg_persist --no-inquiry --in --read-keys $(lab-sg {spare})"))?;
     ensure!(keys.contains("0xb2") && !keys.contains("0xa1"), "the keys are: {keys}");
 
     let output = write(a, pattern + 2, 0)?;
     ensure!(output.code != 0, "a writes though it is fenced");
-    let conflicts = a.run("dmesg | grep --count 'reservation conflict'")?;
-    say(format_args!("disks: a is fenced; its kernel tells of {} conflicts", conflicts.trim()));
-    let found = b.run(&format!(
-        "dd if={} bs=4096 count=1 iflag=direct 2>/dev/null | od -An -tu1 -N1",
-        Disk::Spare.device()
-    ))?;
+    say(format_args!(
+        "disks: a is fenced; its kernel tells of {} conflicts",
+        evidence::conflicts(lab, Node::A)?
+    ));
+    let found =
+        b.run(&format!("dd if={spare} bs=4096 count=1 iflag=direct 2>/dev/null | od -An -tu1 -N1"))?;
     ensure!(found.trim() == pattern.to_string(), "the disk has {found} where a wrote {pattern}");
     reserve(b, "--clear --param-rk=0xb2")
 }

@@ -47,9 +47,9 @@ fn tell(lab: &Lab, _round: u32) -> Result<()> {
     let records = size.trim().parse::<usize>()? / RECORD;
     ensure!(acknowledged <= records, "a counts {acknowledged} writes, {records} are there");
     say(format_args!(
-        "frozen: a went on, {conflicts} of its requests were refused, its pool is suspended, and the disks are the same; of {records} \
-         records it knew {acknowledged}"
+        "frozen: a knew of {acknowledged} records, {records} are there; then {conflicts} requests were refused"
     ));
+    say("frozen: its pool is suspended, and the disks are the same");
 
     // Nothing less gets rid of such a pool.
     a.reset()?;

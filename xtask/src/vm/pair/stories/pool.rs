@@ -54,4 +54,5 @@ pub(super) fn create(lab: &Lab, node: Node) -> Result<()> {
 }
 
 /// Has a node see the partitions that the other one made.
-const RESCAN: &str = "for disk in /dev/sd?; do blockdev --rereadpt $disk; done; udevadm trigger --settle --subsystem-match=block";
+const RESCAN: &str = "for disk in /dev/sd?; do blockdev --rereadpt $disk; done; \
+                      udevadm trigger --settle --subsystem-match=block";
