@@ -101,6 +101,59 @@ impl Failure {
 }
 
 impl Cause {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 21] = [
+        Self::DiskMissing,
+        Self::DiskForeign,
+        Self::KeyForeign,
+        Self::NoReservation,
+        Self::Fenced,
+        Self::PoolElsewhere,
+        Self::PoolDegraded,
+        Self::PoolBroken,
+        Self::PoolSuspended,
+        Self::FilesystemBroken,
+        Self::ReadOnly,
+        Self::ServiceDead,
+        Self::Busy,
+        Self::NoTool,
+        Self::NoSpace,
+        Self::NotPermitted,
+        Self::Gone,
+        Self::TimedOut,
+        Self::Stopped,
+        Self::Misconfigured,
+        Self::Other,
+    ];
+
+    /// What it means.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::DiskMissing => "a disk that belongs to it is not there",
+            Self::DiskForeign => "a disk is another one than was expected",
+            Self::KeyForeign => "somebody who is not of this pair has registered a key",
+            Self::NoReservation => "the device refuses reservations, or does not know them",
+            Self::Fenced => "our own key is gone: somebody else has taken over",
+            Self::PoolElsewhere => "a pool is imported by another system",
+            Self::PoolDegraded => "a pool lacks redundancy that it should have",
+            Self::PoolBroken => "a pool can't be imported as it is",
+            Self::PoolSuspended => "a pool does no more I/O",
+            Self::FilesystemBroken => "a file system can't be mounted as it is",
+            Self::ReadOnly => "a file system was made read-only because of an error",
+            Self::ServiceDead => "a service is dead, or dies again and again",
+            Self::Busy => "something is in use and can't be let go",
+            Self::NoTool => "a tool is not installed",
+            Self::NoSpace => "a file system is full",
+            Self::NotPermitted => "it may not be done",
+            Self::Gone => "it was to be there, and is gone",
+            Self::TimedOut => "it took too long",
+            Self::Stopped => "it was told to stop",
+            Self::Misconfigured => "what it needs is not as it must be",
+            Self::Other => "something else",
+        }
+    }
+
     /// Its name, in capitals.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -2,6 +2,7 @@
 
 mod reasons;
 mod roles;
+mod storage;
 mod verdict;
 
 use std::fs;

@@ -344,7 +344,9 @@ impl Partner {
         let writes = self.disks == DiskKeys::Moving;
         let is_undecided = hosts.iter().any(Host::is_undecided) || carp.own != Vhosts::Master;
         self.settled = now >= self.settles;
-        let is_lost = !is_alive && !writes && !is_undecided && self.settled;
+        // Whoever can't read them does not know.
+        let is_blind = self.disks == DiskKeys::Unreadable;
+        let is_lost = !is_alive && !writes && !is_blind && !is_undecided && self.settled;
         let is_dead = self.calm.believes(now, is_lost, self.link_dead * 2);
         let liveness = if is_alive {
             Liveness::Alive
