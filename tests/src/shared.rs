@@ -69,9 +69,9 @@ impl SharedDisk {
     /// `[[service]]`.
     #[must_use]
     pub fn tables(&self, node: &str, mount: &str, service: &str) -> String {
-        let Self { device, at, .. } = self;
-        let script = self.file("service");
-        let board = self.file("board");
+        let text = |path: &Path| path.display().to_string();
+        let (device, at) = (text(&self.device), text(&self.at));
+        let (script, board) = (text(&self.file("service")), text(&self.file("board")));
         format!(
             "[fence]\npair = 7\nlevels = \"command\"\ncommand = [{board:?}, {node:?}]\nwatchdog = \"off\"\n\
              self_fence = \"exit\"\n\

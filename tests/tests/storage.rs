@@ -88,10 +88,10 @@ fn a_busy_mount_goes_back_or_is_freed_as_the_policy_says() -> Result<()> {
     let (wait, kill) = (busy("wait"), busy("kill"));
     let Some(sharing) = Sharing::start("st-busy", [&wait, &kill], [""; 2])? else { return Ok(()) };
     let Linked { a, b, .. } = &sharing.linked;
-    let hold = |agent| {
+    let occupy = |agent| {
         sharing.on(agent, &format!("cd {} && echo here && exec sleep 300", sharing.disk.at.display()))
     };
-    let mut held = hold(a)?;
+    let mut held = occupy(a)?;
     held.wait_for_line(0, "here", Duration::from_secs(5))?;
     let mark = a.mark();
     let output = a.command("failover")?;
@@ -104,7 +104,7 @@ fn a_busy_mount_goes_back_or_is_freed_as_the_policy_says() -> Result<()> {
     // It rests after that.
     until("it moves", || Ok(a.command("failover")?.status.success()))?;
     until("b serves", || sharing.serves(b))?;
-    let mut held = hold(b)?;
+    let mut held = occupy(b)?;
     held.wait_for_line(0, "here", Duration::from_secs(5))?;
     // The other one still rests.
     until("it moves back", || Ok(b.command("failover")?.status.success()))?;

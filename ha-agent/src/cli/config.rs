@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use similar::TextDiff;
+use diffy::DiffOptions;
 
 use super::exit::Exit;
 use super::{ConfigArg, ControlArg, fail, say};
@@ -114,8 +114,9 @@ fn diff(args: &DiffArgs) -> Result<Exit, ConfigCliError> {
     if own.shared.text == other {
         return Ok(Exit::Ok);
     }
-    let diff = TextDiff::from_lines(&own.shared.text, &other);
-    say(diff.unified_diff().header(&title(&own), &name).to_string().trim_end_matches('\n'));
+    let mut options = DiffOptions::new();
+    options.set_original_filename(title(&own)).set_modified_filename(name);
+    say(options.create_patch(&own.shared.text, &other).to_string().trim_end_matches('\n'));
     Ok(Exit::Differs)
 }
 
