@@ -26,7 +26,7 @@ fn tell(lab: &Lab, _round: u32) -> Result<()> {
     let (a, b) = (a?, b?);
     pool::create(lab, Node::A)?;
     a.run("zfs create -V 64M tank/disk && udevadm settle && lab-serve start a1")?;
-    a.run("systemd-run --quiet --unit=busy records write /tank/data/records /var/tmp/acknowledged")?;
+    a.run("rm -f /var/tmp/acknowledged; systemd-run --quiet --unit=busy records write /tank/data/records /var/tmp/acknowledged")?;
     a.until("test $(wc -l </var/tmp/acknowledged) -gt 50", PATIENCE)?;
 
     let since = Instant::now();
