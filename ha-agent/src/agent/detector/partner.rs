@@ -4,7 +4,8 @@
 //! (storing, talking to the peer, telling the operator) is passed on, and nobody here waits for it.
 //!
 //! *Asking.* That the link was up a moment ago does not say that the peer lives now. So when the virtual hosts of a standby
-//! fall silent while the link is up, the peer is asked over it, and has 10 ms to say anything at all.
+//! fall silent while the link is up, the peer is asked over it, and has a twentieth of a heartbeat to say anything at all, 10 ms
+//! at least.
 
 use std::time::Duration;
 
@@ -271,7 +272,7 @@ impl Partner {
             LinkNow::Down => Link::Down,
             LinkNow::NotAnswering => Link::NotAnswering,
             LinkNow::Up(heard) => {
-                let is_asked_in_vain = self.asked.is_some_and(|at| heard < at && now >= at + ANSWER);
+                let is_asked_in_vain = self.asked.is_some_and(|at| heard < at && now >= at + self.answer());
                 if is_asked_in_vain || now.saturating_since(heard) >= self.link_dead {
                     Link::NotAnswering
                 } else {
@@ -305,7 +306,7 @@ impl Partner {
         let machine = self.machine.poll_timeout().map(|(at, _)| at);
         let link = match self.link {
             LinkNow::Up(heard) if link == Link::Up => {
-                let answer = self.asked.filter(|at| heard < *at).map(|at| at + ANSWER);
+                let answer = self.asked.filter(|at| heard < *at).map(|at| at + self.answer());
                 Some(answer.map_or(heard + self.link_dead, |answer| answer.min(heard + self.link_dead)))
             }
             LinkNow::Up(_) | LinkNow::NotAnswering | LinkNow::Down => None,
@@ -315,6 +316,12 @@ impl Partner {
             (carp.peer != PeerVhosts::Silent).then(|| hosts.iter().filter_map(Host::forgets_peer).min());
         let lease = self.lease.ends(clock::asleep);
         [machine, link, settles, self.calm.next(), lease, heard.flatten()].into_iter().flatten().min()
+    }
+
+    /// How long a peer that is asked may take to say anything: far longer than a way through both agents, far shorter than
+    /// anybody minds. Where the way between them is long, so is the heartbeat.
+    fn answer(&self) -> Duration {
+        (self.settings.repeat / 20).max(ANSWER)
     }
 
     fn tell_verdict(&mut self, now: Instant, hosts: &[Host]) {
@@ -509,6 +516,5 @@ fn peer(now: Instant, hosts: &[Host]) -> PeerVhosts {
     }
 }
 
-/// How long a peer that is asked may take to say anything: far longer than a way through both agents, far shorter than
-/// anybody minds.
+/// The least time that a peer has that is asked.
 const ANSWER: Duration = Duration::from_millis(10);
