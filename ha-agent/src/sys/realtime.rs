@@ -85,6 +85,8 @@ pub fn lock_memory() -> Result<(), Refusal> {
         return Err(Refusal::Memory(io::Error::new(io::ErrorKind::PermissionDenied, cause)));
     }
     give_back();
+    // What they take stays locked otherwise.
+    let _ = let_go_of_libraries();
     // SAFETY: changes nothing that a program could see but its speed.
     let locked = unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) };
     if locked != 0 {
@@ -165,16 +167,38 @@ fn read_in_code() -> io::Result<()> {
     Ok(())
 }
 
+/// Lets go of the code of libraries that the start has used and hardly anything uses after it: the loader, what unwinds, what
+/// calculates. What is used is there again at once, since other programs have it in memory. The C library stays.
+fn let_go_of_libraries() -> io::Result<()> {
+    let maps = fs::read_to_string("/proc/self/maps")?;
+    for (start, end) in maps.lines().filter_map(|line| mapped(line, is_rare)) {
+        let address = std::ptr::without_provenance_mut(start);
+        // SAFETY: this is code of a file, which nobody has written to: pages are taken from the file again when they are used.
+        if unsafe { libc::madvise(address, end - start, libc::MADV_DONTNEED) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+fn is_rare(file: &str) -> bool {
+    file.contains(".so") && !file.starts_with("libc.so")
+}
+
 /// Start and end of the code that a line of `/proc/self/maps` stands for, if it is code from a file that is no library.
 fn code(line: &str) -> Option<(usize, usize)> {
+    mapped(line, |file| !file.contains(".so"))
+}
+
+/// The same, if it is code from a file whose name is `wanted`.
+fn mapped(line: &str, wanted: impl Fn(&str) -> bool) -> Option<(usize, usize)> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
     let permissions = fields.next()?;
     let file = fields.nth(3)?.rsplit_once('/')?.1;
-    let is_library = file.contains(".so");
     let address = |text| usize::from_str_radix(text, 16).ok();
     let range = Some((address(start)?, address(end)?)).filter(|(start, end)| start < end);
-    range.filter(|_| permissions.contains('x') && !is_library)
+    range.filter(|_| permissions == "r-xp" && wanted(file))
 }
 
 const DMA_LATENCY: &str = "/dev/cpu_dma_latency";
@@ -196,6 +220,9 @@ mod tests {
 nonsense
 5-4 r-xp 0 0 0 /x";
         assert_eq!(maps.lines().filter_map(code).collect::<Vec<_>>(), [(0x5571_c2a3_4000, 0x5571_c2f3_0000)]);
+        let rare = |line| mapped(line, is_rare);
+        assert_eq!(maps.lines().filter_map(rare).collect::<Vec<_>>(), [(0x7f00_0010_0000, 0x7f00_0020_0000)]);
+        assert!(!is_rare("libc.so.6") && is_rare("ld-linux-x86-64.so.2"));
     }
 
     #[test]
