@@ -139,7 +139,10 @@ impl Charge {
         });
         let begun = match parts::charged(&self.config, &self.name, node, &lost) {
             Ok(charged) => self.start(charged, queue).await,
-            Err(failure) => Err(failure),
+            Err(failure) => {
+                tokio::spawn(decline(queue, self.reporting.clone()));
+                Err(failure)
+            }
         };
         begun.unwrap_or_else(|failure| {
             tracing::error!("{failure}");
@@ -281,6 +284,21 @@ impl ChargeHandle {
                 );
             }
         }
+    }
+}
+
+/// Takes nothing over, and says so.
+async fn decline(mut queue: mpsc::UnboundedReceiver<Order>, reporting: mpsc::UnboundedSender<Report>) {
+    let mut report = Some(Report::Well(false));
+    loop {
+        // It is gone only while the agent ends.
+        let _ = report.map(|report| reporting.send(report));
+        report = match queue.recv().await {
+            Some(Order::Take(term, _)) => Some(Report::TakeFailed(term)),
+            Some(Order::Release(term)) => Some(Report::Released(term)),
+            Some(Order::Serve(_) | Order::Lost) => None,
+            None => return,
+        };
     }
 }
 
