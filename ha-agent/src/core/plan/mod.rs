@@ -109,9 +109,9 @@ impl Plan {
         &self.steps
     }
 
-    /// The way back: step for step, each once what stands on it is released. What a step needed is held by it, unless it is
-    /// a service: where that does not let go, it is tried all the same, and finds out. As much is released as can be. `of` says how long the way back may
-    /// take for a step, and what follows if it fails.
+    /// The way back: step for step, each once what stands on it, or came after it, is released: so a watchdog guards what is
+    /// not. A service holds nothing: where it does not let go, what is below is tried all the same, and finds out. As much is
+    /// released as can be. `of` says how long the way back may take for a step, and what follows if it fails.
     #[must_use]
     pub fn reversed(&self, of: impl Fn(usize, &Step) -> (Duration, Policy)) -> Self {
         let undo = |(index, step): (usize, &Step)| {
@@ -120,16 +120,11 @@ impl Plan {
         };
         let mut steps: Vec<Step> = self.steps.iter().enumerate().map(undo).collect();
         for (index, step) in self.steps.iter().enumerate() {
-            for &below in &step.needs {
+            for &below in step.needs.iter().chain(&step.after) {
                 if let Some(below) = steps.get_mut(below) {
                     let waits =
                         if step.phase < Phase::Services { &mut below.needs } else { &mut below.after };
                     waits.push(index);
-                }
-            }
-            for &below in &step.after {
-                if let Some(below) = steps.get_mut(below) {
-                    below.after.push(index);
                 }
             }
         }

@@ -151,6 +151,31 @@ fn the_way_back_holds_what_is_stood_on() {
 }
 
 #[test]
+fn the_watchdog_guards_what_can_not_be_released() {
+    let plan = Plan::new(vec![
+        Step { policy: Policy::GoOn, ..step("watchdog", Phase::Watchdog, &[], &[]) },
+        step("fence", Phase::Fence, &[], &[0]),
+        step("mount", Phase::Mount, &[1], &[]),
+    ]);
+    let plan = plan.expect("a plan");
+    let mut run = Run::new(plan.clone());
+    assert_eq!(begin(&mut run, 0), [0]);
+    run.finish(at(1), 0, Outcome::Failed);
+    assert_eq!(begin(&mut run, 1), [1], "it is not needed to take what comes after it");
+    for hangs in [false, true] {
+        let mut back = Run::new(plan.reversed(|_, _| (Duration::from_millis(100), Policy::Undo)));
+        assert_eq!(begin(&mut back, 0), [2]);
+        if hangs {
+            assert_eq!(back.expire(at(100)), [2]);
+        } else {
+            back.finish(at(100), 2, Outcome::Failed);
+        }
+        assert!(begin(&mut back, 100).is_empty());
+        assert_eq!(back.verdict(), Some(Verdict::Failed));
+    }
+}
+
+#[test]
 fn as_much_is_released_as_can_be_before_it_is_said_that_it_failed() {
     let mut run = Run::new(storage().reversed(|_, _| (Duration::from_millis(100), Policy::Undo)));
     let mut begun = Vec::new();
