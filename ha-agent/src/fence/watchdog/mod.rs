@@ -174,10 +174,7 @@ impl Watchdog {
             (Arc::clone(&order), self.health.clone(), Arc::clone(&self.kennel), self.terms);
         let run = move || match prepare(kennel.as_ref(), terms.timeout) {
             Ok((dog, about, granted)) => {
-                if opened.send(Ok((about, granted))).is_err() {
-                    // It took too long, and nobody waits.
-                    given.set(Order::Stop);
-                }
+                drop(opened.send(Ok((about, granted))));
                 let _ = end.send(feed(dog, &given, &health, terms.bound, granted / MEALS));
             }
             Err(error) => drop(opened.send(Err(error))),
@@ -188,6 +185,8 @@ impl Watchdog {
             Ok(Ok((about, granted))) => Ok(Feeder { order, ended, about, granted }),
             Ok(Err(error)) => Err(self.refuses(&error)),
             Err(_) => {
+                // Whenever it is opened, it goes to sleep.
+                order.set(Order::Stop);
                 within.go_on("opening the watchdog")?;
                 Err(self.refuses(&io::ErrorKind::TimedOut.into()))
             }
