@@ -7,7 +7,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::calls::{Call, Calls, Ended, Found};
 use super::shown::{Doing, Shown, StepTime};
-use super::{Duties, From, Order, Part, Report};
+use super::{Duties, From, GRACE, Order, Part, Report};
 use crate::core::Instant;
 use crate::core::pair::Generation;
 use crate::core::plan::{Outcome, Phase, Policy, Run, Standing, Verdict};
@@ -34,10 +34,19 @@ pub(super) struct Task {
     told: Option<Verdict>,
     well: bool,
     looks: u64,
-    /// For each part, how often in a row something was wrong with it where it is served.
-    amiss: Vec<u32>,
-    /// For each part, how often it was taken anew since the plan began.
-    revived: Vec<u32>,
+    /// How each part was looked after since the plan began.
+    looked: Vec<Looked>,
+}
+
+/// How a part was looked after.
+#[derive(Clone, Copy, Debug, Default)]
+struct Looked {
+    /// When it was last looked at, or taken anew.
+    at: Option<Instant>,
+    /// How often in a row something was wrong with it where it is served.
+    amiss: u32,
+    /// How often it was taken anew.
+    revived: u32,
 }
 
 impl Task {
@@ -50,7 +59,7 @@ impl Task {
         let (doing, began) = (Doing::Nothing, clock::now());
         let stop = Stop::new()?;
         shown.send_replace(duties.shown());
-        let (amiss, revived) = (vec![0; duties.parts.len()], vec![0; duties.parts.len()]);
+        let looked = vec![Looked::default(); duties.parts.len()];
         Ok(Self {
             duties,
             calls,
@@ -66,8 +75,7 @@ impl Task {
             told: None,
             well: true,
             looks: 0,
-            amiss,
-            revived,
+            looked,
         })
     }
 
@@ -130,8 +138,7 @@ impl Task {
             Err(error) => tracing::error!("nothing can be taken or released: {error}"),
         }
         (self.epoch, self.doing, self.told, self.began) = (self.epoch + 1, doing, None, now);
-        self.amiss.fill(0);
-        self.revived.fill(0);
+        self.looked.fill(Looked::default());
         self.run = Some(Run::new(plan));
         self.shown.send_modify(|shown| {
             if let Doing::Taking(..) = doing {
@@ -280,12 +287,18 @@ impl Task {
     fn expire(&mut self) {
         let Some(run) = &mut self.run else { return };
         for step in run.expire(clock::now()) {
-            let name = self.name(step);
-            let what = if self.doing.takes() { "taken" } else { "released" };
-            let failure = Failure::hangs(&name, what);
-            tracing::error!("{failure}");
-            self.show(step, |shown| (shown.bad, shown.faults) = (true, vec![failure]));
+            self.show_that_it_hangs(step, if self.doing.takes() { "taken" } else { "released" });
         }
+    }
+
+    fn show_that_it_hangs(&self, part: usize, what: &str) {
+        let failure = Failure::hangs(&self.name(part), what);
+        self.show(part, |shown| {
+            if !shown.faults.contains(&failure) {
+                tracing::error!("{failure}");
+            }
+            (shown.bad, shown.faults) = (true, vec![failure]);
+        });
     }
 
     /// Looks after everything, one call for each part that is not busy.
@@ -299,12 +312,18 @@ impl Task {
             }
         };
         self.looks += 1;
+        let now = clock::now();
         for (index, part) in self.duties.parts.iter().enumerate() {
+            let Some(looked) = self.looked.get_mut(index) else { continue };
             if !self.calls.is_busy(index) {
+                looked.at = Some(now);
                 let within = self.within(part, call);
                 self.calls.make(self.epoch, index, part, call, within);
+            } else if looked.at.is_some_and(|at| now.saturating_since(at) > LOOK.max(part.take) + GRACE) {
+                self.show_that_it_hangs(index, "looked after");
             }
         }
+        self.tell_whether_well();
     }
 
     fn note_look(&mut self, part: usize, call: Call, found: Found) {
@@ -319,8 +338,8 @@ impl Task {
             Found::Bad(faults) => (true, faults),
         };
         let bad = amiss && !(serves && self.may_pass(part));
-        if let Some(count) = self.amiss.get_mut(part).filter(|_| !amiss) {
-            *count = 0;
+        if let Some(looked) = self.looked.get_mut(part).filter(|_| !amiss) {
+            looked.amiss = 0;
         }
         let name = self.name(part);
         self.show(part, |shown| {
@@ -340,20 +359,19 @@ impl Task {
     /// Whether what is amiss with a part that is served may pass: it was seen once only, or it is a service, which is started
     /// anew a few times.
     fn may_pass(&mut self, index: usize) -> bool {
-        let (Some(part), Some(amiss), Some(revived)) =
-            (self.duties.parts.get(index), self.amiss.get_mut(index), self.revived.get_mut(index))
-        else {
+        let (Some(part), Some(looked)) = (self.duties.parts.get(index), self.looked.get_mut(index)) else {
             return false;
         };
-        *amiss += 1;
-        if part.phase >= Phase::Services && *revived < REVIVALS {
-            *revived += 1;
+        looked.amiss += 1;
+        if part.phase >= Phase::Services && looked.revived < REVIVALS {
+            looked.revived += 1;
+            looked.at = Some(clock::now());
             tracing::warn!("{}: it is started again", part.resource.name());
             let within = Within::new(part.take, self.stop.clone()).handed_over();
             self.calls.make(self.epoch, index, part, Call::Revive, within);
             return true;
         }
-        *amiss < TWICE
+        looked.amiss < TWICE
     }
 
     fn tell_whether_well(&mut self) {
