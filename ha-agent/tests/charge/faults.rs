@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ha_agent::fence::emulated::{Disk, Fault as DiskFault, Operation};
 use ha_agent::fence::watchdog::{About, Dog, Kennel};
 use ha_agent::resource::{CommandError, Invocation, Output, Run, Stop, System, Within};
 
@@ -38,6 +39,8 @@ pub(crate) struct Fates {
 #[derive(Debug, Default)]
 struct State {
     fates: BTreeMap<&'static str, Fate>,
+    /// Of the second disk, once the fence is taken or released.
+    disk: Option<(Operation, DiskFault)>,
     /// Nothing hangs any more.
     is_let_go: bool,
     /// The watchdogs that wait for food.
@@ -47,6 +50,18 @@ struct State {
 impl Fates {
     pub(crate) fn set(&self, action: &'static str, fate: Fate) {
         self.state().fates.insert(action, fate);
+    }
+
+    /// The second disk fails like that when the fence is taken, or released: not for who only looks at it before.
+    pub(crate) fn set_disk(&self, operation: Operation, fault: DiskFault) {
+        self.state().disk = Some((operation, fault));
+    }
+
+    /// Now it is taken or released.
+    pub(crate) fn befall(&self, disk: &Disk, node: u32) {
+        if let Some((operation, fault)) = self.state().disk.take() {
+            disk.fail(node, operation, fault);
+        }
     }
 
     /// From now on all goes well, and what hangs goes on.

@@ -5,7 +5,7 @@ use ha_agent::core::pair::Generation;
 use ha_agent::core::plan::Policy;
 use ha_agent::exec::conductor::{From, Order, Report};
 use ha_agent::fence::DeviceError;
-use ha_agent::fence::emulated::{Fault as DiskFault, Operation};
+use ha_agent::fence::emulated::{Disk, Fault as DiskFault, Operation};
 use ha_agent::resource::Cause;
 
 use crate::faults::Fate;
@@ -39,8 +39,14 @@ enum Fault {
 }
 
 impl Case {
-    /// All of them, with this type of file system.
-    pub(crate) fn all(kind: &'static str) -> Vec<Self> {
+    /// All of them with the first of these types of file system; with the others those above the fence, which knows of none.
+    pub(crate) fn all(kinds: impl IntoIterator<Item = &'static str>) -> impl Iterator<Item = Self> {
+        let is_told = |at, case: &Self| at == 0 || case.step > Step::Fence;
+        let kinds = kinds.into_iter().enumerate();
+        kinds.flat_map(move |(at, kind)| Self::with(kind).into_iter().filter(move |case| is_told(at, case)))
+    }
+
+    fn with(kind: &'static str) -> Vec<Self> {
         let acts = [
             (Way::Take, Step::Watchdog, "open", Cause::Other),
             (Way::Take, Step::Watchdog, "set", Cause::Other),
@@ -116,7 +122,7 @@ impl Case {
         ensure!(!first.can_write(&shared), "the first node can write");
 
         first.fates.mend();
-        shared.disks.iter().for_each(ha_agent::fence::emulated::Disk::let_go);
+        shared.disks.iter().for_each(Disk::let_go);
         let report = first.order(Order::Release(term(3)?)).await?;
         ensure!(
             report == Report::Released(term(3)?),
@@ -135,7 +141,7 @@ impl Case {
 
     /// Returns whether the first node has nothing any more.
     async fn take(&self, node: &mut Node, shared: &Shared) -> Result<bool> {
-        self.befall(node, shared);
+        self.befall(node);
         let report = node.order(Order::Take(term(1)?, From::Dead)).await?;
         let expected = match self.policy {
             Policy::Undo | Policy::GoOn => Report::TakeFailed(term(1)?),
@@ -174,7 +180,7 @@ impl Case {
     /// The same, of what it has served.
     async fn release(&self, node: &mut Node, shared: &Shared) -> Result<bool> {
         node.serve(term(1)?, From::Dead, shared).await?;
-        self.befall(node, shared);
+        self.befall(node);
         let report = node.order(Order::Release(term(1)?)).await?;
         let left = node.left(shared);
         let expected = self.left_by_release();
@@ -189,10 +195,10 @@ impl Case {
         Ok(false)
     }
 
-    fn befall(&self, node: &Node, shared: &Shared) {
+    fn befall(&self, node: &Node) {
         match &self.fault {
             Fault::Act(action, fate) => node.fates.set(action, *fate),
-            Fault::Disk(operation, fault) => shared.disks[1].fail(node.number, *operation, fault.clone()),
+            Fault::Disk(operation, fault) => node.fates.set_disk(*operation, fault.clone()),
         }
     }
 

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use ha_agent::core::pair::{Generation, Node as Name};
 use ha_agent::core::plan::{Phase, Policy};
 use ha_agent::exec::conductor::{Doing, Duties, From, Order, Part, Report, Shown};
+use ha_agent::fence::emulated::Disk as Emulated;
 use ha_agent::fence::heartbeat::{Heartbeat, Lost, Rhythm};
 use ha_agent::fence::watchdog::{Health, Need, Terms as DogTerms, Watchdog};
 use ha_agent::fence::{Disk, Enough, Fence, Identity, Reservation, all};
@@ -62,6 +63,9 @@ pub(crate) struct Node {
 struct Beating {
     fence: Fence,
     disks: Vec<Arc<Disk>>,
+    number: u32,
+    second: Emulated,
+    fates: Arc<Fates>,
     lost: Hears,
     beat: Mutex<Option<Heartbeat>>,
 }
@@ -172,6 +176,22 @@ impl Node {
         is_mounted(self.process(), &shared.at()) && shared.may_write(self.number)
     }
 
+    /// Mounts it here, without any plan.
+    pub(crate) fn mount(&self, shared: &Shared) -> Result<()> {
+        self.run(&["mount", &shared.device.display().to_string(), &shared.at().display().to_string()])
+    }
+
+    /// Leaves no room where the mount point is to be made.
+    pub(crate) fn fill(&self, shared: &Shared) -> Result<()> {
+        let srv = shared.path("srv").display().to_string();
+        self.run(&["mount", "-t", "tmpfs", "-o", "nr_inodes=1", "none", &srv])
+    }
+
+    fn run(&self, line: &[&str]) -> Result<()> {
+        let process = self.process().to_string();
+        run(&[&["nsenter", "--mount", "--target", &process, "--"], line].concat()).map(drop)
+    }
+
     /// What is said to be wrong with a step.
     pub(crate) fn faults(&self, step: Step) -> (String, Vec<Failure>) {
         let shown = self.shown.borrow();
@@ -227,15 +247,17 @@ impl Parts<'_> {
     }
 
     fn fence(&self, orders: &mpsc::UnboundedSender<Order>) -> Beating {
-        let disk = |disk: &ha_agent::fence::emulated::Disk| {
-            Arc::new(Disk::new(Box::new(disk.connect(self.number)), identity(self.number)))
-        };
+        let disk =
+            |disk: &Emulated| Arc::new(Disk::new(Box::new(disk.connect(self.number)), identity(self.number)));
         let disks: Vec<_> = self.shared.disks.iter().map(disk).collect();
         let level = Reservation::new("reservation", disks.clone(), Arc::clone(&self.terms.enough), ANSWER);
         let orders = orders.clone();
         Beating {
             fence: Fence::new("fence data", vec![Box::new(level)]),
             disks,
+            number: self.number,
+            second: self.shared.disks[1].clone(),
+            fates: Arc::clone(self.fates),
             lost: Hears(Arc::new(move |_| {
                 // The conductor may have ended.
                 let _ = orders.send(Order::Lost);
@@ -287,6 +309,7 @@ impl Resource for Beating {
     }
 
     fn take(&self, within: &Within) -> Result<Taken, Failure> {
+        self.fates.befall(&self.second, self.number);
         let taken = self.fence.take(within)?;
         let rhythm = Rhythm { interval: BEAT, patience: 3 };
         let beat = Heartbeat::start(&self.disks, rhythm, &self.lost.0);
@@ -296,6 +319,7 @@ impl Resource for Beating {
 
     fn release(&self, within: &Within) -> Result<(), Failure> {
         self.set(None);
+        self.fates.befall(&self.second, self.number);
         self.fence.release(within)
     }
 
@@ -340,25 +364,6 @@ fn furnish(root: &std::path::Path, process: u32) -> Result<()> {
             symlink(std::path::Path::new(&format!("/proc/{process}/root")).join(&name), root.join(&name))?;
         }
     }
-    Ok(())
-}
-
-/// Mounts a file system without any room where the mount point is to be, for one node.
-pub(crate) fn fill(node: &Node, shared: &Shared) -> Result<()> {
-    let (process, srv) = (node.process().to_string(), shared.path("srv").display().to_string());
-    run(&[
-        "nsenter",
-        "--mount",
-        "--target",
-        &process,
-        "mount",
-        "-t",
-        "tmpfs",
-        "-o",
-        "nr_inodes=1",
-        "none",
-        &srv,
-    ])?;
     Ok(())
 }
 

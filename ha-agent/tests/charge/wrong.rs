@@ -6,11 +6,11 @@ use anyhow::{Context, Result, ensure};
 use ha_agent::exec::conductor::{From, Order, Report};
 use ha_agent::fence::emulated::{Disk, Fault, Operation};
 use ha_agent::fence::{Device, DeviceError, Key, Old, percent};
-use ha_agent::resource::{Cause, Stop, Within};
+use ha_agent::resource::{Cause, Failure, Stop, Within};
 
 use crate::faults::Fate;
 use crate::matrix::term;
-use crate::node::{Node, PATIENCE, Step, Terms, fill};
+use crate::node::{Node, PATIENCE, Step, Terms};
 use crate::run;
 use crate::shared::{Lookout, Shared};
 
@@ -177,7 +177,7 @@ fn where_there_is_no_room_for_the_mount_point_nothing_is_mounted() -> Result<()>
     let terms = Terms::default();
     run(async {
         let Some(mut pair) = Pair::new(&terms, &terms)? else { return Ok(()) };
-        fill(&pair.first, &pair.shared)?;
+        pair.first.fill(&pair.shared)?;
         pair.is_refused(Step::Mount, Cause::NoSpace).await?;
         pair.goes_over().await
     })
@@ -219,5 +219,41 @@ fn a_service_that_dies_is_started_again_and_a_disk_that_goes_is_told() -> Result
         ensure!(faults.first().is_some_and(|it| it.cause == Cause::DiskMissing), "{name}: {faults:?}");
         pair.shared.disks[0].let_go();
         pair.goes_over().await
+    })
+}
+
+#[test]
+fn a_look_that_hangs_is_told_by_name_and_forgotten_when_it_comes_back() -> Result<()> {
+    let terms = Terms { hurried: Some(Step::Service), ..Terms::default() };
+    run(async {
+        let Some(mut pair) = Pair::new(&terms, &terms)? else { return Ok(()) };
+        pair.first.serve(term(1)?, From::Dead, &pair.shared).await?;
+        pair.first.fates.set("check", Fate::Hangs);
+        let report = pair.first.report().await?;
+        ensure!(report == Report::Well(false), "{report:?}");
+        let (name, faults) = pair.first.faults(Step::Service);
+        let hangs = |it: &Failure| it.cause == Cause::TimedOut && it.what.starts_with("service writer hangs");
+        ensure!(faults.first().is_some_and(hangs), "{name}: {faults:?}");
+        pair.first.fates.mend();
+        let report = pair.first.report().await?;
+        ensure!(report == Report::Well(true), "{report:?}");
+        pair.goes_over().await
+    })
+}
+
+/// Without a reservation, whoever mounts can write.
+#[test]
+fn the_lookout_notices_when_both_can_write() -> Result<()> {
+    let terms = Terms::default();
+    run(async {
+        let Some(pair) = Pair::new(&terms, &terms)? else { return Ok(()) };
+        std::fs::create_dir(pair.shared.at())?;
+        pair.first.mount(&pair.shared)?;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        ensure!(pair.first.can_write(&pair.shared) && !pair.second.can_write(&pair.shared));
+        pair.second.mount(&pair.shared)?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ensure!(pair.lookout.end().is_err());
+        Ok(())
     })
 }
