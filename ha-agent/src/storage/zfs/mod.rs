@@ -20,7 +20,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use self::datasets::Key;
 pub use self::layout::Layout;
@@ -66,6 +66,8 @@ pub struct Pool {
     host: Host,
     forced: AtomicBool,
     survey: Mutex<Survey>,
+    /// When the last survey began. Held while there is one: each costs a program for each disk.
+    surveyed: Mutex<Option<Instant>>,
 }
 
 impl Pool {
@@ -73,7 +75,14 @@ impl Pool {
     #[must_use]
     pub fn new(settings: PoolSettings, host: Host) -> Self {
         let name = format!("pool {}", settings.name);
-        Self { name, settings, host, forced: AtomicBool::new(false), survey: Mutex::default() }
+        Self {
+            name,
+            settings,
+            host,
+            forced: AtomicBool::new(false),
+            survey: Mutex::default(),
+            surveyed: Mutex::default(),
+        }
     }
 
     /// Says whether our fence has taken the disks, until the pool is released. If it has, the next import is done although the
@@ -91,10 +100,28 @@ impl Pool {
     ///
     /// If `zdb` can't be run.
     pub fn survey(&self, within: &Within) -> Result<(), Failure> {
+        self.survey_if_older(Duration::ZERO, within)
+    }
+
+    /// The same, unless the last survey is younger than `age`, or one that is under way proves to be.
+    ///
+    /// # Errors
+    ///
+    /// If `zdb` can't be run.
+    pub fn survey_if_older(&self, age: Duration, within: &Within) -> Result<(), Failure> {
+        let asked = Instant::now();
+        // Whoever has it keeps to limits of its own.
+        let mut surveyed = self.surveyed.lock().unwrap_or_else(PoisonError::into_inner);
+        if surveyed.is_some_and(|began| began + age > asked) {
+            return Ok(());
+        }
+        *surveyed = None;
+        let began = Instant::now();
         // Others who want to know what is known are not made to wait for the disks.
         let mut survey = self.known().clone();
         survey.look(&self.settings, &self.host, within)?;
         *self.known() = survey;
+        *surveyed = Some(began);
         Ok(())
     }
 
@@ -284,7 +311,13 @@ impl Pool {
     fn examine_disks(&self) -> Vec<Finding> {
         let (host, settings, survey) = (&self.host, &self.settings, self.known());
         let missing = survey.missing(settings, host);
+        let unread = survey.unread();
         let mut findings: Vec<_> = survey.foreign(settings, host).into_iter().map(Finding::Bad).collect();
+        if !unread.is_empty() {
+            let what = format!("these disks did not tell in time whose they are: {}", unread.join(", "));
+            let remedy = "check them and the way to them, or wait until this node has less to do";
+            findings.push(Finding::Weak(Failure::new(Cause::TimedOut, what, remedy)));
+        }
         let Some(layout) = survey.layout() else {
             let what = format!("no disk of {} is seen", self.name);
             let remedy = "look at the disks, at their cables, and at the directories that are named for them";

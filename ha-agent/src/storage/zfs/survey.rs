@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use super::PoolSettings;
 use super::label::{self, Label, State};
 use super::layout::Layout;
-use crate::resource::{Cause, CommandError, Failure, Invocation, Within};
+use crate::resource::{Cause, CommandError, Failure, Invocation, Output, Within};
 use crate::storage::Host;
 use crate::storage::disk::{DiskId, identify};
 
@@ -16,6 +18,8 @@ use crate::storage::disk::{DiskId, identify};
 pub(super) struct Survey {
     /// The devices that were ever looked at, by their paths without links, with the label that was found.
     labels: BTreeMap<PathBuf, Option<Label>>,
+    /// Those that gave no answer in time when they were looked at last.
+    unread: BTreeSet<PathBuf>,
     layout: Option<Layout>,
     disks: Vec<DiskId>,
 }
@@ -30,21 +34,21 @@ impl Survey {
     ) -> Result<(), Failure> {
         let devices = devices(settings, host);
         self.labels.retain(|device, _| devices.contains(device));
-        for device in devices {
-            let is_other =
-                |label: &Option<Label>| label.as_ref().is_none_or(|label| label.pool != settings.guid);
-            // Of what is not ours, a label is no news.
-            if settings.disks.is_empty() && self.labels.get(&device).is_some_and(is_other) {
-                continue;
-            }
-            let invocation = Invocation::new("zdb", ["-l".as_ref(), host.path(&device).as_os_str()]);
-            let found = match host.run(&invocation, within) {
-                Ok(output) => label::parse(&output.stdout),
-                // A disk that does not answer must not hide the others.
-                Err(CommandError::Over { stopped: false, .. } | CommandError::Stuck { .. }) => None,
+        let is_other = |label: &Option<Label>| label.as_ref().is_none_or(|label| label.pool != settings.guid);
+        // Of what is not ours, a label is no news.
+        let is_known =
+            |device: &PathBuf| settings.disks.is_empty() && self.labels.get(device).is_some_and(is_other);
+        let asked: Vec<PathBuf> = devices.into_iter().filter(|device| !is_known(device)).collect();
+        self.unread.clear();
+        for (device, output) in read(host, asked, within) {
+            match output {
+                Ok(output) => drop(self.labels.insert(device, label::parse(&output.stdout))),
+                // A disk that does not answer must not hide the others; what it said before still stands.
+                Err(CommandError::Over { stopped: false, .. } | CommandError::Stuck { .. }) => {
+                    self.unread.insert(device);
+                }
                 Err(error) => return Err(error.into()),
-            };
-            self.labels.insert(device, found);
+            }
         }
         let all_seen = !settings.disks.is_empty()
             && settings.disks.iter().all(|disk| {
@@ -91,18 +95,25 @@ impl Survey {
         self.disks.iter().any(|disk| disk.guid == Some(guid))
     }
 
+    /// The devices that gave no answer in time.
+    pub(super) fn unread(&self) -> Vec<String> {
+        self.unread.iter().map(|device| device.display().to_string()).collect()
+    }
+
     /// The disks that the settings name, and that are of another pool or of none; and those that are there twice.
     pub(super) fn foreign(&self, settings: &PoolSettings, host: &Host) -> Vec<Failure> {
         let mut failures = Vec::new();
         for disk in &settings.disks {
             let Some(device) = labelled(host, disk) else { continue };
             let what = match self.labels.get(&device).map(Option::as_ref) {
+                // It was not asked, or has not answered: that says nothing of whose it is.
+                None => continue,
                 Some(Some(label)) if label.pool == 0 || self.has(label.guid) => continue,
                 Some(Some(label)) if label.pool == settings.guid => {
                     format!("{} was taken out of pool {}", disk.display(), settings.name)
                 }
                 Some(Some(label)) => format!("{} is a disk of pool {}", disk.display(), label.pool_name),
-                Some(None) | None => format!("{} has no label of ZFS that can be read", disk.display()),
+                Some(None) => format!("{} has no label of ZFS that can be read", disk.display()),
             };
             failures.push(Failure::new(Cause::DiskForeign, what, "name the right disks of the pool"));
         }
@@ -121,6 +132,29 @@ impl Survey {
         }
         failures
     }
+}
+
+/// What `zdb` says of each of these devices, of several at a time.
+fn read(host: &Host, devices: Vec<PathBuf>, within: &Within) -> Vec<(PathBuf, Result<Output, CommandError>)> {
+    let (waiting, done) = (Mutex::new(devices.into_iter()), Mutex::new(Vec::new()));
+    let hold = |waiting: &Mutex<std::vec::IntoIter<PathBuf>>| {
+        waiting.lock().unwrap_or_else(PoisonError::into_inner).next()
+    };
+    let work = || {
+        while let Some(device) = hold(&waiting) {
+            let invocation = Invocation::new("zdb", ["-l".as_ref(), host.path(&device).as_os_str()]);
+            let output = host.run(&invocation, within);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((device, output));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..WIDTH {
+            // Where there is no thread to be had, this one does it all.
+            let _ = thread::Builder::new().name("label".to_owned()).spawn_scoped(scope, work);
+        }
+        work();
+    });
+    done.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The block devices in question, without links.
@@ -147,3 +181,6 @@ fn is_device(host: &Host, path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default();
     host.path("/sys/class/block").join(name).exists()
 }
+
+/// Labels read at a time.
+const WIDTH: usize = 8;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::label_tests::{MIRRORS, POOL};
 use super::{Key, Pool, PoolSettings};
 use crate::resource::{Cause, Finding, Resource};
-use crate::storage::double::{Double, FAULTS, within};
+use crate::storage::double::{Double, FAULTS, Fault, within};
 use crate::storage::{Busy, Host};
 
 /// A machine with the disks of a pool of two mirrors.
@@ -369,5 +369,40 @@ fn disks_that_are_named_must_be_those_of_the_pool() -> Result<()> {
     ensure!(foreign(&pool)?.iter().any(|what| what.contains("no label")), "{:?}", foreign(&pool)?);
     let other = lab.pool(PoolSettings { name: "tank".to_owned(), ..Lab::settings() });
     ensure!(foreign(&other)?.iter().any(|what| what.contains("is called ztest")));
+    Ok(())
+}
+
+#[test]
+fn a_disk_that_does_not_answer_in_time_is_not_called_foreign() -> Result<()> {
+    let lab = Lab::new()?;
+    let disk = |name: &str| PathBuf::from("/dev/disk/by-id").join(name);
+    let disks = ["ztest.0b", "ztest.1a", "ztest.2a", "ztest.3a"].map(disk).to_vec();
+    let pool = lab.pool(PoolSettings { disks, ..Lab::settings() });
+    pool.survey(&within(5000)?)?;
+    lab.programs.fail(Some((0, Fault::Hangs)));
+    let findings = pool.examine(&within(5000)?);
+    let causes: Vec<_> = findings
+        .iter()
+        .filter_map(|finding| match finding {
+            Finding::Weak(failure) if failure.cause != Cause::NoTool => Some((false, failure.cause)),
+            Finding::Bad(failure) if failure.cause != Cause::NoTool => Some((true, failure.cause)),
+            Finding::Good(_) | Finding::Weak(_) | Finding::Bad(_) => None,
+        })
+        .collect();
+    ensure!(causes == [(false, Cause::TimedOut)], "{findings:?}");
+    ensure!(pool.disks().len() == 4, "what it said before is forgotten: {:?}", pool.disks());
+    Ok(())
+}
+
+#[test]
+fn several_who_ask_at_once_share_a_survey() -> Result<()> {
+    let lab = Lab::new()?;
+    let pool = lab.pool(Lab::settings());
+    pool.survey(&within(5000)?)?;
+    lab.programs.fail(None);
+    pool.survey_if_older(Duration::from_secs(60), &within(5000)?)?;
+    ensure!(lab.programs.calls().is_empty(), "{:?}", lab.programs.calls());
+    pool.survey(&within(5000)?)?;
+    ensure!(!lab.programs.calls().is_empty());
     Ok(())
 }

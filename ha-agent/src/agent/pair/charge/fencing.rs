@@ -64,7 +64,7 @@ impl VolumeFence {
     /// Finds out which disks there are. What is taken stays as it is.
     pub(super) fn survey(&self, within: &Within) -> Result<(), Failure> {
         if let Some(pool) = &self.pool {
-            pool.survey(within)?;
+            pool.survey_if_older(FRESH, within)?;
             let found: BTreeSet<PathBuf> = pool.disks().into_iter().map(|disk| disk.disk).collect();
             let paths = if self.named.is_empty() { found.into_iter().collect() } else { self.named.clone() };
             let mut now = self.now();
@@ -152,7 +152,8 @@ impl Resource for VolumeFence {
     }
 
     fn examine(&self, within: &Within) -> Vec<Finding> {
-        match self.survey(within) {
+        // The disks are asked whether they can be reserved also if their labels take long.
+        match self.survey(&within.at_most(within.left() / 2)) {
             Ok(()) => self.fence().examine(within),
             Err(failure) => vec![Finding::Bad(failure)],
         }
@@ -192,5 +193,7 @@ fn enough(pool: Option<Arc<Pool>>) -> Enough {
 
 /// On so many disks of a volume keys are renewed, and watched.
 const BEATS: usize = 3;
+/// What a survey of a pool has found counts for so long: several ask for it at about the same time.
+const FRESH: Duration = Duration::from_secs(8);
 /// What takes a disk longer than this is given up.
 const PATIENCE: Duration = Duration::from_secs(5);
