@@ -69,6 +69,8 @@ pub enum DiskKeys {
     Moving,
     /// They can be read on most disks, and do not change.
     Still,
+    /// Most disks can be read, and it has none there: it does not write, as befits a standby.
+    Absent,
     /// They can't be read.
     Unreadable,
     /// The nodes share no disk.
@@ -145,7 +147,9 @@ impl Evidence {
         let by = |wanted: Sign| -> Vec<Path> {
             self.signs().filter(|(_, sign)| *sign == wanted).map(|(path, _)| path).collect()
         };
-        let (life, silence, blind) = (by(Sign::Life), by(Sign::Silence), by(Sign::Blind));
+        let (life, mut silence, mut blind) = (by(Sign::Life), by(Sign::Silence), by(Sign::Blind));
+        // Who lives may well be idle.
+        if life.is_empty() { &mut silence } else { &mut blind }.extend(by(Sign::Idle));
         let verdict = match (life.is_empty(), silence.is_empty(), self.arbiters()) {
             (false, true, _) => Verdict::Alive,
             (false, false, _) => Verdict::Partitioned,
@@ -177,7 +181,7 @@ impl Evidence {
     /// What those say that decide where there is no sign of life.
     fn arbiters(&self) -> Arbiters {
         let signs = [self.disk_keys.sign(), self.witness.sign()];
-        if signs.contains(&Some(Sign::Silence)) {
+        if signs.iter().any(|sign| matches!(sign, Some(Sign::Silence | Sign::Idle))) {
             Arbiters::SayGone
         } else if signs.iter().all(Option::is_none) {
             Arbiters::DoNotExist
@@ -197,6 +201,8 @@ enum Sign {
     Life,
     Silence,
     Blind,
+    /// It does not serve, whether it lives or not.
+    Idle,
 }
 
 /// What disks and witness say together.
@@ -233,6 +239,7 @@ impl DiskKeys {
         match self {
             Self::Moving => Some(Sign::Life),
             Self::Still => Some(Sign::Silence),
+            Self::Absent => Some(Sign::Idle),
             Self::Unreadable => Some(Sign::Blind),
             Self::None => None,
         }

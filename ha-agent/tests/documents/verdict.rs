@@ -40,7 +40,7 @@ fn verdicts() -> String {
 
 fn row(head: [String; 2], cells: impl Iterator<Item = String>) -> [String; COLUMNS] {
     let all: Vec<String> = head.into_iter().chain(cells).collect();
-    all.try_into().expect("the head and sixteen")
+    all.try_into().expect("the head and twenty")
 }
 
 /// A group with two critical members, in each state.
@@ -102,7 +102,7 @@ const MEMBER: [(&str, Carp); 4] = [
     ("own link down", Carp::LinkDown),
 ];
 
-const COLUMNS: usize = 2 + 16;
+const COLUMNS: usize = 2 + 20;
 
 const SILENT: Carp = Carp::Silent { since: Instant::from_nanos(0) };
 
@@ -121,10 +121,11 @@ const PEER_LINK: [(&str, PeerLink); 4] = [
     ("unpaired", PeerLink::Unpaired),
 ];
 
-const DISK_KEYS: [(&str, DiskKeys); 4] = [
+const DISK_KEYS: [(&str, DiskKeys); 5] = [
     ("no disks", DiskKeys::None),
     ("moving", DiskKeys::Moving),
     ("still", DiskKeys::Still),
+    ("absent", DiskKeys::Absent),
     ("unreadable", DiskKeys::Unreadable),
 ];
 

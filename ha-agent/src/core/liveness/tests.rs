@@ -109,6 +109,22 @@ fn verdicts_as_an_operator_reads_them() {
              and the disk keys",
         ),
     ];
+    let table = [
+        (
+            [Carp::NeverHeard, Carp::LinkDown],
+            PeerLink::Answering,
+            DiskKeys::Absent,
+            "the peer is alive, by the peer link",
+        ),
+        (
+            [SILENT, Carp::LinkDown],
+            PeerLink::Down,
+            DiskKeys::Absent,
+            "the peer is dead, by CARP on eth0, the peer link and the disk keys",
+        ),
+    ]
+    .into_iter()
+    .chain(table);
     for ([eth0, eth1], peer_link, disk_keys, sentence) in table {
         let carp = [("eth0".to_owned(), eth0), ("eth1".to_owned(), eth1)].into();
         let evidence = Evidence { carp, peer_link, disk_keys, witness: Witness::None };
@@ -136,7 +152,7 @@ fn peer_link() -> impl Strategy<Value = PeerLink> {
 }
 
 fn disk_keys() -> impl Strategy<Value = DiskKeys> {
-    select(vec![DiskKeys::Moving, DiskKeys::Still, DiskKeys::Unreadable, DiskKeys::None])
+    select(vec![DiskKeys::Moving, DiskKeys::Still, DiskKeys::Absent, DiskKeys::Unreadable, DiskKeys::None])
 }
 
 fn witness() -> impl Strategy<Value = Witness> {

@@ -412,7 +412,13 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         PeerLink::Down,
         PeerLink::Unpaired,
     ]);
-    let disk_keys = select(vec![DiskKeys::Moving, DiskKeys::Still, DiskKeys::Unreadable, DiskKeys::None]);
+    let disk_keys = select(vec![
+        DiskKeys::Moving,
+        DiskKeys::Still,
+        DiskKeys::Absent,
+        DiskKeys::Unreadable,
+        DiskKeys::None,
+    ]);
     let witness = select(vec![Witness::Holds, Witness::Lost, Witness::Unreachable, Witness::None]);
     (carp, peer_link, disk_keys, witness).prop_map(|(carp, peer_link, disk_keys, witness)| Evidence {
         carp,

@@ -79,7 +79,7 @@ impl Seen {
         } else if others.iter().any(|known| known.moved) {
             DiskKeys::Moving
         } else if still.len() * 2 > self.disks.len() {
-            DiskKeys::Still
+            if still.iter().all(|known| known.keys.is_empty()) { DiskKeys::Absent } else { DiskKeys::Still }
         } else {
             DiskKeys::Unreadable
         };
@@ -143,6 +143,16 @@ mod tests {
         seen.note(2, at(1001), at(1001), keys(2));
         assert_eq!(seen.word(at(1001)).keys, DiskKeys::Moving);
         assert_eq!(seen.word(at(3000)).keys, DiskKeys::Unreadable, "nobody reads any more");
+    }
+
+    #[test]
+    fn who_has_no_key_anywhere_is_no_heartbeat_that_has_stopped() {
+        let mut seen = seen(2);
+        for now in (0..=1000).step_by(200) {
+            seen.note(0, at(now), at(now), Vec::new());
+            seen.note(1, at(now), at(now), Vec::new());
+        }
+        assert_eq!(seen.word(at(1000)).keys, DiskKeys::Absent);
     }
 
     #[test]

@@ -24,13 +24,13 @@ impl<'a> Agents<'a> {
     }
 
     /// Configures both, introduces them to each other as an operator does, and starts them. `more` is put at the end of
-    /// both configurations.
+    /// their configurations, of a and of b.
     ///
     /// # Errors
     ///
     /// A command fails.
-    pub(super) fn introduce(&self, more: &str) -> Result<()> {
-        for node in Node::ALL {
+    pub(super) fn introduce(&self, more: [String; 2]) -> Result<()> {
+        for (node, more) in Node::ALL.into_iter().zip(more) {
             let guest = self.lab.node(node)?;
             guest.run("mkdir -p /etc/ha-agent /run/ha-agent /var/lib/ha-agent && chmod 700 /etc/ha-agent")?;
             guest.put("/etc/ha-agent/carp.key", b"of the lab\n")?;

@@ -102,6 +102,16 @@ impl Guest {
         self.machine.dir.join(format!("{}.console.log", self.who))
     }
 
+    /// All that its kernel has said.
+    ///
+    /// # Errors
+    ///
+    /// The file with it cannot be read.
+    pub(super) fn console_text(&self) -> Result<String> {
+        let text = std::fs::read(self.console()).with_context(|| self.who.to_string())?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// Runs `command` by its shell, and returns what it printed. It has [`PATIENCE`].
     ///
     /// # Errors

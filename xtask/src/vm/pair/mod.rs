@@ -3,6 +3,7 @@
 //! ```text
 //! run ── stories       what happens, one file a story
 //!     │  ├─ agents     the agents on both nodes
+//!     │  ├─ served     what they have in charge: a pool, served by NFS
 //!     │  ├─ fault      what befalls a node
 //!     │  ├─ client     what a client does with what they serve
 //!     │  └─ evidence   what the disks tell of who has written to them
@@ -37,6 +38,7 @@ mod login;
 mod qmp;
 mod relay;
 mod root;
+mod served;
 mod shell;
 mod stories;
 mod who;

@@ -26,7 +26,7 @@ pub(super) const STORY: Story = Story {
 fn tell(lab: &Lab, round: u32) -> Result<()> {
     let agents = Agents::new(lab);
     if round == 1 {
-        agents.introduce("")?;
+        agents.introduce(Default::default())?;
     }
     for (fault, then) in FAULTS {
         agents.settled()?;

@@ -8,10 +8,10 @@ use super::{
     super::{
         agents::ADDRESS,
         client::{self, Writer},
-        evidence,
+        evidence, served,
         who::{Disk, Node},
     },
-    Lab, Story, Who, pool,
+    Lab, Story, Who,
 };
 use crate::process::say;
 
@@ -28,7 +28,7 @@ fn tell(lab: &Lab, round: u32) -> Result<()> {
     let (own, peer) = (key(active), key(standby));
     let client = lab.guest(Who::Client)?;
     if round == 1 {
-        pool::create(lab, active)?;
+        served::create(lab, active)?;
         lab.node(active)?.run("zfs create -V 64M tank/disk && udevadm settle")?;
         let steps = lab.node(active)?.run(&format!("lab-serve start {own}"))?;
         say(format_args!("floor: {active} serves: {}", one_line(&steps)));

@@ -8,9 +8,10 @@ use super::{
     super::{
         evidence,
         guest::PATIENCE,
+        served,
         who::{Disk, Node},
     },
-    Lab, Story, Who, pool,
+    Lab, Story, Who,
 };
 use crate::process::say;
 
@@ -24,7 +25,7 @@ pub(super) const STORY: Story = Story {
 fn tell(lab: &Lab, _round: u32) -> Result<()> {
     let [a, b] = Node::ALL.map(|node| lab.node(node));
     let (a, b) = (a?, b?);
-    pool::create(lab, Node::A)?;
+    served::create(lab, Node::A)?;
     a.run("zfs create -V 64M tank/disk && udevadm settle && lab-serve start a1")?;
     a.run("rm -f /var/tmp/acknowledged; systemd-run --quiet --unit=busy records write /tank/data/records /var/tmp/acknowledged")?;
     a.until("test $(wc -l </var/tmp/acknowledged) -gt 50", PATIENCE)?;

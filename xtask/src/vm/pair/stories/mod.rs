@@ -2,11 +2,14 @@
 
 mod disks;
 mod faults;
+mod fenced;
 mod floor;
 mod frozen;
 mod nothing;
 mod pair;
 mod pool;
+mod switchover;
+mod takeover;
 
 use anyhow::{Context as _, Result};
 
@@ -43,4 +46,14 @@ pub(super) fn chosen(names: &[String]) -> Result<Vec<&'static Story>> {
     names.iter().map(find).collect()
 }
 
-const ALL: [Story; 6] = [disks::STORY, pool::STORY, floor::STORY, frozen::STORY, pair::STORY, faults::STORY];
+const ALL: [Story; 9] = [
+    disks::STORY,
+    pool::STORY,
+    floor::STORY,
+    frozen::STORY,
+    pair::STORY,
+    faults::STORY,
+    takeover::STORY,
+    fenced::STORY,
+    switchover::STORY,
+];

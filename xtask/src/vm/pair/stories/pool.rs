@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::{
-    super::who::{Disk, Node},
+    super::{served, who::Node},
     Lab, Story, Who,
 };
 use crate::process::say;
@@ -18,7 +18,7 @@ pub(super) const STORY: Story = Story {
 fn tell(lab: &Lab, _round: u32) -> Result<()> {
     let [a, b] = Node::ALL.map(|node| lab.node(node));
     let (a, b) = (a?, b?);
-    create(lab, Node::A)?;
+    served::create(lab, Node::A)?;
     a.run("dd if=/dev/urandom of=/tank/data bs=64k count=256 conv=fsync 2>&1")?;
     let written = a.run("sha256sum </tank/data")?;
     a.run("zpool export tank")?;
@@ -34,25 +34,3 @@ fn tell(lab: &Lab, _round: u32) -> Result<()> {
     b.run("zpool destroy tank")?;
     Ok(())
 }
-
-/// Makes the pool `tank`, mounted at `/tank`, on `node`; the other one sees its partitions, and has `OpenZFS` loaded, as a
-/// standby does.
-///
-/// # Errors
-///
-/// It cannot be made.
-pub(super) fn create(lab: &Lab, node: Node) -> Result<()> {
-    let [data0, data1, log, cache] = [Disk::Data0, Disk::Data1, Disk::Log, Disk::Cache].map(Disk::device);
-    let guest = lab.node(node)?;
-    guest.run(&format!("wipefs --all --quiet {data0} {data1} {log} {cache} && udevadm settle"))?;
-    guest.run(&format!(
-        "zpool create -f -o cachefile=none -O compression=off -m /tank tank \
-         mirror {data0} {data1} log {log} cache {cache}"
-    ))?;
-    lab.node(node.peer())?.run(&format!("modprobe zfs; {RESCAN}"))?;
-    Ok(())
-}
-
-/// Has a node see the partitions that the other one made.
-const RESCAN: &str = "for disk in /dev/sd?; do blockdev --rereadpt $disk; done; \
-                      udevadm trigger --settle --subsystem-match=block";
