@@ -10,6 +10,7 @@ mod pair;
 mod pool;
 mod switchover;
 mod takeover;
+mod wrong;
 
 use anyhow::{Context as _, Result};
 
@@ -46,7 +47,7 @@ pub(super) fn chosen(names: &[String]) -> Result<Vec<&'static Story>> {
     names.iter().map(find).collect()
 }
 
-const ALL: [Story; 9] = [
+const ALL: [Story; 10] = [
     disks::STORY,
     pool::STORY,
     floor::STORY,
@@ -56,4 +57,5 @@ const ALL: [Story; 9] = [
     takeover::STORY,
     fenced::STORY,
     switchover::STORY,
+    wrong::STORY,
 ];
