@@ -28,7 +28,6 @@ use crate::control::status::{
     self, ChargeStatus, Clocks, DemotionStatus, DetectorStatus, PairStatus, Parts, PeerFactsStatus,
     PeerLinkStatus, ReasonStatus, SharedStatus, Status, Surroundings, VhostStatus, WitnessStatus, by_reason,
 };
-use crate::core::liveness::DiskKeys;
 use crate::core::pair::message::Request;
 use crate::core::pair::{Node, Phase, Wish};
 use crate::core::reasons::{Action, Heartbeat, NodeFacts, reasons};
@@ -129,18 +128,6 @@ impl Reporter {
         Ok(self.facts_at(&snapshot))
     }
 
-    /// What the peer's keys say, where they have something to say: a standby has none.
-    fn disk_keys(&self, snapshot: &Snapshot) -> DiskKeys {
-        let keys = self.charge.as_ref().map(ChargeHandle::disk_keys).unwrap_or_default();
-        let may_lead = snapshot.pair.is_some_and(|pair| {
-            pair.phase == Phase::Standby && pair.peer.is_none_or(|peer| peer.role.leads())
-        });
-        match keys {
-            DiskKeys::Still if !may_lead => DiskKeys::None,
-            DiskKeys::Still | DiskKeys::Moving | DiskKeys::Unreadable | DiskKeys::None => keys,
-        }
-    }
-
     fn facts_at(&self, snapshot: &Snapshot) -> NodeFacts {
         let link = self.link.as_ref().map(|link| link.borrow().condition.clone());
         let around = Surroundings {
@@ -153,7 +140,7 @@ impl Reporter {
                 .is_some_and(|witness| witness.now().is_lost(snapshot.at, &witness.terms())),
             storage: self.charge.as_ref().and_then(ChargeHandle::storage),
             faults: self.charge.as_ref().map(ChargeHandle::faults).unwrap_or_default(),
-            disk_keys: self.disk_keys(snapshot),
+            disk_keys: self.charge.as_ref().map(ChargeHandle::disk_keys).unwrap_or_default(),
             shared: self.sharing.as_ref().map(|sharing| sharing.told()),
         };
         status::facts(&self.config.borrow(), snapshot, around)

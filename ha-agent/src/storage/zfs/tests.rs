@@ -400,7 +400,7 @@ fn several_who_ask_at_once_share_a_survey() -> Result<()> {
     let pool = lab.pool(Lab::settings());
     pool.survey(&within(5000)?)?;
     lab.programs.fail(None);
-    pool.survey_if_older(Duration::from_secs(60), &within(5000)?)?;
+    pool.survey_if_older(Duration::from_mins(1), &within(5000)?)?;
     ensure!(lab.programs.calls().is_empty(), "{:?}", lab.programs.calls());
     pool.survey(&within(5000)?)?;
     ensure!(!lab.programs.calls().is_empty());

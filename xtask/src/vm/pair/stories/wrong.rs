@@ -118,7 +118,11 @@ fn befall([active, standby]: [&Guest; 2], wrong: &Wrong) -> Result<()> {
         active.until("ha-agent status --json | grep --quiet REM_RESOURCE_FAULT", PATIENCE)?;
         let output = active.try_run("ha-agent failover", PATIENCE)?;
         ensure!(output.code != 0, "the role was moved: {}", output.out);
-        say(format_args!("wrong: {}: {}", wrong.name, (output.out + &output.errors).trim().replace('\n', "; ")));
+        say(format_args!(
+            "wrong: {}: {}",
+            wrong.name,
+            (output.out + &output.errors).trim().replace('\n', "; ")
+        ));
     }
     standby.run(&wrong.end)?;
     Ok(())
