@@ -51,7 +51,7 @@ fn the_standby_fences_the_active_one_on_a_real_target() -> Result<()> {
     until("the loss is noticed", || losses.lock().is_ok_and(|losses| *losses == [Cause::Fenced]))?;
     ensure!(a.fence.check(&within).is_err_and(|failure| failure.cause == Cause::Fenced));
     drop(heartbeat);
-    until("no key moves", || watcher.word().keys == DiskKeys::Still)?;
+    until("its keys are gone", || watcher.word().keys == DiskKeys::Absent)?;
 
     // The one that was fenced has nothing to release, and does no harm by it.
     a.fence.release(&within)?;
