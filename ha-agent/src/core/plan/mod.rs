@@ -80,12 +80,22 @@ pub enum Policy {
 }
 
 /// Why steps are no plan.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlanError {
     /// A step is to come after one that comes after it.
-    #[error("`{0}` is to come after what itself comes after it")]
     Circle(String),
 }
+
+/// A sentence.
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Circle(step) => write!(f, "`{step}` is to come after what itself comes after it"),
+        }
+    }
+}
+
+impl std::error::Error for PlanError {}
 
 impl Plan {
     /// A plan of these steps. What they need is given by their place in the list.
