@@ -192,8 +192,13 @@ impl Sharing {
         Ok(Some(Self { linked, disk }))
     }
 
-    /// Waits until one serves, and has that be the first one. What was written down until then is forgotten.
-    fn begin(&self) -> Result<()> {
+    /// Waits until one serves, and has that be the first one. Returns what the log says until then, and begins
+    /// it anew.
+    ///
+    /// # Errors
+    ///
+    /// If that does not come.
+    pub fn begin(&self) -> Result<Vec<String>> {
         self.settled()?;
         let Linked { a, b, .. } = &self.linked;
         if self.serves(b)? {
@@ -203,7 +208,9 @@ impl Sharing {
         }
         let served = format!("/proc/{}/root{}/served", a.process.pid(), self.disk.at.display());
         fs::write(served, "a\n")?;
-        Ok(fs::write(self.disk.file("log"), "start a\n")?)
+        let log = self.disk.log()?;
+        fs::write(self.disk.file("log"), "start a\n")?;
+        Ok(log)
     }
 
     /// Waits until one of them serves, the other one stands by, and nothing is wrong.
