@@ -115,6 +115,20 @@ impl Iscsi {
         Ok(())
     }
 
+    /// udev makes the links of a pool's volumes a little after the import.
+    fn wait_for_devices(&self, document: &Document, within: &Within) -> Result<(), Failure> {
+        for store in &document.storage_objects {
+            if !self.host.wait_for(within, || self.host.path(&store.dev).exists()) {
+                return Err(Failure::new(
+                    Cause::DiskMissing,
+                    format!("{} of backstore {} does not come", store.dev.display(), store.name),
+                    "see whether the pool or file system that this needs has it",
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// What was written down for the unit with this serial number; nothing, if it is new.
     fn reservations(&self, serial: &str) -> Option<String> {
         let shared = self.settings.reservations.as_ref()?;
@@ -145,6 +159,7 @@ impl Resource for Iscsi {
         *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(document.clone());
         self.load_modules(within)?;
         self.bring_ledger(within)?;
+        self.wait_for_devices(&document, within)?;
         let mut remarks = build::build(&*self.tree, &document, |serial| self.reservations(serial), within)?;
         build::check(&*self.tree, &document)?;
         remarks.extend(document.storage_objects.iter().filter_map(|store| self.unsafe_cache(store, within)));

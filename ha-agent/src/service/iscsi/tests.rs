@@ -246,8 +246,11 @@ struct Lab {
 impl Lab {
     fn new(document: &str) -> Result<Self> {
         let root = TempDir::new()?;
-        for directory in ["proc/self", "etc", "srv/pr"] {
+        for directory in ["proc/self", "etc", "srv/pr", "dev/zvol/tank"] {
             fs::create_dir_all(root.path().join(directory))?;
+        }
+        for device in ["dev/zvol/tank/vol", "srv/file"] {
+            fs::write(root.path().join(device), "")?;
         }
         fs::write(root.path().join("proc/self/mountinfo"), "")?;
         fs::write(root.path().join("etc/saveconfig.json"), document)?;
@@ -288,6 +291,24 @@ impl Lab {
             && state.links.is_empty()
             && fs::read_to_string(self.root.path().join("proc/self/mountinfo"))?.is_empty())
     }
+}
+
+#[test]
+fn a_device_that_comes_late_is_waited_for() -> Result<()> {
+    let lab = Lab::new(DOCUMENT)?;
+    let device = lab.root.path().join("dev/zvol/tank/vol");
+    fs::remove_file(&device)?;
+    let refused = lab.target.take(&within(200)?);
+    ensure!(refused.as_ref().is_err_and(|it| it.cause == Cause::DiskMissing), "{refused:?}");
+    lab.target.release(&within(1000)?)?;
+    ensure!(lab.is_empty()?);
+    let late = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        fs::write(device, "")
+    });
+    lab.target.take(&within(5000)?)?;
+    late.join().map_err(|_| anyhow::anyhow!("it panicked"))??;
+    Ok(())
 }
 
 #[test]
