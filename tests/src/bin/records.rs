@@ -4,10 +4,11 @@
 //! ```text
 //! records write FILE ACKNOWLEDGED [COUNT]   until COUNT, or for ever; FILE is a file or a block device
 //! records check FILE ACKNOWLEDGED           every record up to the last acknowledged one
+//! records locked FILE                       whether somebody else has the file locked, as `write` does
 //! ```
 //!
 //! `write` prints a line for each answer that took longer than a second, and appends each acknowledged record's number to
-//! the file ACKNOWLEDGED, which is to be on the client's own disk. An error ends it. `check` prints what it found.
+//! the file ACKNOWLEDGED, which is to be on the client's own disk. It has FILE locked all the time. An error ends it. `check` prints what it found.
 
 use std::env;
 use std::fs::{File, OpenOptions};
@@ -16,7 +17,8 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
             Err(_) => return usage(),
         },
         ["check", file, acknowledged] => check(file, acknowledged),
+        ["locked", file] => locked(file),
         _ => return usage(),
     };
     match done {
@@ -49,6 +52,8 @@ fn write(path: &str, acknowledged: &str, count: u64) -> io::Result<()> {
     // A device is there already, and is not made shorter.
     let file =
         options.write(true).create(true).truncate(false).custom_flags(OFlag::O_SYNC.bits()).open(path)?;
+    fcntl(&file, FcntlArg::F_SETLK(&LOCK))
+        .map_err(|error| Error::other(format!("{path} can't be locked: {error}")))?;
     let mut numbers = File::create(acknowledged)?;
     for number in 0..count {
         let began = Instant::now();
@@ -78,6 +83,16 @@ fn check(path: &str, acknowledged: &str) -> io::Result<()> {
         }
     }
     println!("{expected} records are there");
+    Ok(())
+}
+
+fn locked(path: &str) -> io::Result<()> {
+    let mut found = LOCK;
+    fcntl(&File::open(path)?, FcntlArg::F_GETLK(&mut found))?;
+    if i32::from(found.l_type) == libc::F_UNLCK {
+        return Err(Error::other("nobody has it locked"));
+    }
+    println!("somebody has it locked");
     Ok(())
 }
 
@@ -113,5 +128,14 @@ fn filled(number: u64, time: u64) -> [u8; SIZE] {
     bytes
 }
 
+/// The whole file, for writing.
+#[expect(clippy::cast_possible_truncation, reason = "the system gives small numbers a wide type")]
+const LOCK: libc::flock = libc::flock {
+    l_type: libc::F_WRLCK as libc::c_short,
+    l_whence: libc::SEEK_SET as libc::c_short,
+    l_start: 0,
+    l_len: 0,
+    l_pid: 0,
+};
 const SIZE: usize = 512;
 const LONG: Duration = Duration::from_secs(1);

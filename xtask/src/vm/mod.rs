@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// How often each story is told
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), requires = "pair")]
     rounds: u32,
+    /// The seed of what stories leave to chance, to have it again; another one each time if it is not given
+    #[arg(long, value_name = "N", requires = "pair")]
+    seed: Option<u64>,
     /// Keep the guests when a story has ended, and do what is typed
     #[arg(long, requires = "pair")]
     keep: bool,
@@ -67,6 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             kernel: &args.kernel,
             stories: &args.tests,
             rounds: args.rounds,
+            seed: args.seed.unwrap_or_else(|| u64::from(std::process::id())),
             keep: args.keep,
             agent: args.agent.as_deref(),
         });

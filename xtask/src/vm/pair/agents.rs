@@ -88,29 +88,36 @@ impl<'a> Agents<'a> {
     /// That is not so within two minutes.
     pub(super) fn settled(&self) -> Result<()> {
         let began = Instant::now();
-        loop {
-            let statuses = [self.status(Node::A), self.status(Node::B)];
-            let mut phases = statuses.each_ref().map(|status| match status {
-                Ok(status) => status["pair"]["phase"].as_str().unwrap_or_default(),
-                Err(_) => "",
-            });
-            phases.sort_unstable();
-            let quiet = |status: &Result<Value>| {
-                status.as_ref().is_ok_and(|status| status["reasons"].as_array().is_some_and(Vec::is_empty))
-            };
-            if phases == ["active", "standby"] && statuses.iter().all(quiet) {
-                return Ok(());
-            }
-            let reasons = || {
-                let [a, b] = statuses.each_ref().map(|status| match status {
-                    Ok(status) => format!("{} {}", status["pair"]["phase"], status["reasons"]),
-                    Err(error) => format!("{error:#}"),
-                });
-                format!("a {a}, b {b}")
-            };
-            ensure!(began.elapsed() < PATIENCE, "the pair does not settle: {}", reasons());
+        while let Err(why) = self.is_settled() {
+            ensure!(began.elapsed() < PATIENCE, "the pair does not settle: {why}");
             pass(LOOK)?;
         }
+        Ok(())
+    }
+
+    /// Whether that is so now.
+    ///
+    /// # Errors
+    ///
+    /// What is not.
+    pub(super) fn is_settled(&self) -> Result<(), String> {
+        let statuses = [self.status(Node::A), self.status(Node::B)];
+        let mut phases = statuses.each_ref().map(|status| match status {
+            Ok(status) => status["pair"]["phase"].as_str().unwrap_or_default(),
+            Err(_) => "",
+        });
+        phases.sort_unstable();
+        let quiet = |status: &Result<Value>| {
+            status.as_ref().is_ok_and(|status| status["reasons"].as_array().is_some_and(Vec::is_empty))
+        };
+        if phases == ["active", "standby"] && statuses.iter().all(quiet) {
+            return Ok(());
+        }
+        let [a, b] = statuses.each_ref().map(|status| match status {
+            Ok(status) => format!("{} {}", status["pair"]["phase"], status["reasons"]),
+            Err(error) => format!("{error:#}"),
+        });
+        Err(format!("a {a}, b {b}"))
     }
 
     /// The one that is active.

@@ -5,7 +5,14 @@ use std::time::{Duration, Instant};
 use ::lab::pass;
 use anyhow::{Context as _, Result, ensure};
 
-use super::guest::{Guest, PATIENCE};
+use super::{
+    agents::ADDRESS,
+    guest::{Guest, PATIENCE},
+    served::VOLUME,
+};
+
+/// The writers of a client: one by NFS, one by iSCSI.
+pub(super) struct Writers<'a>([Writer<'a>; 2]);
 
 /// A client that writes records, one after the other, each acknowledged before the next one (tests/src/bin/records.rs).
 pub(super) struct Writer<'a> {
@@ -13,6 +20,48 @@ pub(super) struct Writer<'a> {
     /// Of its unit, and of the file with the numbers that were acknowledged.
     name: String,
     file: String,
+}
+
+impl<'a> Writers<'a> {
+    /// Has `client`, which has [mounted](mount) and [logged in](log_in), begin to write.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started, or does not come on.
+    pub(super) fn start(client: &'a Guest) -> Result<Self> {
+        let writers = Self([
+            Writer::start(client, "nfs", "/mnt/records")?,
+            Writer::start(client, "iscsi", &disk(ADDRESS, VOLUME))?,
+        ]);
+        writers.go_on(50)?;
+        Ok(writers)
+    }
+
+    /// Waits until each has written `count` records more.
+    ///
+    /// # Errors
+    ///
+    /// That is not so within two minutes, or one had an error.
+    pub(super) fn go_on(&self, count: u64) -> Result<()> {
+        for writer in &self.0 {
+            writer.further(writer.acknowledged()? + count, PATIENCE)?;
+        }
+        Ok(())
+    }
+
+    /// Ends them, and checks that every acknowledged record is there. Returns what they had to say, in one line.
+    ///
+    /// # Errors
+    ///
+    /// One had an error, or a record is missing.
+    pub(super) fn check(self) -> Result<String> {
+        let [nfs, iscsi] = self.0.map(Writer::check);
+        Ok(format!("NFS {}; iSCSI {}", one_line(&nfs?), one_line(&iscsi?)))
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.trim().replace('\n', ", ")
 }
 
 /// Mounts `path` of the NFS server at `address` (version 4.2) in the directory `/mnt` of `client`. It waits for a server
@@ -121,4 +170,4 @@ impl<'a> Writer<'a> {
 }
 
 /// As `lab-serve` knows it.
-const INITIATOR: &str = "iqn.2026-11.test.lab:client";
+pub(super) const INITIATOR: &str = "iqn.2026-11.test.lab:client";

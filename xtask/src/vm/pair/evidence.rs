@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{
-    guest::{Guest, PATIENCE},
+    guest::PATIENCE,
     lab::Lab,
     who::{Disk, Node, Who},
 };
@@ -43,30 +43,36 @@ pub(super) fn digest(lab: &Lab, disk: Disk) -> Result<String> {
     text.split_whitespace().next().map(str::to_owned).context("sha256sum says nothing")
 }
 
-/// Checks that the pool `name`, which `guest` has imported, was never in the hands of two: whoever wrote to its history
-/// had been the last one to import it.
+/// Checks that the pool `name`, which `node` has imported, was never in the hands of two: by its own history, whoever wrote
+/// there had been the last one to import it; and the paths to the disks have heard that these hosts wrote to them, one after
+/// the other, and nobody in between. All other writes of a lab count, too.
 ///
 /// # Errors
 ///
 /// Somebody else has, or the history cannot be read.
-pub(super) fn one_importer(guest: &Guest, name: &str) -> Result<()> {
-    let text = guest.run(&format!("zpool history -il {name}"))?;
-    judge(history(&text)).with_context(|| format!("the history of {name}"))
+pub(super) fn one_importer(lab: &Lab, node: Node, name: &str) -> Result<()> {
+    let text = lab.node(node)?.run(&format!("zpool history -il {name}"))?;
+    let holders = holders(history(&text)).with_context(|| format!("the history of {name}"))?;
+    let runs = lab.ledger().runs()?;
+    let writers: Vec<_> = runs.iter().map(|run| run.node.to_string()).collect();
+    ensure!(writers == holders, "{holders:?} had {name}, but {writers:?} wrote: {runs:#?}");
+    Ok(())
 }
 
-fn judge(entries: Vec<Entry>) -> Result<()> {
+/// Who had it, one after the other.
+fn holders(entries: Vec<Entry>) -> Result<Vec<String>> {
     ensure!(!entries.is_empty(), "nothing in it names a host");
-    let mut holder = None;
+    let mut holders: Vec<String> = Vec::new();
     for entry in entries {
-        match holder {
-            _ if entry.arrives => holder = Some(entry.host),
-            Some(ref holder) if *holder != entry.host => {
+        match holders.last() {
+            Some(holder) if *holder == entry.host => {}
+            Some(holder) if !entry.arrives => {
                 bail!("{} wrote while {holder} had the pool: {}", entry.host, entry.line)
             }
-            Some(_) | None => {}
+            Some(_) | None => holders.push(entry.host),
         }
     }
-    Ok(())
+    Ok(holders)
 }
 
 /// A line of a pool's history.
@@ -119,14 +125,15 @@ History for 'tank':
     fn who_writes_must_have_imported_last() {
         let late = "2026-11-29.01:58:00 [txg:95] set tank (54) x=y [on a]\n";
         let table = [
-            (vec![CREATED], true),
-            (vec![CREATED, IMPORTED], true),
-            (vec![CREATED, IMPORTED, late], false),
-            (vec![CREATED, late, IMPORTED], true),
-            (vec!["History for 'tank':\n"], false),
+            (vec![CREATED], Some(vec!["a"])),
+            (vec![CREATED, IMPORTED], Some(vec!["a", "b"])),
+            (vec![CREATED, IMPORTED, late], None),
+            (vec![CREATED, late, IMPORTED], Some(vec!["a", "b"])),
+            (vec!["History for 'tank':\n"], None),
         ];
-        for (parts, good) in table {
-            assert_eq!(judge(history(&parts.concat())).is_ok(), good, "{parts:?}");
+        for (parts, expected) in table {
+            let found = holders(history(&parts.concat())).ok();
+            assert_eq!(found, expected.map(|it| it.into_iter().map(str::to_owned).collect()), "{parts:?}");
         }
     }
 }

@@ -102,16 +102,6 @@ impl Guest {
         self.machine.dir.join(format!("{}.console.log", self.who))
     }
 
-    /// All that its kernel has said.
-    ///
-    /// # Errors
-    ///
-    /// The file with it cannot be read.
-    pub(super) fn console_text(&self) -> Result<String> {
-        let text = std::fs::read(self.console()).with_context(|| self.who.to_string())?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
-    }
-
     /// Runs `command` by its shell, and returns what it printed. It has [`PATIENCE`].
     ///
     /// # Errors
@@ -172,6 +162,11 @@ impl Guest {
         if let Some(mut running) = self.running().take() {
             end(&mut running.qemu);
         }
+    }
+
+    /// Whether it has power.
+    pub(super) fn is_on(&self) -> bool {
+        self.running().is_some()
     }
 
     /// Stops its processor and its clock.

@@ -5,7 +5,10 @@ use std::{
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,7 +22,8 @@ use super::{
     hub::Hub,
     initramfs::{self, Put},
     inside::Output,
-    relay::{Flow, Relay},
+    ledger::Ledger,
+    relay::{Ends, Flow, Relay},
     root,
     who::{Disk, Net, Node, Who},
 };
@@ -50,6 +54,7 @@ pub(super) struct Lab {
     guests: BTreeMap<Who, Guest>,
     hubs: Vec<(Net, Hub)>,
     relays: BTreeMap<(Node, Disk), Relay>,
+    ledger: Arc<Ledger>,
     dir: Dir,
 }
 
@@ -81,10 +86,12 @@ impl Lab {
         initramfs::write(&initramfs, &parts.kernel, &parts.busybox, options.files)?;
         let port = free_port()?;
         let target = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let ledger = Arc::new(Ledger::default());
         let mut relays = BTreeMap::new();
         for node in Node::ALL {
             for disk in Disk::ALL {
-                relays.insert((node, disk), Relay::new(target, disk.isid())?);
+                let ends = Ends { node, target, isid: disk.isid(), ledger: Arc::clone(&ledger) };
+                relays.insert((node, disk), Relay::new(ends)?);
             }
         }
         let mut hubs = Vec::new();
@@ -93,7 +100,7 @@ impl Lab {
             let sockets: Vec<_> = connected.map(|who| boot::port(&dir.path, net, who)).collect();
             hubs.push((net, Hub::new(&sockets)?));
         }
-        let mut lab = Self { guests: BTreeMap::new(), hubs, relays, dir };
+        let mut lab = Self { guests: BTreeMap::new(), hubs, relays, ledger, dir };
         for who in Who::ALL {
             let nodes = options.guests.iter().any(|guest| matches!(guest, Who::A | Who::B));
             if options.guests.contains(&who) || (who == Who::Target && nodes) {
@@ -151,6 +158,11 @@ impl Lab {
         for (_, hub) in self.hubs.iter().filter(|(hub, _)| *hub == net) {
             hub.let_pass(&port, carry);
         }
+    }
+
+    /// Who has written to the disks.
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// What `disk` has, as a file of this machine: behind the target's back, so it is to be read only.

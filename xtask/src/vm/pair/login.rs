@@ -4,6 +4,8 @@
 
 use std::io::{self, Read, Write};
 
+use super::units::{self, HEADER};
+
 /// Hands on what an initiator says from `from` to `to`, until it is logged in, with `isid` in the place of its own.
 ///
 /// # Errors
@@ -17,8 +19,7 @@ pub(super) fn hand_on(from: &mut impl Read, to: &mut impl Write, isid: [u8; 6]) 
         if login {
             header[ISID..][..isid.len()].copy_from_slice(&isid);
         }
-        let data = u32::from_be_bytes([0, header[5], header[6], header[7]]);
-        let rest = u64::from(header[4]) * 4 + u64::from(data.next_multiple_of(4));
+        let rest = units::rest(&header) as u64;
         let mut unit = Vec::from(header);
         if from.take(rest).read_to_end(&mut unit)? as u64 != rest {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -30,9 +31,6 @@ pub(super) fn hand_on(from: &mut impl Read, to: &mut impl Write, isid: [u8; 6]) 
     }
 }
 
-/// Bytes of a unit's header: the opcode in the first, the length of more header in the fifth (in words), that of the data
-/// in three after it.
-const HEADER: usize = 48;
 const ISID: usize = 8;
 const OPCODE: u8 = 0x3f;
 const LOGIN: u8 = 0x03;

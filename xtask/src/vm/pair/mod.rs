@@ -34,6 +34,7 @@ mod hub;
 mod initramfs;
 mod inside;
 mod lab;
+mod ledger;
 mod login;
 mod qmp;
 mod relay;
@@ -41,6 +42,7 @@ mod root;
 mod served;
 mod shell;
 mod stories;
+mod units;
 mod who;
 mod zfs;
 
@@ -56,7 +58,7 @@ use crate::{
 };
 use initramfs::Put;
 use lab::{Lab, Options, Parts};
-use stories::Story;
+use stories::{Story, Turn};
 
 /// What is run, and how.
 pub(super) struct Settings<'a> {
@@ -66,6 +68,8 @@ pub(super) struct Settings<'a> {
     pub(super) stories: &'a [String],
     /// How often each is told, in the same lab.
     pub(super) rounds: u32,
+    /// Of what stories leave to chance.
+    pub(super) seed: u64,
     /// Whether the lab stays, to be looked at, when a story has ended.
     pub(super) keep: bool,
     /// The agent, where it need not be built.
@@ -114,7 +118,8 @@ pub(super) fn run(settings: &Settings<'_>) -> Result<()> {
 fn tell(parts: &Parts, files: &[Put], story: &Story, settings: &Settings<'_>) -> Result<()> {
     let lab = Lab::up(parts, &Options { guests: story.guests, files })?;
     let told = (1..=settings.rounds).try_for_each(|round| {
-        (story.tell)(&lab, round).with_context(|| format!("in round {round} of {}", settings.rounds))
+        let turn = Turn { round, seed: settings.seed };
+        (story.tell)(&lab, turn).with_context(|| format!("in round {round} of {}", settings.rounds))
     });
     let told = if told.is_ok() || is_interrupted() {
         told

@@ -1,16 +1,23 @@
 //! A path to a disk: what a node says to the target passes here, and can be held up, as by a cable that was pulled, or
-//! refused.
+//! refused. What the target has answered is noted at once, also where the node does not hear of it.
 
 use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, Receiver, Sender},
+    },
     thread,
 };
 
 use anyhow::{Context as _, Result};
 
-use super::login;
+use super::{
+    ledger::{Conversation, Ledger},
+    login,
+    who::Node,
+};
 
 /// Whether anything passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +30,17 @@ pub(super) enum Flow {
     Refused,
 }
 
+/// Whose path it is, and to where.
+#[derive(Clone)]
+pub(super) struct Ends {
+    pub(super) node: Node,
+    pub(super) target: SocketAddr,
+    /// By which the target knows the node.
+    pub(super) isid: [u8; 6],
+    /// Where it is noted what the node writes.
+    pub(super) ledger: Arc<Ledger>,
+}
+
 /// The path. Dropped, it is refused for good.
 pub(super) struct Relay {
     /// Where a node connects to.
@@ -31,12 +49,12 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// One from a free port of this machine, reachable from this machine alone, to `target`, which knows it by `isid`.
+    /// One from a free port of this machine, reachable from this machine alone.
     ///
     /// # Errors
     ///
     /// There is no port, or no thread.
-    pub(super) fn new(target: SocketAddr, isid: [u8; 6]) -> Result<Self> {
+    pub(super) fn new(ends: Ends) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listening for a disk's path")?;
         let address = listener.local_addr().context("a disk's path")?;
         let gate = Arc::new(Gate {
@@ -44,7 +62,7 @@ impl Relay {
             changed: Condvar::new(),
         });
         let own = Arc::clone(&gate);
-        spawn(move || accept(&own, &listener, target, isid))?;
+        spawn(move || accept(&own, &listener, &ends))?;
         Ok(Self { address, gate })
     }
 
@@ -102,22 +120,22 @@ impl State {
     }
 }
 
-fn accept(gate: &Arc<Gate>, listener: &TcpListener, target: SocketAddr, isid: [u8; 6]) {
+fn accept(gate: &Arc<Gate>, listener: &TcpListener, ends: &Ends) {
     for node in listener.incoming().map_while(Result::ok) {
         if gate.lock().closed {
             return;
         }
-        let gate = Arc::clone(gate);
+        let (gate, ends) = (Arc::clone(gate), ends.clone());
         // What cannot be connected is as good as refused.
-        let _ = spawn(move || drop(connect(&gate, node, target, isid)));
+        let _ = spawn(move || drop(connect(&gate, node, ends)));
     }
 }
 
-fn connect(gate: &Arc<Gate>, node: TcpStream, target: SocketAddr, isid: [u8; 6]) -> Result<()> {
+fn connect(gate: &Arc<Gate>, node: TcpStream, ends: Ends) -> Result<()> {
     if !gate.pass() {
         return Ok(());
     }
-    let mut target = TcpStream::connect(target)?;
+    let mut target = TcpStream::connect(ends.target)?;
     for stream in [&node, &target] {
         stream.set_nodelay(true)?;
     }
@@ -129,30 +147,62 @@ fn connect(gate: &Arc<Gate>, node: TcpStream, target: SocketAddr, isid: [u8; 6])
         state.cut();
     }
     drop(state);
-    let other = Arc::clone(gate);
-    spawn(move || copy(&other, from_target, node))?;
+    let talk = Arc::new(Conversation::new(ends.ledger, ends.node));
+    let (answers, held) = mpsc::channel();
+    let (hearer, other) = (Arc::clone(&talk), Arc::clone(gate));
+    spawn(move || hear(&hearer, from_target, &answers))?;
+    spawn(move || hand_on(&other, &held, node))?;
     // If it fails, there is nothing to copy either.
-    let _ = login::hand_on(&mut from_node, &mut target, isid);
-    copy(gate, from_node, target);
+    let _ = login::hand_on(&mut from_node, &mut target, ends.isid);
+    copy(gate, &talk, from_node, target);
     Ok(())
 }
 
-fn copy(gate: &Gate, mut from: TcpStream, mut to: TcpStream) {
-    let mut buffer = vec![0; 64 * 1024];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
-        if !gate.pass() || to.write_all(&buffer[..length]).is_err() {
+/// What the node says.
+fn copy(gate: &Gate, talk: &Conversation, mut node: TcpStream, mut target: TcpStream) {
+    let mut buffer = vec![0; BUFFER];
+    while let Ok(length @ 1..) = node.read(&mut buffer) {
+        if !gate.pass() {
+            break;
+        }
+        talk.request(&buffer[..length]);
+        if target.write_all(&buffer[..length]).is_err() {
             break;
         }
     }
-    for stream in [from, to] {
+    for stream in [node, target] {
         let _ = stream.shutdown(Shutdown::Both);
     }
+}
+
+/// What the target says. It is never more than the node has asked for.
+fn hear(talk: &Conversation, mut target: TcpStream, answers: &Sender<Vec<u8>>) {
+    let mut buffer = vec![0; BUFFER];
+    while let Ok(length @ 1..) = target.read(&mut buffer) {
+        talk.answer(&buffer[..length]);
+        if answers.send(buffer[..length].to_vec()).is_err() {
+            break;
+        }
+    }
+    let _ = target.shutdown(Shutdown::Both);
+}
+
+fn hand_on(gate: &Gate, answers: &Receiver<Vec<u8>>, mut node: TcpStream) {
+    for answer in answers {
+        if !gate.pass() || node.write_all(&answer).is_err() {
+            break;
+        }
+    }
+    let _ = node.shutdown(Shutdown::Both);
 }
 
 fn spawn(work: impl FnOnce() + Send + 'static) -> Result<()> {
     thread::Builder::new().name("relay".to_owned()).spawn(work).context("a thread for a disk's path")?;
     Ok(())
 }
+
+/// Bytes that are read at once.
+const BUFFER: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -172,7 +222,13 @@ mod tests {
     #[test]
     fn a_path_is_held_up_and_goes_on_or_is_refused() {
         let target = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let relay = Relay::new(target.local_addr().unwrap(), [0; 6]).unwrap();
+        let relay = Relay::new(Ends {
+            node: Node::A,
+            target: target.local_addr().unwrap(),
+            isid: [0; 6],
+            ledger: Arc::default(),
+        })
+        .unwrap();
         thread::spawn(move || {
             for stream in target.incoming() {
                 let mut stream = stream.unwrap();

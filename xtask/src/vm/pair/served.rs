@@ -1,9 +1,10 @@
-//! What the agents have in charge in a lab: a pool with mirror, log and cache, which they serve by NFS at the address.
+//! What the agents have in charge in a lab: a pool with mirror, log and cache, which they serve by NFS and iSCSI at the
+//! address.
 
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     agents::{ADDRESS, Agents},
@@ -15,6 +16,11 @@ use super::{
 
 /// The pool's disks: as the agents reserve them.
 pub(super) const DISKS: [Disk; 4] = [Disk::Data0, Disk::Data1, Disk::Log, Disk::Cache];
+
+/// What is served by NFS.
+pub(super) const DATA: &str = "/tank/data";
+/// What the iSCSI target is called.
+pub(super) const VOLUME: &str = "iqn.2026-11.test.lab:tank";
 
 /// Makes the pool `tank`, mounted at `/tank`, on `node`; the other one sees its partitions, and has `OpenZFS` loaded, as a
 /// standby does.
@@ -30,7 +36,7 @@ pub(super) fn create(lab: &Lab, node: Node) -> Result<()> {
         "zpool create -f -o cachefile=none -O compression=off -m /tank tank \
          mirror {data0} {data1} log {log} cache {cache}"
     ))?;
-    lab.node(node.peer())?.run(&format!("modprobe zfs; {RESCAN}"))?;
+    lab.node(node.peer())?.run(&format!("{MODULES}; {RESCAN}"))?;
     Ok(())
 }
 
@@ -43,10 +49,13 @@ pub(super) fn create(lab: &Lab, node: Node) -> Result<()> {
 pub(super) fn begin(lab: &Lab, agents: &Agents<'_>, more: [&str; 2]) -> Result<()> {
     create(lab, Node::A)?;
     let a = lab.node(Node::A)?;
-    a.run("zfs create tank/data && chmod 777 /tank/data")?;
+    a.run(&format!(
+        "zfs create tank/data && chmod 777 {DATA} && zfs create -V 64M -o sync=always tank/disk"
+    ))?;
     let guid = a.run("zpool get -H -o value guid tank && zpool export tank")?;
     for node in Node::ALL {
         lab.node(node)?.run(SET_UP)?;
+        lab.node(node)?.put("/etc/ha-agent/targets.json", targets().as_bytes())?;
     }
     agents.introduce(more.map(|more| configuration(guid.trim(), more)))?;
     agents.settled()?;
@@ -54,13 +63,24 @@ pub(super) fn begin(lab: &Lab, agents: &Agents<'_>, more: [&str; 2]) -> Result<(
     Node::ALL.into_iter().try_for_each(|node| lab.node(node)?.run("sync").map(drop))
 }
 
-/// Has the client mount what is served.
+/// Has the client mount and log in to what is served.
 ///
 /// # Errors
 ///
 /// It cannot.
 pub(super) fn mount(lab: &Lab) -> Result<()> {
-    client::mount(lab.guest(Who::Client)?, ADDRESS, "/tank/data")
+    let client = lab.guest(Who::Client)?;
+    client::mount(client, ADDRESS, DATA)?;
+    client::log_in(client, ADDRESS, VOLUME)
+}
+
+/// Checks that the file to which the client writes by NFS is still locked for it, as `node` serves it.
+///
+/// # Errors
+///
+/// It is not.
+pub(super) fn locked(lab: &Lab, node: Node) -> Result<()> {
+    lab.node(node)?.run(&format!("records locked {DATA}/records")).map(drop)
 }
 
 /// Starts the agent of a node that has booted.
@@ -69,7 +89,7 @@ pub(super) fn mount(lab: &Lab) -> Result<()> {
 ///
 /// It cannot be started.
 pub(super) fn start(lab: &Lab, agents: &Agents<'_>, node: Node) -> Result<()> {
-    lab.node(node)?.run("modprobe zfs")?;
+    lab.node(node)?.run(MODULES)?;
     agents.start(node)
 }
 
@@ -128,9 +148,38 @@ name = "nfs"
 nfs_state = "/tank/.nfs"
 nfs_scope = "lab"
 needs = ["tank"]
+
+[[service]]
+name = "iscsi"
+iscsi_targets = "targets.json"
+iscsi_state = "/tank/.iscsi"
+needs = ["tank"]
 "#
     )
 }
+
+/// As `targetcli saveconfig` writes it, but for what has a default.
+fn targets() -> String {
+    let targets = json!({
+        "storage_objects": [{
+            "name": "disk", "plugin": "block", "dev": "/dev/zvol/tank/disk", "wwn": "7a2c0000001", "readonly": false,
+        }],
+        "targets": [{ "fabric": "iscsi", "wwn": VOLUME, "tpgs": [{
+            "tag": 1, "enable": true,
+            "attributes": { "authentication": 0, "generate_node_acls": 0 },
+            "luns": [{ "index": 0, "storage_object": "/backstores/block/disk" }],
+            "node_acls": [{
+                "node_wwn": client::INITIATOR,
+                "mapped_luns": [{ "index": 0, "tpg_lun": 0, "write_protect": false }],
+            }],
+            "portals": [{ "ip_address": "0.0.0.0", "port": 3260 }],
+        }] }],
+    });
+    targets.to_string()
+}
+
+/// What a standby has loaded.
+const MODULES: &str = "modprobe --all zfs target_core_iblock target_core_file iscsi_target_mod";
 
 /// What an administrator has done on both nodes.
 const SET_UP: &str = "mkdir -p /etc/nfs.conf.d /etc/exports.d && \

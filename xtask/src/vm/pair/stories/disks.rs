@@ -8,7 +8,7 @@ use super::{
         guest::{Guest, PATIENCE},
         who::{Disk, Node},
     },
-    Lab, Story, Who,
+    Lab, Story, Turn, Who,
 };
 use crate::process::say;
 
@@ -19,7 +19,7 @@ pub(super) const STORY: Story = Story {
     tell,
 };
 
-fn tell(lab: &Lab, round: u32) -> Result<()> {
+fn tell(lab: &Lab, turn: Turn) -> Result<()> {
     let [a, b] = Node::ALL.map(|node| lab.node(node));
     let (a, b) = (a?, b?);
     for guest in [a, b] {
@@ -37,7 +37,7 @@ fn tell(lab: &Lab, round: u32) -> Result<()> {
         guest.try_run(&format!("{bytes} | {copy} 2>&1"), PATIENCE)
     };
     // Another one each time.
-    let pattern = 1 + round % 64;
+    let pattern = 1 + turn.round % 64;
     reserve(a, "--register-ignore --param-sark=0xa1")?;
     reserve(a, "--reserve --param-rk=0xa1 --prout-type=5")?;
     write(a, pattern, 0)?.ok().context("the holder's write")?;

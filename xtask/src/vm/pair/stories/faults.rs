@@ -12,7 +12,7 @@ use super::{
         guest::PATIENCE,
         who::{Disk, Net},
     },
-    Lab, Story, Who,
+    Lab, Story, Turn, Who,
 };
 use crate::process::say;
 
@@ -23,9 +23,9 @@ pub(super) const STORY: Story = Story {
     tell,
 };
 
-fn tell(lab: &Lab, round: u32) -> Result<()> {
+fn tell(lab: &Lab, turn: Turn) -> Result<()> {
     let agents = Agents::new(lab);
-    if round == 1 {
+    if turn.round == 1 {
         agents.introduce(Default::default())?;
     }
     for (fault, then) in FAULTS {

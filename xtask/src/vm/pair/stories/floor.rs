@@ -8,10 +8,11 @@ use super::{
     super::{
         agents::ADDRESS,
         client::{self, Writer},
-        evidence, served,
+        evidence,
+        served::{self, VOLUME},
         who::{Disk, Node},
     },
-    Lab, Story, Who,
+    Lab, Story, Turn, Who,
 };
 use crate::process::say;
 
@@ -22,12 +23,12 @@ pub(super) const STORY: Story = Story {
     tell,
 };
 
-fn tell(lab: &Lab, round: u32) -> Result<()> {
+fn tell(lab: &Lab, turn: Turn) -> Result<()> {
     // The roles change with each round.
-    let (active, standby) = if round % 2 == 1 { (Node::A, Node::B) } else { (Node::B, Node::A) };
+    let (active, standby) = if turn.round % 2 == 1 { (Node::A, Node::B) } else { (Node::B, Node::A) };
     let (own, peer) = (key(active), key(standby));
     let client = lab.guest(Who::Client)?;
-    if round == 1 {
+    if turn.round == 1 {
         served::create(lab, active)?;
         lab.node(active)?.run("zfs create -V 64M tank/disk && udevadm settle")?;
         let steps = lab.node(active)?.run(&format!("lab-serve start {own}"))?;
@@ -56,7 +57,7 @@ fn tell(lab: &Lab, round: u32) -> Result<()> {
         writer.further(writer.acknowledged()? + 20, PATIENCE)?;
         say(format_args!("floor: the client, {}", one_line(&writer.check()?)));
     }
-    evidence::one_importer(lab.node(standby)?, "tank")?;
+    evidence::one_importer(lab, standby, "tank")?;
     say(format_args!("floor: {}", one_line(&evidence::reservation(lab, Disk::Data0)?)));
 
     lab.node(active)?.boot()?;
@@ -75,6 +76,4 @@ fn one_line(text: &str) -> String {
     text.trim().lines().collect::<Vec<_>>().join(", ")
 }
 
-/// What `lab-serve` calls it.
-const VOLUME: &str = "iqn.2026-11.test.lab:tank";
 const PATIENCE: Duration = Duration::from_mins(2);

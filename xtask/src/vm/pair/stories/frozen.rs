@@ -11,7 +11,7 @@ use super::{
         served,
         who::{Disk, Node},
     },
-    Lab, Story, Who,
+    Lab, Story, Turn, Who,
 };
 use crate::process::say;
 
@@ -22,7 +22,7 @@ pub(super) const STORY: Story = Story {
     tell,
 };
 
-fn tell(lab: &Lab, _round: u32) -> Result<()> {
+fn tell(lab: &Lab, _: Turn) -> Result<()> {
     let [a, b] = Node::ALL.map(|node| lab.node(node));
     let (a, b) = (a?, b?);
     served::create(lab, Node::A)?;

@@ -8,6 +8,7 @@ mod frozen;
 mod nothing;
 mod pair;
 mod pool;
+mod sequences;
 mod switchover;
 mod takeover;
 mod wrong;
@@ -24,8 +25,17 @@ pub(super) struct Story {
     pub(super) about: &'static str,
     /// Who takes part.
     pub(super) guests: &'static [Who],
-    /// Tells it; which time this is, is counted from 1.
-    pub(super) tell: fn(&Lab, u32) -> Result<()>,
+    /// Tells it.
+    pub(super) tell: fn(&Lab, Turn) -> Result<()>,
+}
+
+/// Which time a story is told in the same lab.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    /// Counted from 1.
+    pub(super) round: u32,
+    /// Of what is left to chance.
+    pub(super) seed: u64,
 }
 
 /// Those with the given names, in that order, or all.
@@ -47,7 +57,7 @@ pub(super) fn chosen(names: &[String]) -> Result<Vec<&'static Story>> {
     names.iter().map(find).collect()
 }
 
-const ALL: [Story; 10] = [
+const ALL: [Story; 11] = [
     disks::STORY,
     pool::STORY,
     floor::STORY,
@@ -58,4 +68,5 @@ const ALL: [Story; 10] = [
     fenced::STORY,
     switchover::STORY,
     wrong::STORY,
+    sequences::STORY,
 ];

@@ -9,7 +9,7 @@ use super::{
         agents::{self, Agents},
         who::Node,
     },
-    Lab, Story, Who,
+    Lab, Story, Turn, Who,
 };
 use crate::process::say;
 
@@ -20,9 +20,9 @@ pub(super) const STORY: Story = Story {
     tell,
 };
 
-fn tell(lab: &Lab, round: u32) -> Result<()> {
+fn tell(lab: &Lab, turn: Turn) -> Result<()> {
     let agents = Agents::new(lab);
-    if round == 1 {
+    if turn.round == 1 {
         agents.introduce(Default::default())?;
     }
     agents.settled()?;

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::{
     super::{served, who::Node},
-    Lab, Story, Who,
+    Lab, Story, Turn, Who,
 };
 use crate::process::say;
 
@@ -15,7 +15,7 @@ pub(super) const STORY: Story = Story {
     tell,
 };
 
-fn tell(lab: &Lab, _round: u32) -> Result<()> {
+fn tell(lab: &Lab, _: Turn) -> Result<()> {
     let [a, b] = Node::ALL.map(|node| lab.node(node));
     let (a, b) = (a?, b?);
     served::create(lab, Node::A)?;

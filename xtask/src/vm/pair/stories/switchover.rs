@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
-    super::{agents::Agents, client::Writer, evidence, served, who::Node},
-    Lab, Story, Who,
+    super::{agents::Agents, client::Writers, evidence, served, who::Node},
+    Lab, Story, Turn, Who,
 };
 use crate::process::say;
 
@@ -18,22 +18,22 @@ pub(super) const STORY: Story = Story {
     tell,
 };
 
-fn tell(lab: &Lab, round: u32) -> Result<()> {
+fn tell(lab: &Lab, turn: Turn) -> Result<()> {
     let agents = Agents::new(lab);
-    if round == 1 {
+    if turn.round == 1 {
         // Freed on b, waited for on a.
         served::begin(lab, &agents, [WAIT, KILL])?;
         served::mount(lab)?;
     }
     let since = Instant::now();
-    let writer = Writer::start(lab.guest(Who::Client)?, "nfs", "/mnt/records")?;
-    writer.further(50, PATIENCE)?;
+    let writers = Writers::start(lab.guest(Who::Client)?)?;
     for _ in Node::ALL {
         agents.settled()?;
         let from = agents.active()?;
         let took = moved(lab, &agents, from)?;
-        writer.further(writer.acknowledged()? + 20, PATIENCE)?;
-        evidence::one_importer(lab.node(from.peer())?, "tank")?;
+        writers.go_on(20)?;
+        served::locked(lab, from.peer())?;
+        evidence::one_importer(lab, from.peer(), "tank")?;
         say(format_args!(
             "switchover: {from} to {} in {:.1} s: {}",
             from.peer(),
@@ -41,7 +41,7 @@ fn tell(lab: &Lab, round: u32) -> Result<()> {
             served::steps(&agents, from.peer())?
         ));
     }
-    say(format_args!("switchover: the client: {}", writer.check()?.trim().replace('\n', ", ")));
+    say(format_args!("switchover: the client: {}", writers.check()?));
     for node in Node::ALL {
         busy(lab, &agents, node)?;
     }

@@ -1,4 +1,5 @@
-//! The active node's power is cut while a client writes over NFS: the other one fences it, imports the pool and serves.
+//! The active node's power is cut while a client writes over NFS and iSCSI: the other one fences it, imports the pool and
+//! serves. The client has a file locked all the time.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,11 +8,11 @@ use anyhow::{Context as _, Result};
 use super::{
     super::{
         agents::Agents,
-        client::Writer,
+        client::Writers,
         evidence,
         served::{self, DISKS},
     },
-    Lab, Story, Who,
+    Lab, Story, Turn, Who,
 };
 use crate::process::say;
 
@@ -22,25 +23,26 @@ pub(super) const STORY: Story = Story {
     tell,
 };
 
-fn tell(lab: &Lab, round: u32) -> Result<()> {
+fn tell(lab: &Lab, turn: Turn) -> Result<()> {
     let agents = Agents::new(lab);
-    if round == 1 {
+    if turn.round == 1 {
         served::begin(lab, &agents, [""; 2])?;
         served::mount(lab)?;
     }
     agents.settled()?;
-    let client = lab.guest(Who::Client)?;
     let active = agents.active()?;
     let standby = active.peer();
-    let writer = Writer::start(client, "nfs", "/mnt/records")?;
-    writer.further(50, PATIENCE)?;
+    let writers = Writers::start(lab.guest(Who::Client)?)?;
+    served::locked(lab, active)?;
 
     let (at, killed) = (SystemTime::now(), Instant::now());
     lab.node(active)?.kill();
     agents.wait_phase(standby, "active", PATIENCE)?;
     let served = killed.elapsed();
-    writer.further(writer.acknowledged()? + 20, PATIENCE)?;
+    writers.go_on(20)?;
     let took = killed.elapsed();
+
+    served::locked(lab, standby)?;
 
     let since = |time: SystemTime| time.duration_since(at).unwrap_or_default().as_secs_f64();
     let claimed = served::said(lab.node(standby)?, "taking over in generation", at).map(since)?;
@@ -54,8 +56,8 @@ fn tell(lab: &Lab, round: u32) -> Result<()> {
         served.as_secs_f64(),
         took.as_secs_f64()
     ));
-    say(format_args!("takeover: the client: {}", writer.check()?.trim().replace('\n', ", ")));
-    evidence::one_importer(lab.node(standby)?, "tank")?;
+    say(format_args!("takeover: the client: {}", writers.check()?));
+    evidence::one_importer(lab, standby, "tank")?;
     for disk in DISKS {
         say(format_args!(
             "takeover: {disk}: {}",

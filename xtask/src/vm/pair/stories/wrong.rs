@@ -13,7 +13,7 @@ use super::{
         served,
         who::Disk,
     },
-    Lab, Story, Who,
+    Lab, Story, Turn, Who,
 };
 use crate::process::say;
 
@@ -24,9 +24,9 @@ pub(super) const STORY: Story = Story {
     tell,
 };
 
-fn tell(lab: &Lab, round: u32) -> Result<()> {
+fn tell(lab: &Lab, turn: Turn) -> Result<()> {
     let agents = Agents::new(lab);
-    if round == 1 {
+    if turn.round == 1 {
         served::begin(lab, &agents, [""; 2])?;
     }
     for wrong in wrongs() {
