@@ -182,7 +182,7 @@ fn targets() -> String {
 const MODULES: &str = "modprobe --all zfs target_core_iblock target_core_file iscsi_target_mod";
 
 /// What an administrator has done on both nodes.
-const SET_UP: &str = "mkdir -p /etc/nfs.conf.d /etc/exports.d && \
+const SET_UP: &str = "mkdir -p /etc/ha-agent /etc/nfs.conf.d /etc/exports.d && \
                       printf '[nfsd]\\nscope=lab\\n' >/etc/nfs.conf.d/lab.conf && \
                       echo '/tank/data *(rw,no_root_squash,fsid=1)' >/etc/exports.d/lab.exports";
 /// Has a node see the partitions that the other one made.
