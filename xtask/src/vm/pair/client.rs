@@ -107,7 +107,7 @@ impl<'a> Writer<'a> {
         let (unit, acknowledged) = (&writer.name, writer.acknowledged_file());
         client.run(&format!(
             "rm -f {acknowledged}; \
-             systemd-run --quiet --collect --unit={unit} --property=StandardOutput=file:{acknowledged}.said \
+             systemd-run --quiet --collect --unit={unit} --property=StandardOutput=truncate:{acknowledged}.said \
              /usr/local/bin/records write {file} {acknowledged}"
         ))?;
         writer.further(0, PATIENCE)?;
