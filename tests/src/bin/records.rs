@@ -8,7 +8,8 @@
 //! ```
 //!
 //! `write` prints a line for each answer that took longer than a second, and appends each acknowledged record's number to
-//! the file ACKNOWLEDGED, which is to be on the client's own disk. It has FILE locked all the time. An error ends it. `check` prints what it found.
+//! the file ACKNOWLEDGED, which is to be on the client's own disk. It has FILE locked all the time. An error ends
+//! it. `check` prints what it found.
 
 use std::env;
 use std::fs::{File, OpenOptions};

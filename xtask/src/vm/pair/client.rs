@@ -60,7 +60,8 @@ impl<'a> Writers<'a> {
     }
 }
 
-fn one_line(text: &str) -> String {
+/// Its lines, with commas between them.
+pub(super) fn one_line(text: &str) -> String {
     text.trim().replace('\n', ", ")
 }
 

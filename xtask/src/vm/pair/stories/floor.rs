@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{
     super::{
         agents::ADDRESS,
-        client::{self, Writer},
+        client::{self, Writer, one_line},
         evidence,
         served::{self, VOLUME},
         who::{Disk, Node},
@@ -70,10 +70,6 @@ fn key(node: Node) -> &'static str {
         Node::A => "a1",
         Node::B => "b2",
     }
-}
-
-fn one_line(text: &str) -> String {
-    text.trim().lines().collect::<Vec<_>>().join(", ")
 }
 
 const PATIENCE: Duration = Duration::from_mins(2);

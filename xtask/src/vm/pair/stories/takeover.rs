@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use super::{
     super::{
         agents::Agents,
-        client::Writers,
+        client::{Writers, one_line},
         evidence,
         served::{self, DISKS},
     },
@@ -59,10 +59,7 @@ fn tell(lab: &Lab, turn: Turn) -> Result<()> {
     say(format_args!("takeover: the client: {}", writers.check()?));
     evidence::one_importer(lab, standby, "tank")?;
     for disk in DISKS {
-        say(format_args!(
-            "takeover: {disk}: {}",
-            evidence::reservation(lab, disk)?.trim().replace('\n', ", ")
-        ));
+        say(format_args!("takeover: {disk}: {}", one_line(&evidence::reservation(lab, disk)?)));
     }
 
     lab.node(active)?.boot()?;
