@@ -1,12 +1,13 @@
 //! What the two nodes tell each other of themselves over the peer link, and what follows from it for the pair.
 //!
-//! It is shown, and nothing waits for it: whoever decides a failover does so without.
+//! It is shown, and nothing waits for it: whoever decides a failover does so without, but for who sees more disks.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::detector::partner::PairInput;
 use super::reporter::Reporter;
 use crate::core::Instant;
 use crate::core::reasons::{Facts, NodeFacts, Reason, Told, reasons};
@@ -46,7 +47,7 @@ pub(super) async fn run(link: Option<&Link>, reporter: &Reporter, known: watch::
     let mut states = link.peer_state();
     let mut beat = tokio::time::interval(EVERY);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut same_state, mut log) = (SameState::default(), Log::default());
+    let (mut same_state, mut log, mut sees_more) = (SameState::default(), Log::default(), false);
     loop {
         tokio::select! {
             _ = beat.tick() => {}
@@ -72,6 +73,10 @@ pub(super) async fn run(link: Option<&Link>, reporter: &Reporter, known: watch::
         });
         let facts = known.borrow().facts(now, own);
         log.tell(&reasons(&facts));
+        if facts.peer_sees_more() != sees_more {
+            sees_more = !sees_more;
+            reporter.tell_of_pair(PairInput::PeerSeesMore(sees_more));
+        }
     }
 }
 

@@ -88,6 +88,12 @@ impl Reporter {
         snapshot(&self.detector).await
     }
 
+    /// Tells the detector something of the pair.
+    pub(super) fn tell_of_pair(&self, input: PairInput) {
+        // It is gone only while the agent ends.
+        let _ = self.detector.send(Input::Pair(input));
+    }
+
     /// Lets the peer take over before this node ends. Returns whether it has.
     pub(super) async fn hand_over(&self) -> bool {
         let Ok(Snapshot { pair: Some(pair), .. }) = self.snapshot().await else { return false };

@@ -154,6 +154,12 @@ impl Cause {
         }
     }
 
+    /// Whether what is looked at is served all the same, though not as safely as it should be.
+    #[must_use]
+    pub fn leaves_it_served(self) -> bool {
+        self == Self::PoolDegraded
+    }
+
     /// Its name, in capitals.
     #[must_use]
     pub fn name(self) -> &'static str {

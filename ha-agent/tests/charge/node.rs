@@ -120,7 +120,7 @@ impl Node {
         self.orders.send(order)?;
         loop {
             match self.report().await? {
-                Report::Well(_) => {}
+                Report::Condition(_) => {}
                 // The peer did what it was to do.
                 Report::Lost(_) => self.has_lost = true,
                 report => return Ok(report),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use ha_agent::exec::conductor::{From, Order, Report};
+use ha_agent::exec::conductor::{Condition, From, Order, Report};
 use ha_agent::fence::emulated::{Disk, Fault, Operation};
 use ha_agent::fence::{Device, DeviceError, Key, Old, percent};
 use ha_agent::resource::{Cause, Failure, Stop, Within};
@@ -69,7 +69,7 @@ fn who_loses_its_keys_while_it_serves_says_so_and_can_not_write() -> Result<()> 
         loop {
             match pair.first.report().await? {
                 Report::Lost(lost) => break ensure!(lost == term(1)?, "{lost:?}"),
-                Report::Well(_) => {}
+                Report::Condition(_) => {}
                 other => anyhow::bail!("{other:?}"),
             }
         }
@@ -214,7 +214,7 @@ fn a_service_that_dies_is_started_again_and_a_disk_that_goes_is_told() -> Result
         tokio::time::timeout(PATIENCE, revived).await.context("it was not started again")?;
         pair.shared.disks[0].cut(1);
         let report = pair.first.report().await?;
-        ensure!(report == Report::Well(false), "{report:?}");
+        ensure!(report == Report::Condition(Condition::Bad), "{report:?}");
         let (name, faults) = pair.first.faults(Step::Fence);
         ensure!(faults.first().is_some_and(|it| it.cause == Cause::DiskMissing), "{name}: {faults:?}");
         pair.shared.disks[0].let_go();
@@ -230,13 +230,13 @@ fn a_look_that_hangs_is_told_by_name_and_forgotten_when_it_comes_back() -> Resul
         pair.first.serve(term(1)?, From::Dead, &pair.shared).await?;
         pair.first.fates.set("check", Fate::Hangs);
         let report = pair.first.report().await?;
-        ensure!(report == Report::Well(false), "{report:?}");
+        ensure!(report == Report::Condition(Condition::Bad), "{report:?}");
         let (name, faults) = pair.first.faults(Step::Service);
         let hangs = |it: &Failure| it.cause == Cause::TimedOut && it.what.starts_with("service writer hangs");
         ensure!(faults.first().is_some_and(hangs), "{name}: {faults:?}");
         pair.first.fates.mend();
         let report = pair.first.report().await?;
-        ensure!(report == Report::Well(true), "{report:?}");
+        ensure!(report == Report::Condition(Condition::Well), "{report:?}");
         pair.goes_over().await
     })
 }

@@ -26,7 +26,7 @@ use crate::core::pair::{
     Stance, Vhosts, Wish,
 };
 use crate::core::{Instant, State};
-use crate::exec::conductor::{self, From};
+use crate::exec::conductor::{self, Condition, From};
 use crate::sys::clock;
 use crate::witness::{Lease, Wanted};
 
@@ -49,6 +49,8 @@ pub enum PairInput {
     Conductor(conductor::Report),
     /// What the peer's keys on the shared disks say.
     Disks(DiskKeys),
+    /// Whether the peer sees all shared disks that this node sees, and more.
+    PeerSeesMore(bool),
 }
 
 /// What a node of a pair begins with.
@@ -152,7 +154,8 @@ pub(super) struct Partner {
     groups: Groups,
     /// Whether each group has a link, and all is well with what is served beside addresses, or would be.
     ready: bool,
-    well: bool,
+    condition: Condition,
+    peer_sees_more: bool,
     disks: DiskKeys,
     /// What the hosts are to do, and were not told yet.
     waiting: Vec<HostOrder>,
@@ -192,7 +195,8 @@ impl Partner {
             lease: Vouched::default(),
             groups: groups.clone(),
             ready: false,
-            well: true,
+            condition: Condition::Well,
+            peer_sees_more: false,
             disks: DiskKeys::None,
             waiting: Vec::new(),
             work: Work::new(conducted),
@@ -238,9 +242,10 @@ impl Partner {
                 self.tell_lease(now);
             }
             PairInput::Disks(keys) => self.disks = keys,
+            PairInput::PeerSeesMore(more) => self.peer_sees_more = more,
             PairInput::Conductor(report) => {
-                if let conductor::Report::Well(well) = report {
-                    self.well = well;
+                if let conductor::Report::Condition(condition) = report {
+                    self.condition = condition;
                 }
                 let next = self.work.hear(report);
                 self.follow(now, next);
@@ -337,7 +342,13 @@ impl Partner {
             None | Some(_) => {}
         }
         self.groups.see(hosts.iter().map(|host| host.machine.state()));
-        let ready = self.groups.can_be_served() && self.well;
+        let well = match self.condition {
+            Condition::Well => true,
+            // A disk that is dead is dead on the other node as well: the role would move for nothing.
+            Condition::Weak => !self.peer_sees_more,
+            Condition::Bad => false,
+        };
+        let ready = self.groups.can_be_served() && well;
         if ready != self.ready {
             self.ready = ready;
             self.machine.handle(now, Event::Ready(ready));

@@ -120,7 +120,7 @@ impl Work {
             | Said::ReleaseFailed(_)
             // Others see to these.
             | Said::SelfFence(_)
-            | Said::Well(_) => None,
+            | Said::Condition(_) => None,
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::group::Links;
 use crate::core::liveness::Evidence;
-use crate::core::role::Role;
+use crate::core::role::{FRESH, Role};
 use crate::core::same_state::{Claim, Same};
 use crate::core::shared;
 use crate::core::time::nanos;
@@ -78,6 +78,19 @@ pub struct NodeFacts {
     /// The configuration that it shares with the peer; `None` if it shares nothing.
     #[serde(default)]
     pub shared: Option<shared::Told>,
+}
+
+impl Facts {
+    /// Whether the peer sees all shared disks that this node sees, and more, as far as what it told is fresh.
+    #[must_use]
+    pub fn peer_sees_more(&self) -> bool {
+        let peer = self.peer.as_ref().filter(|told| told.age <= FRESH);
+        let theirs = peer.and_then(|told| told.facts.storage.as_ref());
+        let ours = self.own.storage.as_ref();
+        ours.zip(theirs).is_some_and(|(ours, theirs)| {
+            theirs.disks.len() > ours.disks.len() && theirs.disks.is_superset(&ours.disks)
+        })
+    }
 }
 
 impl NodeFacts {

@@ -225,6 +225,29 @@ fn every_difference_has_its_reason() {
 }
 
 #[test]
+fn the_peer_sees_more_if_it_sees_all_and_another_one_and_told_so_just_now() {
+    let disks = |node: NodeFacts, disks: &[&str]| {
+        let disks = disks.iter().map(|&disk| disk.to_owned()).collect();
+        NodeFacts { storage: node.storage.map(|storage| Storage { disks, ..storage }), ..node }
+    };
+    let old = FRESH + Duration::from_nanos(1);
+    let table: [(&[&str], &[&str], Duration, bool); 5] = [
+        (&["1"], &["1", "2"], FRESH, true),
+        (&["1"], &["1", "2"], old, false),
+        (&["1", "2"], &["1", "2"], FRESH, false),
+        (&["1", "2"], &["1"], FRESH, false),
+        (&["1"], &["2", "3"], FRESH, false),
+    ];
+    for (ours, theirs, age, more) in table {
+        let peer = Some(Told { facts: disks(other(), theirs), age });
+        let facts = Facts { own: disks(well(), ours), peer, same_state: None };
+        assert_eq!(facts.peer_sees_more(), more, "{ours:?} {theirs:?} {age:?}");
+    }
+    let alone = Facts { own: NodeFacts { storage: None, ..well() }, peer: None, same_state: None };
+    assert!(!alone.peer_sees_more());
+}
+
+#[test]
 fn neighbouring_versions_work_together() {
     let table = [
         ("1.2.3", "1.2.9", true),

@@ -96,7 +96,10 @@ fn make(resource: &dyn Resource, call: Call, within: &Within) -> Found {
             Err(failure) => Found::Bad(vec![failure]),
         },
         Call::Release => done(resource.release(within)),
-        Call::Check => done(resource.check(within)),
+        Call::Check => match resource.check(within) {
+            Err(failure) if failure.cause.leaves_it_served() => Found::Weak(vec![failure]),
+            result => done(result),
+        },
         Call::Examine => {
             let (mut weak, mut bad) = (Vec::new(), Vec::new());
             for finding in resource.examine(within) {

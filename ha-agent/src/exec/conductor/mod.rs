@@ -97,8 +97,20 @@ pub enum Report {
     Lost(Generation),
     /// Something failed upon which this node is to end at once.
     SelfFence(Generation),
-    /// Whether all is well here: what is served, or what would be.
-    Well(bool),
+    /// How what is served here is, or what would be.
+    Condition(Condition),
+}
+
+/// How what a node serves is, or what it would have to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Condition {
+    /// Nothing is wrong that matters.
+    #[default]
+    Well,
+    /// It is served, though not as safely as it should be: a pool lacks a disk.
+    Weak,
+    /// Something without which it is not served.
+    Bad,
 }
 
 impl Duties {

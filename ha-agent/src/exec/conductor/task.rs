@@ -7,7 +7,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::calls::{Call, Calls, Ended, Found};
 use super::shown::{Doing, Shown, StepTime};
-use super::{Duties, From, GRACE, Order, Part, Report};
+use super::{Condition, Duties, From, GRACE, Order, Part, Report};
 use crate::core::Instant;
 use crate::core::pair::Generation;
 use crate::core::plan::{Outcome, Phase, Policy, Run, Standing, Verdict};
@@ -32,7 +32,7 @@ pub(super) struct Task {
     stop: Stop,
     /// What was reported of it.
     told: Option<Verdict>,
-    well: bool,
+    condition: Condition,
     looks: u64,
     /// How each part was looked after since the plan began.
     looked: Vec<Looked>,
@@ -45,6 +45,8 @@ struct Looked {
     at: Option<Instant>,
     /// How often in a row something was wrong with it where it is served.
     amiss: u32,
+    /// How often in a row it was served, but not as safely as it should be.
+    weak: u32,
     /// How often it was taken anew.
     revived: u32,
 }
@@ -73,7 +75,7 @@ impl Task {
             began,
             stop,
             told: None,
-            well: true,
+            condition: Condition::Well,
             looks: 0,
             looked,
         })
@@ -323,7 +325,7 @@ impl Task {
                 self.show_that_it_hangs(index, "looked after");
             }
         }
-        self.tell_whether_well();
+        self.tell_condition();
     }
 
     fn note_look(&mut self, part: usize, call: Call, found: Found) {
@@ -332,14 +334,15 @@ impl Task {
         if serves != (call == Call::Check) {
             return;
         }
-        let (amiss, faults) = match found {
-            Found::Well(_) => (false, Vec::new()),
-            Found::Weak(faults) => (false, faults),
-            Found::Bad(faults) => (true, faults),
+        let (amiss, weak, faults) = match found {
+            Found::Well(_) => (false, false, Vec::new()),
+            Found::Weak(faults) => (false, serves, faults),
+            Found::Bad(faults) => (true, false, faults),
         };
         let bad = amiss && !(serves && self.may_pass(part));
         if let Some(looked) = self.looked.get_mut(part).filter(|_| !amiss) {
             looked.amiss = 0;
+            looked.weak = if weak { looked.weak.saturating_add(1) } else { 0 };
         }
         let name = self.name(part);
         self.show(part, |shown| {
@@ -353,7 +356,7 @@ impl Task {
             }
             (shown.bad, shown.faults) = (bad, faults);
         });
-        self.tell_whether_well();
+        self.tell_condition();
     }
 
     /// Whether what is amiss with a part that is served may pass: it was seen once only, or it is a service, which is started
@@ -374,14 +377,20 @@ impl Task {
         looked.amiss < TWICE
     }
 
-    fn tell_whether_well(&mut self) {
-        let is_needed =
-            |index: usize| self.duties.parts.get(index).is_some_and(|part| part.policy != Policy::GoOn);
-        let bad = |(index, part): (usize, &super::PartShown)| part.bad && is_needed(index);
-        let well = !self.shown.borrow().parts.iter().enumerate().any(bad);
-        if well != self.well {
-            self.well = well;
-            self.report(Report::Well(well));
+    fn tell_condition(&mut self) {
+        let shown = self.shown.borrow();
+        let needed = self.duties.parts.iter().zip(shown.parts.iter().zip(&self.looked));
+        let needed = needed.filter(|(part, _)| part.policy != Policy::GoOn);
+        let conditions = needed.map(|(_, (shown, looked))| match shown.bad {
+            true => Condition::Bad,
+            false if looked.weak >= TWICE => Condition::Weak,
+            false => Condition::Well,
+        });
+        let condition = conditions.max().unwrap_or_default();
+        drop(shown);
+        if condition != self.condition {
+            self.condition = condition;
+            self.report(Report::Condition(condition));
         }
     }
 

@@ -30,6 +30,7 @@ struct Fake {
     take: Fate,
     release: Fate,
     here: AtomicBool,
+    degraded: AtomicBool,
     log: Arc<Mutex<Vec<String>>>,
     let_go: Arc<(Mutex<bool>, Condvar)>,
 }
@@ -79,6 +80,14 @@ impl Resource for Fake {
         Ok(self.here.load(Ordering::SeqCst))
     }
 
+    fn check(&self, _: &Within) -> Result<(), Failure> {
+        if self.degraded.load(Ordering::SeqCst) {
+            return Err(Failure::new(Cause::PoolDegraded, "a disk is dead", "replace it"));
+        }
+        let here = self.here.load(Ordering::SeqCst);
+        here.then_some(()).ok_or_else(|| Failure::gone(&self.name))
+    }
+
     fn examine(&self, _: &Within) -> Vec<Finding> {
         Vec::new()
     }
@@ -103,7 +112,8 @@ impl Stage {
         let names = ["fence", "pool", "nfs", "reports"];
         let fake = |(name, (take, release)): (&str, (Fate, Fate))| {
             let (log, let_go) = (Arc::clone(&log), Arc::clone(&let_go));
-            Arc::new(Fake { name: name.to_owned(), take, release, here: AtomicBool::new(false), log, let_go })
+            let [here, degraded] = [false; 2].map(AtomicBool::new);
+            Arc::new(Fake { name: name.to_owned(), take, release, here, degraded, log, let_go })
         };
         let made: Vec<_> = names.into_iter().zip(fates).map(fake).collect();
         let phases = [Phase::Fence, Phase::Import, Phase::Services, Phase::Rest];
@@ -127,7 +137,7 @@ impl Stage {
         loop {
             let report = tokio::time::timeout(Duration::from_secs(20), self.reports.recv()).await?;
             match report.context("it has ended")? {
-                Report::Well(_) => {}
+                Report::Condition(_) => {}
                 report => return Ok(report),
             }
         }
@@ -272,9 +282,24 @@ async fn a_service_that_is_gone_is_started_again_and_a_pool_that_is_gone_is_told
     stage.fakes[2].here.store(false, Ordering::SeqCst);
     stage.fakes[1].here.store(false, Ordering::SeqCst);
     let told = tokio::time::timeout(Duration::from_secs(20), stage.reports.recv()).await?;
-    ensure!(told == Some(Report::Well(false)), "{told:?}");
+    ensure!(told == Some(Report::Condition(Condition::Bad)), "{told:?}");
     ensure!(stage.fakes[2].here.load(Ordering::SeqCst), "the service was not started again");
     let fault = stage.shown.borrow().parts[1].faults.first().cloned().context("no fault")?;
     ensure!(fault.cause == Cause::Gone, "{fault}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pool_that_is_degraded_is_served_and_weak_until_it_is_mended() -> Result<()> {
+    let mut stage = Stage::new([WELL; 4], Policy::Undo)?;
+    stage.order(Order::Take(term(3), From::Dead)).await?;
+    stage.fakes[1].degraded.store(true, Ordering::SeqCst);
+    stage.orders.send(Order::Serve(term(3)))?;
+    for (degraded, condition) in [(true, Condition::Weak), (false, Condition::Well)] {
+        stage.fakes[1].degraded.store(degraded, Ordering::SeqCst);
+        let told = tokio::time::timeout(Duration::from_secs(20), stage.reports.recv()).await?;
+        ensure!(told == Some(Report::Condition(condition)), "{told:?}");
+        ensure!(!stage.shown.borrow().parts[1].bad);
+    }
     Ok(())
 }

@@ -25,7 +25,7 @@ use crate::core::pair::report::Why;
 use crate::core::pair::{Generation, Node};
 use crate::core::plan::Phase;
 use crate::core::reasons::Storage;
-use crate::exec::conductor::{Doing, Duties, Order, PartShown, Report, Shown};
+use crate::exec::conductor::{Condition, Doing, Duties, Order, PartShown, Report, Shown};
 use crate::fence::heartbeat::Lost;
 use crate::resource::{Cause, Failure, Stop};
 
@@ -289,7 +289,7 @@ impl ChargeHandle {
 
 /// Takes nothing over, and says so.
 async fn decline(mut queue: mpsc::UnboundedReceiver<Order>, reporting: mpsc::UnboundedSender<Report>) {
-    let mut report = Some(Report::Well(false));
+    let mut report = Some(Report::Condition(Condition::Bad));
     loop {
         // It is gone only while the agent ends.
         let _ = report.map(|report| reporting.send(report));
