@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use ha_agent::core::liveness::DiskKeys;
 use ha_agent::core::pair::Node;
 use ha_agent::fence::command::{Agent, PowerOff};
-use ha_agent::fence::heartbeat::{Heartbeat, Lost, Rhythm, Watcher};
+use ha_agent::fence::heartbeat::{Heartbeat, Lost, Proof, Rhythm, Watcher};
 use ha_agent::fence::scsi::{Data, Ended, ScsiDisk, Sense, Transport};
 use ha_agent::fence::{Device, DeviceError, Disk, Fence, Identity, Old, Reservation, all};
 use ha_agent::resource::{Cause, Finding, Resource, Stop, System, Within};
@@ -35,7 +35,7 @@ fn the_standby_fences_the_active_one_on_a_real_target() -> Result<()> {
 
     // The heartbeat of the active one, as the standby sees it.
     let (lost, losses) = lost();
-    let heartbeat = Heartbeat::start(&[Arc::clone(&a.disk)], RHYTHM, &lost)?;
+    let heartbeat = Heartbeat::start(&[Arc::clone(&a.disk)], RHYTHM, &lost, &Proof::default())?;
     let watcher = Watcher::start(&[Arc::clone(&b.disk)], RHYTHM)?;
     until("keys move", || watcher.word().keys == DiskKeys::Moving)?;
     ensure!(a.write(b'a')? == GOOD, "a key that moves still writes");

@@ -26,6 +26,14 @@ pub fn asleep() -> Duration {
     with_sleep.saturating_sub(Duration::from_nanos(now().as_nanos()))
 }
 
+/// Now, in ns of `CLOCK_BOOTTIME`, which goes on while the machine sleeps: the same clock as `bpf_ktime_get_boot_ns`.
+#[must_use]
+pub fn boot_ns() -> u64 {
+    // The kernel never refuses this clock.
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The processor time that the calling thread has used, in user space and in the kernel.
 #[must_use]
 pub fn thread_time() -> Duration {

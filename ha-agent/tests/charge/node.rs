@@ -12,7 +12,7 @@ use ha_agent::core::pair::{Generation, Node as Name};
 use ha_agent::core::plan::{Phase, Policy};
 use ha_agent::exec::conductor::{Doing, Duties, From, Order, Part, Report, Shown};
 use ha_agent::fence::emulated::Disk as Emulated;
-use ha_agent::fence::heartbeat::{Heartbeat, Lost, Rhythm};
+use ha_agent::fence::heartbeat::{Heartbeat, Lost, Proof, Rhythm};
 use ha_agent::fence::watchdog::{Health, Need, Terms as DogTerms, Watchdog};
 use ha_agent::fence::{Disk, Enough, Fence, Identity, Reservation, all};
 use ha_agent::resource::{Failure, Finding, Resource, Stop, Taken, Within};
@@ -312,7 +312,7 @@ impl Resource for Beating {
         self.fates.befall(&self.second, self.number);
         let taken = self.fence.take(within)?;
         let rhythm = Rhythm { interval: BEAT, patience: 3 };
-        let beat = Heartbeat::start(&self.disks, rhythm, &self.lost.0);
+        let beat = Heartbeat::start(&self.disks, rhythm, &self.lost.0, &Proof::default());
         self.set(Some(beat.map_err(|error| Failure::system("no heartbeat", &error))?));
         Ok(taken)
     }

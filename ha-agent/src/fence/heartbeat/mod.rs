@@ -2,6 +2,7 @@
 //!
 //! Each disk has a thread, since any may hang. All of them end when the value is dropped; one that hangs, when it comes back.
 
+mod proof;
 mod seen;
 
 use std::fmt;
@@ -10,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use self::proof::Proof;
+use self::proof::Volume;
 pub use self::seen::{Seen, Word};
 use super::device::DeviceError;
 use super::disk::Disk;
@@ -32,6 +35,8 @@ pub type Lost = Arc<dyn Fn(Failure) + Send + Sync>;
 #[derive(Debug)]
 pub struct Heartbeat {
     stop: Stop,
+    /// There is one if there are disks.
+    _volume: Option<Arc<Volume>>,
 }
 
 /// Reads the other node's keys for as long as it lives.
@@ -49,17 +54,25 @@ impl Default for Rhythm {
 
 impl Heartbeat {
     /// Begins to move the keys on these disks, which must be taken. Those that are released are left alone until they are
-    /// taken again. One that is lost is told of once, and not looked at any more.
+    /// taken again. One that is lost is told of once, and not looked at any more. The others are a part of the proof.
     ///
     /// # Errors
     ///
     /// If the system has no threads left.
-    pub fn start(disks: &[Arc<Disk>], rhythm: Rhythm, lost: &Lost) -> io::Result<Self> {
-        let beat = Self { stop: Stop::new()? };
+    pub fn start(disks: &[Arc<Disk>], rhythm: Rhythm, lost: &Lost, proof: &Proof) -> io::Result<Self> {
+        let volume = (!disks.is_empty()).then(|| proof.volume());
+        let beat = Self { stop: Stop::new()?, _volume: volume.clone() };
+        // Of a disk that hangs beyond the end, nothing is to be proven.
+        let volume = volume.as_ref().map(Arc::downgrade).unwrap_or_default();
         for disk in disks {
             let (disk, lost, mut is_well) = (Arc::clone(disk), Arc::clone(lost), true);
+            let volume = volume.clone();
             every(rhythm.interval, beat.stop.clone(), move |within| {
+                let asked_ns = clock::boot_ns();
                 let result = disk.beat(within);
+                if let (Ok(true), Some(volume)) = (&result, volume.upgrade()) {
+                    volume.show(asked_ns);
+                }
                 if result == Err(DeviceError::Conflict) {
                     lost(DeviceError::Conflict.failure(disk.name(), "has the key of this node no more"));
                     return false;

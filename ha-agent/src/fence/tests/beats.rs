@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::super::emulated::{Fault, Operation};
-use super::super::heartbeat::{Heartbeat, Lost, Rhythm, Watcher};
+use super::super::heartbeat::{Heartbeat, Lost, Proof, Rhythm, Watcher};
 use super::*;
 use crate::core::liveness::DiskKeys;
 
@@ -38,7 +38,7 @@ fn the_standby_sees_the_keys_move_and_stop_and_the_holder_notices_that_it_lost()
     until("keys that stand are still", || watcher.word().keys == DiskKeys::Still);
     assert_eq!(watcher.word().moved, None);
     let (lost, losses) = lost();
-    let heartbeat = Heartbeat::start(&holder, RHYTHM, &lost).expect("threads");
+    let heartbeat = Heartbeat::start(&holder, RHYTHM, &lost, &Proof::default()).expect("threads");
     until("they move", || watcher.word().keys == DiskKeys::Moving);
     // One disk hangs for both, another one for the holder: what is left still tells.
     disks[0].hold(A);
@@ -67,22 +67,30 @@ fn the_standby_sees_the_keys_move_and_stop_and_the_holder_notices_that_it_lost()
 }
 
 #[test]
-fn what_was_released_is_no_loss() {
+fn what_was_released_is_no_loss_and_proves_nothing() {
     let emulated = emulated("S");
     let holder = disk(&emulated, A);
     holder.take(&long()).expect("free");
     let (lost, losses) = lost();
-    let _heartbeat = Heartbeat::start(&[Arc::clone(&holder)], RHYTHM, &lost).expect("threads");
+    let (proof, since) = (Proof::default(), |proof: &Proof| proof.since_ns().unwrap_or_default());
+    let heartbeat = Heartbeat::start(&[Arc::clone(&holder)], RHYTHM, &lost, &proof).expect("threads");
     let generation = || emulated.registrations().generation;
     let before = generation();
     until("it moves", || generation() > before + 2);
+    let proven = since(&proof);
+    until("it proves that it is ours", || since(&proof) > proven);
     holder.release(&long()).expect("ours");
     thread::sleep(RHYTHM.interval * 5);
     assert_eq!(emulated.registrations().keys, []);
+    let proven = since(&proof);
+    thread::sleep(RHYTHM.interval * 2);
+    assert_eq!(since(&proof), proven);
     assert!(losses.try_recv().is_err());
     holder.take(&long()).expect("free");
     let before = generation();
     until("it moves again", || generation() > before + 2);
+    drop(heartbeat);
+    assert_eq!(proof.since_ns(), None);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::FenceLevel;
 use crate::fence::command::PowerOff;
-use crate::fence::heartbeat::{Heartbeat, Lost, Rhythm};
+use crate::fence::heartbeat::{Heartbeat, Lost, Proof, Rhythm};
 use crate::fence::{Disk, DiskState, Enough, Fence, Identity, PathDisk, Reservation, Strangers, all};
 use crate::resource::{Failure, Finding, Resource, Taken, Within};
 use crate::storage::zfs::Pool;
@@ -24,6 +24,8 @@ pub(super) struct Terms {
     pub(super) rhythm: Rhythm,
     /// Called when this node's key is gone from a disk that it had taken.
     pub(super) lost: Lost,
+    /// What it proves that disks are renewed.
+    pub(super) proof: Proof,
 }
 
 /// The fence of a volume.
@@ -121,7 +123,8 @@ impl Resource for VolumeFence {
             self.survey(within)?;
         }
         let taken = self.fence().take(within)?;
-        let beat = Heartbeat::start(&self.chosen(), self.terms.rhythm, &self.terms.lost)
+        let Terms { rhythm, lost, proof, .. } = &self.terms;
+        let beat = Heartbeat::start(&self.chosen(), *rhythm, lost, proof)
             .map_err(|error| Failure::system("the keys on the disks can't be renewed", &error))?;
         self.now().beat = Some(Arc::new(beat));
         if let Some(pool) = &self.pool {

@@ -26,7 +26,7 @@ use crate::core::pair::{Generation, Node};
 use crate::core::plan::Phase;
 use crate::core::reasons::Storage;
 use crate::exec::conductor::{Condition, Doing, Duties, Order, PartShown, Report, Shown};
-use crate::fence::heartbeat::Lost;
+use crate::fence::heartbeat::{Lost, Proof};
 use crate::resource::{Cause, Failure, Stop};
 
 /// What is in charge, and whoever carries it out.
@@ -59,6 +59,7 @@ pub(in crate::agent) struct ChargeHandle {
     disks: watch::Receiver<Disks>,
     duties: watch::Receiver<Option<Duties>>,
     takeovers: PathBuf,
+    proof: Proof,
 }
 
 /// What is seen of the shared disks.
@@ -110,6 +111,7 @@ impl Charge {
                 disks: known_disks,
                 duties: known_duties,
                 takeovers: history::path(state),
+                proof: Proof::default(),
             },
             shows,
             queue: Some(queue),
@@ -137,7 +139,7 @@ impl Charge {
             // It is gone only while the agent ends.
             let _ = orders.send(Order::Lost);
         });
-        let begun = match parts::charged(&self.config, &self.name, node, &lost) {
+        let begun = match parts::charged(&self.config, &self.name, node, &lost, &self.handle.proof) {
             Ok(charged) => self.start(charged, queue).await,
             Err(failure) => {
                 tokio::spawn(decline(queue, self.reporting.clone()));
@@ -218,6 +220,11 @@ impl ChargeHandle {
     pub(in crate::agent) fn move_limit(&self) -> Duration {
         let Times { take, release, data: _ } = *self.times.borrow();
         take + release
+    }
+
+    /// As of when the disks of what is taken are this node's.
+    pub(in crate::agent) fn proof(&self) -> Proof {
+        self.proof.clone()
     }
 
     /// How it all stands.

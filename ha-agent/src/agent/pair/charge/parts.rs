@@ -15,7 +15,7 @@ use crate::core::pair::report::Why;
 use crate::core::plan::{Phase, Policy};
 use crate::exec::conductor::{Duties, Part};
 use crate::fence::command::{Agent, PowerOff};
-use crate::fence::heartbeat::{Lost, Rhythm};
+use crate::fence::heartbeat::{Lost, Proof, Rhythm};
 use crate::fence::reset::SelfFence;
 use crate::fence::watchdog::{Health, KernelDog, Need, Terms as DogTerms, Watchdog};
 use crate::fence::{Identity, Strangers};
@@ -38,17 +38,19 @@ pub(super) enum Volume {
     Mount(Arc<Mount>),
 }
 
-/// Makes it all, for this node of the pair. `name` is the node's; `lost` is called when somebody else has taken a disk.
+/// Makes it all, for this node of the pair. `name` is the node's; `lost` is called when somebody else has taken a disk, and
+/// `proof` learns as of when nobody has.
 pub(super) fn charged(
     config: &ChargeConfig,
     name: &str,
     node: Node,
     lost: &Lost,
+    proof: &Proof,
 ) -> Result<Charged, Failure> {
     let mut builder = Builder::default();
     if let Some(fence) = config.fence.as_ref().filter(|_| !config.volumes.is_empty()) {
         builder.watchdog(fence);
-        let terms = terms(fence, node, lost);
+        let terms = terms(fence, node, lost, proof);
         for volume in &config.volumes {
             builder.volume(volume, &terms);
         }
@@ -246,7 +248,7 @@ pub(super) fn fence_self(config: &ChargeConfig, why: Why) {
     }
 }
 
-fn terms(config: &FenceConfig, node: Node, lost: &Lost) -> Terms {
+fn terms(config: &FenceConfig, node: Node, lost: &Lost, proof: &Proof) -> Terms {
     let power_off =
         config.command.as_ref().and_then(|command| command.split_first()).map(|(program, rest)| {
             let agent = Agent {
@@ -266,6 +268,7 @@ fn terms(config: &FenceConfig, node: Node, lost: &Lost) -> Terms {
         power_off: power_off.filter(|_| config.levels.contains(&FenceLevel::Command)),
         rhythm: rhythm(config),
         lost: Arc::clone(lost),
+        proof: proof.clone(),
     }
 }
 
