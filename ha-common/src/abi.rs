@@ -9,13 +9,15 @@ pub use crate::reason::Counters;
 use crate::reason::Reason;
 
 mod countdown;
+mod lease;
 mod record;
 
 pub use countdown::{Countdown, MOST_STALLS, Patience, UNREAD_NS, bpf_timer, said};
+pub use lease::{Guarded, Lease};
 pub use record::{Advert, Kind, Record, RecordError, RecordHeader, Timeout};
 
 /// Version of every layout here and in the records.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// How many virtual hosts one agent can serve.
 pub const MAX_HOSTS: usize = 1024;
 /// How many watches there are room for: of each virtual host one a family, twice while it moves to another place.
@@ -35,6 +37,8 @@ pub const MAX_LISTED: usize = 32 * MAX_HOSTS;
 pub const MAX_HEARD: usize = 16 * MAX_HOSTS;
 /// How many of our own advertisements are known in strict mode; the oldest go.
 pub const MAX_GIVEN: usize = 65_536;
+/// How many virtual addresses there are room for under the lease.
+pub const MAX_GUARDED: usize = MAX_LISTED;
 /// Size of the event ring, in bytes: a power of two and a multiple of the page size. Holds 2,730 records, each
 /// with 8 bytes of the kernel's own.
 pub const RING_BYTES: usize = 256 * 1024;
@@ -286,7 +290,8 @@ pub struct Sightings(pub [Sighting; Reason::COUNT]);
 #[cfg(feature = "user")]
 mod pod {
     use super::{
-        Counters, GivenKey, HeardKey, Keys, ListKey, Patience, Remembered, Sightings, Watch, WatchKey,
+        Counters, GivenKey, Guarded, HeardKey, Keys, Lease, ListKey, Patience, Remembered, Sightings, Watch,
+        WatchKey,
     };
 
     // SAFETY: see the module.
@@ -309,6 +314,10 @@ mod pod {
     unsafe impl aya::Pod for Remembered {}
     // SAFETY: see the module.
     unsafe impl aya::Pod for Sightings {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Lease {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Guarded {}
 }
 
 const _: () = {
@@ -320,6 +329,7 @@ const _: () = {
     assert!(size_of::<GivenKey>() == 16);
     assert!(size_of::<Remembered>() == 32 && core::mem::offset_of!(Remembered, heard) == 8);
     assert!(size_of::<Sightings>() == Reason::COUNT * 24);
+    assert!(size_of::<Lease>() == 24 && size_of::<Guarded>() == 20);
     assert!(core::mem::offset_of!(WatchKey, vhid) == 8);
     assert!(RING_BYTES.is_power_of_two());
 };

@@ -80,7 +80,7 @@ pub fn decode<C: Cursor>(frame: &C) -> Frame<'_> {
             return Frame::NotCarp(Reason::NotCarp);
         }
         (Network::Ipv4(header), l3 + usize::from(header_len))
-    } else {
+    } else if ethertype == ethernet::IPV6 {
         let Some(header) = frame.get(l3) else { return Frame::Foreign };
         let header = ipv6::Header(header);
         if header.next_header() != ipv4::PROTOCOL || header.version() != 6 {
@@ -90,6 +90,8 @@ pub fn decode<C: Cursor>(frame: &C) -> Frame<'_> {
             return Frame::NotCarp(Reason::NotCarp);
         }
         (Network::Ipv6(header), l3 + ipv6::LEN)
+    } else {
+        return Frame::Foreign;
     };
     match frame.get(l4) {
         Some(&[carp::VERSION_AND_TYPE, vhid, _, carp::AUTHLEN]) => {
@@ -174,35 +176,19 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// Outer VLAN, VLAN, whether IPv4 or IPv6 follows, and the offset of its header.
+/// Outer VLAN, VLAN, what follows after two tags at most, and its offset.
 #[inline(always)]
-fn link_layer<C: Cursor>(frame: &C) -> Option<(u16, u16, u16, usize)> {
+pub(crate) fn link_layer<C: Cursor>(frame: &C) -> Option<(u16, u16, u16, usize)> {
     let ethertype = ethernet::Header(frame.get(0)?).ethertype();
-    if is_ip(ethertype) {
+    if ethertype != ethernet::DOT1Q && ethertype != ethernet::DOT1AD {
         return Some((0, 0, ethertype, ethernet::LEN));
     }
-    if ethertype != ethernet::DOT1Q && ethertype != ethernet::DOT1AD {
-        return None;
-    }
     let first = ethernet::Tag(frame.get(ethernet::LEN)?);
-    if is_ip(first.ethertype()) {
+    if first.ethertype() != ethernet::DOT1Q {
         return Some((0, first.vlan(), first.ethertype(), ethernet::LEN + ethernet::TAG_LEN));
     }
-    if first.ethertype() != ethernet::DOT1Q {
-        return None;
-    }
     let second = ethernet::Tag(frame.get(ethernet::LEN + ethernet::TAG_LEN)?);
-    is_ip(second.ethertype()).then_some((
-        first.vlan(),
-        second.vlan(),
-        second.ethertype(),
-        ethernet::LEN + 2 * ethernet::TAG_LEN,
-    ))
-}
-
-#[inline(always)]
-fn is_ip(ethertype: u16) -> bool {
-    ethertype == ethernet::IPV4 || ethertype == ethernet::IPV6
+    Some((first.vlan(), second.vlan(), second.ethertype(), ethernet::LEN + 2 * ethernet::TAG_LEN))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "36")]

@@ -53,8 +53,9 @@ pub trait World {
 pub struct Desk {
     /// Which watch it is for.
     pub key: WatchKey,
-    /// Always 0.
-    pub reserved: u32,
+    /// Strict mode: how far a sender that has the key, and does not repeat what is old, is demoted, and 1; 0 where nobody
+    /// says so now.
+    pub demoted: u32,
     /// That watch, if we have it.
     pub watch: Watch,
     /// Who sent it.
@@ -102,6 +103,7 @@ pub fn judge<'a>(
         None => return Judgement::Others(Reason::BadVhid),
     };
     desk.source = candidate.source();
+    desk.demoted = 0;
     match accept(candidate, world, desk) {
         Ok(accepted) => accepted,
         Err(reason) => Judgement::Refused(reason),
@@ -114,7 +116,7 @@ fn accept<'a>(
     world: &impl World,
     desk: &mut Desk,
 ) -> Result<Judgement<'a>, Reason> {
-    let Desk { key, watch, source, sender, scratch, .. } = desk;
+    let Desk { key, watch, source, sender, scratch, demoted } = desk;
     let listed = |role, address: &Address| listed(watch.host, role, key.family, address, world);
     let carp = candidate.check(|address| {
         if watch.has(Watch::UNICAST) { listed(Role::OWN, address) } else { *address == watch.group }
@@ -138,7 +140,13 @@ fn accept<'a>(
             return Err(Reason::Looped);
         }
         *sender = HeardKey::sender(watch.host, key.family, *source);
-        freshness(header.counter(), watch.tolerance_ms, stamp_ns, sender, world)?;
+        let fresh = freshness(header.counter(), watch.tolerance_ms, stamp_ns, sender, world);
+        // What was recorded can't be of the future: then it is our clock that stood still.
+        let is_ahead = || Stamp::from_counter(header.counter()).ms > world.wall_ms(stamp_ns);
+        if !header.is_bow_out() && (fresh.is_ok() || (fresh == Err(Reason::Stale) && is_ahead())) {
+            *demoted = 1 + u32::from(header.demote());
+        }
+        fresh?;
     }
     Ok(Judgement::Accepted { stamp_ns, signer, carp })
 }
@@ -148,7 +156,7 @@ impl Default for Desk {
         let key = WatchKey { ifindex: 0, outer_vlan: 0, vlan: 0, vhid: 0, family: 0, reserved: [0; 2] };
         Self {
             key,
-            reserved: 0,
+            demoted: 0,
             watch: Watch::default(),
             source: Address::default(),
             sender: HeardKey::sender(0, 0, Address::default()),

@@ -11,6 +11,7 @@ pub mod abi;
 pub mod auth;
 pub mod decode;
 pub mod fresh;
+pub mod guard;
 pub mod judge;
 pub mod reason;
 pub mod wire;

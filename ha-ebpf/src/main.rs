@@ -1,12 +1,13 @@
 //! The XDP program: looks at every frame that an interface receives, finds the CARP advertisements for our
 //! virtual hosts, stamps them and pushes them into the ring.
 //!
-//! It observes and never changes a frame. [`judge`] says what a frame is; what that means for it stands in one
+//! It observes, and never changes a frame. [`judge`] says what a frame is; what that means for it stands in one
 //! place, the table in [`ha_carp`]:
 //!
 //! | frame | verdict | counted |
 //! |---|---|---|
 //! | not protocol 112 | pass | no |
+//! | the same, for a virtual address, where the [lease](lease) is over | drop | `silenced` |
 //! | VRRP or unknown on protocol 112 | pass | `notcarp` or `badver`, common |
 //! | CARP for somebody else's virtual host | pass | `badvhid`, common |
 //! | CARP for our virtual host, refused | drop, or pass where the agent says so | its reason, for the watch |
@@ -22,6 +23,7 @@
 
 mod countdown;
 mod emit;
+mod lease;
 mod maps;
 mod packet;
 
@@ -44,6 +46,7 @@ use crate::maps::Maps;
 pub fn ha_carp(ctx: XdpContext) -> u32 {
     let frame = packet::Packet::new(&ctx);
     match decode(&frame) {
+        Frame::Foreign if lease::forbids(&frame) => XDP_DROP,
         Frame::Foreign => XDP_PASS,
         Frame::NotCarp(reason) => {
             maps::count_refused(COMMON_SLOT, reason);
@@ -65,7 +68,9 @@ pub fn ha_empty(_ctx: XdpContext) -> u32 {
 fn carp(ctx: &XdpContext, candidate: &Candidate<'_>) -> u32 {
     // It is always there.
     let Some(desk) = maps::desk() else { return XDP_PASS };
-    match judge(candidate, ctx.ingress_ifindex() as u32, &Maps, desk) {
+    let judgement = judge(candidate, ctx.ingress_ifindex() as u32, &Maps, desk);
+    lease::doubt(desk);
+    match judgement {
         Judgement::Others(reason) => {
             maps::count_refused(COMMON_SLOT, reason);
             XDP_PASS

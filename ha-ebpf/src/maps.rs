@@ -8,9 +8,9 @@ use aya_ebpf::{
 };
 use ha_common::{
     abi::{
-        Address, Advert, COUNTER_SLOTS, Countdown, Counters, GivenKey, HeardKey, KEY_SETS, Keys, ListKey,
-        MAX_GIVEN, MAX_HEARD, MAX_LISTED, MAX_WATCHES, Patience, RING_BYTES, Remembered, Sightings,
-        UNREAD_NS, Watch, WatchKey,
+        Address, Advert, COUNTER_SLOTS, Countdown, Counters, GivenKey, Guarded, HeardKey, KEY_SETS, Keys,
+        Lease, ListKey, MAX_GIVEN, MAX_GUARDED, MAX_HEARD, MAX_LISTED, MAX_WATCHES, Patience, RING_BYTES,
+        Remembered, Sightings, UNREAD_NS, Watch, WatchKey,
     },
     auth::{DIGEST_LEN, Scratch},
     fresh::Heard,
@@ -57,6 +57,22 @@ pub(crate) static HA_COUNTDOWN: Array<Countdown, COUNTER_SLOTS> = Array::new();
 /// When the agent was last woken for frames that it knew, in ns of `CLOCK_MONOTONIC`. The program's own.
 #[btf_map]
 static HA_WOKEN: Array<u64, 1> = Array::new();
+
+/// Until when the agent vouches for this node. Written by the agent.
+#[btf_map]
+pub(crate) static HA_LEASE: Array<Lease, 1> = Array::new();
+
+/// The addresses that it is about. Written by the agent.
+#[btf_map]
+pub(crate) static HA_GUARDED: HashMap<Guarded, u32, MAX_GUARDED> = HashMap::new();
+
+/// When another one last said that it serves, in ns of `CLOCK_BOOTTIME`. The program's own; read by the agent.
+#[btf_map]
+pub(crate) static HA_DOUBT: Array<u64, 1> = Array::new();
+
+/// How many frames were dropped because the lease was over, by processor. Read by the agent.
+#[btf_map]
+pub(crate) static HA_SILENCED: PerCpuArray<u64, 1> = PerCpuArray::new();
 
 /// What was counted, by [`Watch::slot`] and processor. Read by the agent.
 #[btf_map]

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, ensure};
 use lab::attacker::ATTACKER;
 use lab::capture::{Captured, now_ns};
 use lab::frame::Advertisement;
-use lab::pair::{A, A6, B, VIRTUAL6};
+use lab::pair::{A, A6, B, VIRTUAL, VIRTUAL6};
 use lab::pauses::undisturbed;
 use lab::{Agent, AgentConfig, Attacker, Pair};
 use nix::sys::signal::Signal;
@@ -157,8 +157,19 @@ fn in_strict_mode_an_old_frame_is_stale_for_an_agent_that_knows_nothing() -> Res
         let b = Agent::start(&pair.b, &config(100))?;
         b.wait_for_state(0, "MASTER").context("an old frame kept it from becoming master")?;
         ensure!(began.elapsed() < Duration::from_secs(1), "it became master after {:?}", began.elapsed());
+        // He may have said that he has the address: as long as he is heard, it is said again who has it.
+        let announced = || {
+            let mark = pair.capture.mark();
+            thread::sleep(Duration::from_secs(2));
+            pair.capture.frames(mark).iter().filter(|frame| frame.announces() == Some(VIRTUAL)).count()
+        };
+        let _first = announced();
+        let again = announced();
         ensure!(barrage.stop() > 0, "no attack");
         ensure!(b.refused(&["stale"])? > 0, "not refused as stale: {:#}", b.vhost()?);
+        let _last = announced();
+        let after = announced();
+        ensure!(again >= 4 && after == 0, "announced {again} times, and {after} times when nobody was heard");
         Ok(())
     })
 }

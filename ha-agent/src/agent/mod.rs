@@ -41,10 +41,10 @@ use ha_common::abi::MAX_HOSTS;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::{Config, PeerConfig};
+use crate::config::{Config, LeaseConfig, LeaseDrop, PeerConfig};
 use crate::control::server::Server;
 use crate::core::reasons::Heartbeat;
-use crate::dataplane::{Dataplane, Loaded};
+use crate::dataplane::{Dataplane, Lease, Loaded};
 use crate::exec::{self, Report};
 use crate::journal::Journal;
 use crate::journal::recorder::{Recorder, Recording};
@@ -53,6 +53,7 @@ use crate::net::link::Monitor;
 use crate::peer::link::{self, Link};
 use crate::sys::{capabilities, clock};
 use clerk::Clerk;
+use detector::lease::{Terms, Vouching};
 use detector::{Channels, Input, Snapshot, VhostSetup};
 use ending::{Parts, end};
 pub use error::AgentError;
@@ -62,7 +63,7 @@ use interfaces::{Follower, Member, Modes};
 use memory::Keeper;
 use notices::{Suspected, Watchman};
 pub use pair::RecordFileError;
-use pair::Secretary;
+use pair::{ChargeHandle, Secretary};
 use realtime::Granted;
 use reporter::Reporter;
 use rules::Rules;
@@ -109,7 +110,8 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     // Only whoever has the socket is the agent here, and may say that another one's trial is over.
     let (updates, mut successors) = Updates::new(&files)?;
     let recording = files.record.as_deref().map(Recording::create).transpose()?;
-    let Loaded { mut dataplane, tables, events, counters, memory, given, patiences } = Dataplane::load()?;
+    let Loaded { mut dataplane, tables, events, counters, memory, given, patiences, lease } =
+        Dataplane::load()?;
     follow_log(&mut dataplane);
     let (journal, modes, counters) = (Arc::new(Journal::default()), Modes::default(), Arc::new(counters));
     let (inputs, input_queue) = mpsc::unbounded_channel();
@@ -129,6 +131,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
         events,
         given,
         patiences,
+        vouching: vouching(&config, lease, charge.as_ref()),
         inputs: input_queue,
         notes,
         pair: pair_outputs,
@@ -206,6 +209,17 @@ fn is_possible(config: &Config) -> Result<(), AgentError> {
         ..=MAX_HOSTS => Ok(()),
         many => Err(AgentError::TooMany(many)),
     }
+}
+
+/// Who vouches for this node, if anybody is to.
+fn vouching(config: &Config, lease: Lease, charge: Option<&ChargeHandle>) -> Option<Vouching> {
+    let LeaseConfig { length, drop } = config.lease;
+    let all = match drop {
+        LeaseDrop::All => true,
+        LeaseDrop::Requests => false,
+    };
+    let terms = length.map(|length| Terms { length, all })?;
+    Some(Vouching::new(lease, terms, charge.map(ChargeHandle::proof)))
 }
 
 fn follow_log(dataplane: &mut Dataplane) {

@@ -1,5 +1,5 @@
 //! What is noticed and no state depends on: suspicious frames, stalls, demotion. Logged away from the fast
-//! thread, and shown in the status.
+//! thread, and shown in the status. Whoever has the addresses announces them again where an advertisement was stale.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -84,6 +84,10 @@ impl Watchman {
                 vhost = self.name(*vhost),
                 "this node did not run for {lasted:?}, longer than its peers wait: listening before it goes on"
             ),
+            Note::Quiet { lasted } => tracing::warn!(
+                "this node answered for no virtual address for {lasted:?}: its agent did not run, and nobody could \
+                 know whether another node serves"
+            ),
             Note::Demoted { level: 0, .. } => tracing::info!("no longer demoted"),
             Note::Demoted { level, causes } => {
                 let causes: Vec<_> = causes.iter().map(sentence).collect();
@@ -126,6 +130,10 @@ impl Watchman {
             // Somebody who can make a right digest, too, has our key: then the wrong ones are not his.
             if kind == Kind::BadDigests && snapshot.as_ref().is_none_or(|all| is_heard(all, vhost, source)) {
                 continue;
+            }
+            if kind == Kind::Stale {
+                // It is gone only while the agent ends.
+                let _ = self.detector.send(Input::Claimed { vhost });
             }
             self.report(vhost, kind, source);
         }

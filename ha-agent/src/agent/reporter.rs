@@ -159,6 +159,7 @@ impl Source for Reporter {
         let config = Arc::clone(&self.config.borrow());
         let clocks = Clocks { wall: Timestamp::now(), monotonic: clock::now() };
         let read = |slot| self.counters.read(slot).map_err(|error| error.to_string());
+        let silenced = self.counters.silenced().map_err(|error| error.to_string())?;
         let modes = self.modes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut vhosts = Vec::new();
         for (vhost, vhost_config) in config.vhosts.iter().enumerate() {
@@ -198,7 +199,7 @@ impl Source for Reporter {
             }),
             shared: facts.own.shared.as_ref().map(SharedStatus::new),
             demotion: DemotionStatus::new(&snapshot.demotions),
-            detector: DetectorStatus::new(&self.granted, &snapshot),
+            detector: DetectorStatus::new(&self.granted, &snapshot, silenced),
             peer_link: self.link.as_ref().map(|link| PeerLinkStatus::new(clocks, &link.borrow())),
             vhosts,
             other_frames: by_reason(&read(COMMON_SLOT)?),

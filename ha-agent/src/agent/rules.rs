@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ha_common::abi::{Role, WatchKey};
+use ipnet::IpNet;
 
 use super::hosts;
 use crate::config::{Auth, Config, VhostConfig};
@@ -41,6 +42,7 @@ impl Rules {
         let mut rules =
             Self { tables, auth: config.auth.clone(), hosts: config.vhosts.iter().map(host).collect() };
         rules.set_clock()?;
+        rules.tables.guard(&addresses(config))?;
         for (vhost, host) in rules.hosts.iter().enumerate() {
             let keys = hosts::keys(&host.config, &rules.auth.passphrases);
             rules.tables.set_keys(hosts::key_set(vhost, host.second_keys), &keys)?;
@@ -98,6 +100,7 @@ impl Rules {
     /// or by the new ones, never by none.
     pub(super) fn reload(&mut self, config: &Config) -> Result<(), LoadError> {
         self.auth = config.auth.clone();
+        self.tables.guard(&addresses(config))?;
         for (vhost, new) in config.vhosts.iter().enumerate() {
             let Some(host) = self.hosts.get_mut(vhost) else { continue };
             host.config = new.clone();
@@ -134,4 +137,9 @@ impl Rules {
         }
         Ok(())
     }
+}
+
+/// The virtual addresses.
+fn addresses(config: &Config) -> Vec<IpAddr> {
+    config.vhosts.iter().flat_map(|vhost| &vhost.addresses).map(IpNet::addr).collect()
 }

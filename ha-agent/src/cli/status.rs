@@ -6,8 +6,9 @@ use super::exit::Exit;
 use super::{ControlArg, fail, say};
 use crate::control::client;
 use crate::control::status::{
-    ChargeStatus, DetectorStatus, HistogramStatus, PairStatus, PeerConditionStatus, PeerFactsStatus,
-    PeerLinkStatus, PeerStatus, SharedStatus, Status, StepTimeStatus, VhostStatus, WitnessStatus,
+    ChargeStatus, DetectorStatus, HistogramStatus, LeaseStatus, PairStatus, PeerConditionStatus,
+    PeerFactsStatus, PeerLinkStatus, PeerStatus, SharedStatus, Status, StepTimeStatus, VhostStatus,
+    WitnessStatus,
 };
 use crate::core::reasons::Severity;
 use ha_common::reason::Reason;
@@ -162,7 +163,7 @@ fn describe_witness(text: &mut String, witness: &WitnessStatus) -> std::fmt::Res
 }
 
 fn describe_detector(text: &mut String, detector: &DetectorStatus) -> std::fmt::Result {
-    let DetectorStatus { realtime, lateness, jitter, cpu_us_per_advertisement, .. } = detector;
+    let DetectorStatus { realtime, lateness, jitter, lease, cpu_us_per_advertisement, .. } = detector;
     let priority =
         realtime.priority.map_or("no real-time priority".to_owned(), |it| format!("real-time priority {it}"));
     let memory = if realtime.memory_locked { "memory locked" } else { "memory not locked" };
@@ -185,6 +186,10 @@ fn describe_detector(text: &mut String, detector: &DetectorStatus) -> std::fmt::
         describe_histogram(text, &jitter.histogram)?;
         write!(text, "; {} times when the next one was due", jitter.missed)?;
         writeln!(text, "; {} times by the understudy", jitter.covered)?;
+    }
+    if lease.lapses > 0 || lease.silenced > 0 {
+        let LeaseStatus { lapses, silenced } = lease;
+        writeln!(text, "  was quiet {lapses} times, since it did not run; {silenced} frames were dropped")?;
     }
     Ok(())
 }

@@ -96,6 +96,14 @@ choices! {
         Both = "both",
     }
 
+    /// Which frames are dropped where the agent does not vouch for its node any more.
+    LeaseDrop {
+        /// All that are sent to a virtual address, and requests for it.
+        All = "all",
+        /// Requests for it.
+        Requests = "requests",
+    }
+
     /// How the other node is kept from writing.
     FenceLevel {
         /// Its reservation keys are taken off the disks.

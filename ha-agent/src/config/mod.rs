@@ -13,6 +13,10 @@
 //! lock_memory = true                 # default true
 //! cpu_dma_latency = "leave"          # default, or 0us to 10ms: how soon an idle processor must be awake
 //!
+//! [lease]                            # optional, as each of its keys: when this node goes quiet by itself
+//! length = "2s"                      # default, 200ms to 60s, or "off"
+//! drop = "all"                       # default; or "requests": then what is sent to virtual addresses is not dropped
+//!
 //! [peer]                             # optional: the link to the peer's agent
 //! listen = ["10.0.0.1:7780", "10.77.0.1:7780"]   # 1 to 8
 //! connect = ["10.0.0.2:7780", "10.77.0.2:7780"]  # 1 to 8, best first
@@ -122,6 +126,7 @@
 //!      │  ├─ table    typed access to TOML that knows lines
 //!      │  ├─ auth     [auth], and the passphrase files that it names
 //!      │  ├─ realtime [realtime]
+//!      │  ├─ lease    [lease]
 //!      │  ├─ peer     [peer]
 //!      │  ├─ witness  [witness]
 //!      │  ├─ charge   [fence], [[pool]], [[mount]], [[service]]
@@ -141,6 +146,7 @@ mod choice;
 mod document;
 mod error;
 pub(crate) mod file;
+mod lease;
 mod mistake;
 mod parse;
 mod passphrase;
@@ -173,8 +179,8 @@ pub use self::charge::{
     ChargeConfig, FenceConfig, PlaceConfig, ServiceConfig, ServiceKind, VolumeConfig, VolumeKind,
 };
 pub use self::choice::{
-    BusyChoice, FamilyRule, FenceLevel, MacChoice, Mode, OnFailure, Refused, SelfFenceChoice, Strangers,
-    WatchdogUse,
+    BusyChoice, FamilyRule, FenceLevel, LeaseDrop, MacChoice, Mode, OnFailure, Refused, SelfFenceChoice,
+    Strangers, WatchdogUse,
 };
 pub use self::error::ConfigError;
 pub use self::passphrase::Passphrase;
@@ -230,7 +236,7 @@ fn finish(path: &Path, contents: &Contents, shared: Option<(&Path, Shared)>) -> 
     if let Some((name, shared)) = &shared {
         shared::merge(&mut document, tree.get_mut(), name, &shared.text)?;
     }
-    let Parsed { node, auth, realtime, peer, witness, charge, vhosts, mut warnings } =
+    let Parsed { node, auth, realtime, lease, peer, witness, charge, vhosts, mut warnings } =
         parse::parse(&document, &tree)?;
     let (auth, auth_warnings) = auth.load(path, &document)?;
     warnings.extend(auth_warnings);
@@ -238,7 +244,7 @@ fn finish(path: &Path, contents: &Contents, shared: Option<(&Path, Shared)>) -> 
     let witness = witness.map(|witness| witness::place(path, witness));
     let shared = shared.map(|(_, shared)| shared);
     let charge = charge::placed(charge, path);
-    Ok(Config { node, auth, realtime, peer, witness, charge, vhosts, shared, warnings })
+    Ok(Config { node, auth, realtime, lease, peer, witness, charge, vhosts, shared, warnings })
 }
 
 /// A whole configuration, checked: what is in here makes sense, though an interface may not exist.
@@ -250,6 +256,8 @@ pub struct Config {
     pub auth: Auth,
     /// What keeps the fast thread on time.
     pub realtime: RealtimeConfig,
+    /// When this node goes quiet by itself.
+    pub lease: LeaseConfig,
     /// The link to the peer's agent; `None`: there is none.
     pub peer: Option<PeerConfig>,
     /// The third opinion; `None`: there is none. Only where there is a peer.
@@ -284,6 +292,15 @@ pub struct RealtimeConfig {
     pub lock_memory: bool,
     /// How long an idle processor may take to wake up, 0 to 10 ms; `None`: as the system has it.
     pub cpu_dma_latency: Option<Duration>,
+}
+
+/// When this node goes quiet by itself, because its agent does not vouch for it any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseConfig {
+    /// After how long, 200 ms to 60 s; `None`: never.
+    pub length: Option<Duration>,
+    /// Which frames are dropped then.
+    pub drop: LeaseDrop,
 }
 
 /// The link to the peer's agent.

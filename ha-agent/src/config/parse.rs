@@ -7,18 +7,20 @@ use super::auth::AuthText;
 use super::charge::{self, ChargeConfig};
 use super::document::Document;
 use super::error::ConfigError;
+use super::lease;
 use super::mistake::Mistake;
 use super::peer;
 use super::realtime;
 use super::table::Table;
 use super::vhost::Vhosts;
-use super::{PeerConfig, RealtimeConfig, VhostConfig, WitnessConfig, schema, value, witness};
+use super::{LeaseConfig, PeerConfig, RealtimeConfig, VhostConfig, WitnessConfig, schema, value, witness};
 
 /// Everything that the text says.
 pub(super) struct Parsed {
     pub(super) node: String,
     pub(super) auth: AuthText,
     pub(super) realtime: RealtimeConfig,
+    pub(super) lease: LeaseConfig,
     pub(super) peer: Option<PeerConfig>,
     pub(super) witness: Option<WitnessConfig>,
     pub(super) charge: ChargeConfig,
@@ -35,6 +37,8 @@ pub(super) fn parse(document: &Document<'_>, tree: &Spanned<DeTable<'_>>) -> Res
     let realtime = root.optional(&schema::REALTIME)?;
     let realtime =
         realtime.map(|realtime| Table::new(document, &schema::REALTIME_TABLE, &realtime)).transpose()?;
+    let lease = root.optional(&schema::LEASE_TABLE_KEY)?;
+    let lease = lease.map(|lease| Table::new(document, &schema::LEASE_TABLE, &lease)).transpose()?;
     let peer = root.optional(&schema::PEER)?;
     let peer = peer.map(|peer| Table::new(document, &schema::PEER_TABLE, &peer)).transpose()?;
     let witness = root.optional(&schema::WITNESS)?;
@@ -49,6 +53,7 @@ pub(super) fn parse(document: &Document<'_>, tree: &Spanned<DeTable<'_>>) -> Res
     let auth = auth.ok_or_else(|| document.error(0, Mistake::NoAuth))?;
     let auth = AuthText::read(document, &auth)?;
     let realtime = realtime.map_or(Ok(RealtimeConfig::default()), |table| realtime::read(&table))?;
+    let lease = lease.map_or(Ok(LeaseConfig::default()), |table| lease::read(&table))?;
     if vhosts.is_empty() {
         return Err(document.error(0, Mistake::NoVhost));
     }
@@ -63,5 +68,5 @@ pub(super) fn parse(document: &Document<'_>, tree: &Spanned<DeTable<'_>>) -> Res
     }
     let witness = witness.map(|table| witness::read(document, &table, &vhosts)).transpose()?;
     let charge = charge.read(document, peer.is_some())?;
-    Ok(Parsed { node, auth, realtime, peer, witness, charge, vhosts, warnings })
+    Ok(Parsed { node, auth, realtime, lease, peer, witness, charge, vhosts, warnings })
 }

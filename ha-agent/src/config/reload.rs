@@ -11,8 +11,8 @@ use thiserror::Error;
 
 use super::quote::OneLine;
 use super::{
-    Auth, ChargeConfig, Config, Mode, PaceConfig, PeerConfig, PlaceConfig, RealtimeConfig, Refused, TlsFiles,
-    Url, VhostConfig, WitnessConfig, WitnessKind,
+    Auth, ChargeConfig, Config, LeaseConfig, Mode, PaceConfig, PeerConfig, PlaceConfig, RealtimeConfig,
+    Refused, TlsFiles, Url, VhostConfig, WitnessConfig, WitnessKind,
 };
 
 /// A new configuration that can be applied to a running agent.
@@ -80,9 +80,11 @@ pub enum RestartNeeded {
         /// In the new one.
         to: String,
     },
-    /// A key of `[realtime]`.
-    #[error("{key} in [realtime] changed from {from} to {to}; {REMEDY}")]
-    Realtime {
+    /// A key of `[realtime]` or `[lease]`.
+    #[error("{key} in [{table}] changed from {from} to {to}; {REMEDY}")]
+    Local {
+        /// The table.
+        table: &'static str,
         /// The key.
         key: &'static str,
         /// In the running configuration.
@@ -171,6 +173,7 @@ impl Config {
     /// The first difference that needs a restart; nothing of `new` should be applied then.
     pub fn changes_to(&self, mut new: Self) -> Result<Reload, RestartNeeded> {
         require_same_realtime(&self.realtime, &new.realtime)?;
+        require_same_lease(self.lease, new.lease)?;
         require_same_peer(self.peer.as_ref(), new.peer.as_ref())?;
         require_same_witness(self.witness.as_ref(), new.witness.as_ref())?;
         require_same_charge(&self.charge, &new.charge)?;
@@ -219,7 +222,18 @@ fn require_same_realtime(running: &RealtimeConfig, new: &RealtimeConfig) -> Resu
         ]
     };
     let changed = written(running).into_iter().zip(written(new)).find(|(from, to)| from != to);
-    changed.map_or(Ok(()), |((key, from), (_, to))| Err(RestartNeeded::Realtime { key, from, to }))
+    let needed = |((key, from), (_, to))| RestartNeeded::Local { table: "realtime", key, from, to };
+    changed.map(needed).map_or(Ok(()), Err)
+}
+
+fn require_same_lease(running: LeaseConfig, new: LeaseConfig) -> Result<(), RestartNeeded> {
+    let written = |LeaseConfig { length, drop }: LeaseConfig| {
+        let length = length.map_or("off".to_owned(), |length| format!("{length:?}"));
+        [("length", length), ("drop", drop.to_string())]
+    };
+    let changed = written(running).into_iter().zip(written(new)).find(|(from, to)| from != to);
+    let needed = |((key, from), (_, to))| RestartNeeded::Local { table: "lease", key, from, to };
+    changed.map(needed).map_or(Ok(()), Err)
 }
 
 fn require_same_peer(running: Option<&PeerConfig>, new: Option<&PeerConfig>) -> Result<(), RestartNeeded> {

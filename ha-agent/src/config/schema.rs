@@ -50,11 +50,24 @@ pub(super) fn nearest(known: impl IntoIterator<Item = &'static str>, unknown: &s
 
 pub(super) static ROOT: Schema = Schema {
     place: "at the top of the file",
-    keys: &[&NODE, &AUTH, &REALTIME, &PEER, &WITNESS, &VHOST, &FENCE, &POOL, &MOUNT, &SERVICE],
+    keys: &[
+        &NODE,
+        &AUTH,
+        &REALTIME,
+        &LEASE_TABLE_KEY,
+        &PEER,
+        &WITNESS,
+        &VHOST,
+        &FENCE,
+        &POOL,
+        &MOUNT,
+        &SERVICE,
+    ],
 };
 pub(super) static NODE: Key = Key { name: "node", example: "node = \"controller-a\"" };
 pub(super) static AUTH: Key = Key { name: "auth", example: "[auth]" };
 pub(super) static REALTIME: Key = Key { name: "realtime", example: "[realtime]" };
+pub(super) static LEASE_TABLE_KEY: Key = Key { name: "lease", example: "[lease]" };
 pub(super) static PEER: Key = Key { name: "peer", example: "[peer]" };
 pub(super) static WITNESS: Key = Key { name: "witness", example: "[witness]" };
 pub(super) static VHOST: Key = Key { name: "vhost", example: "[[vhost]]" };
@@ -78,6 +91,10 @@ pub(super) static PRIORITY: Key = Key { name: "priority", example: "priority = 5
 pub(super) static LOCK_MEMORY: Key = Key { name: "lock_memory", example: "lock_memory = true" };
 pub(super) static CPU_DMA_LATENCY: Key =
     Key { name: "cpu_dma_latency", example: "cpu_dma_latency = \"leave\"" };
+
+pub(super) static LEASE_TABLE: Schema = Schema { place: "in [lease]", keys: &[&LENGTH, &DROP] };
+pub(super) static LENGTH: Key = Key { name: "length", example: "length = \"2s\"" };
+pub(super) static DROP: Key = Key { name: "drop", example: "drop = \"all\"" };
 
 pub(super) static PEER_TABLE: Schema =
     Schema { place: "in [peer]", keys: &[&LISTEN, &CONNECT, &HEARTBEAT, &DEAD_AFTER, &DIRECTORY, &SHARED] };

@@ -127,6 +127,14 @@ pub(super) static RELEASE: Timing = Timing {
     max: Duration::from_hours(1),
 };
 
+pub(super) static LENGTH: Timing = Timing {
+    key: "length",
+    subject: "length",
+    examples: "'500ms', '2s' or 'off'",
+    min: Duration::from_millis(200),
+    max: Duration::from_mins(1),
+};
+
 pub(super) static CPU_DMA_LATENCY: Timing = Timing {
     key: "cpu_dma_latency",
     subject: "cpu_dma_latency",

@@ -53,7 +53,7 @@ fn node(text: &mut Text, status: &Status) {
 }
 
 fn detector(text: &mut Text, detector: &DetectorStatus) {
-    let DetectorStatus { realtime, lateness, jitter, cpu_s, .. } = detector;
+    let DetectorStatus { realtime, lateness, jitter, lease, cpu_s, .. } = detector;
     let help = "The real-time priority of the thread that watches and advertises; 0 for none.";
     text.single(Kind::Gauge, "ha_agent_realtime_priority", help, realtime.priority.unwrap_or(0));
     let help = "1 if the agent's memory is locked.";
@@ -72,6 +72,10 @@ fn detector(text: &mut Text, detector: &DetectorStatus) {
     text.single(Kind::Counter, "ha_agent_missed_advertisements", help, count(jitter.missed));
     let help = "Advertisements that the understudy sent, because the detector was late.";
     text.single(Kind::Counter, "ha_agent_covered_advertisements", help, count(jitter.covered));
+    let help = "How often this node went quiet, because the detector did not run.";
+    text.single(Kind::Counter, "ha_agent_lease_lapses", help, count(lease.lapses));
+    let help = "Frames to virtual addresses, and requests for them, that were dropped while nobody vouched for this node.";
+    text.single(Kind::Counter, "ha_agent_silenced_frames", help, count(lease.silenced));
 }
 
 fn vhosts(text: &mut Text, vhosts: &[VhostStatus]) {

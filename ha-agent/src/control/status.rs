@@ -27,7 +27,7 @@ pub use self::charge::{ChargeStatus, FaultStatus, PartStatus, StepTimeStatus};
 pub use self::peer_link::{PeerConditionStatus, PeerLinkStatus, PeerNodeStatus, PeerPathStatus};
 
 pub use self::detector::{
-    Bucket, DetectorStatus, HistogramStatus, JitterStatus, LatenessStatus, RealtimeStatus,
+    Bucket, DetectorStatus, HistogramStatus, JitterStatus, LatenessStatus, LeaseStatus, RealtimeStatus,
 };
 pub use self::pair::PairStatus;
 pub use self::reasons::{PeerFactsStatus, ReasonStatus};

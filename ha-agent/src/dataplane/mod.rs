@@ -7,6 +7,7 @@
 mod attach;
 mod error;
 mod events;
+mod lease;
 mod log;
 mod object;
 mod tables;
@@ -24,6 +25,7 @@ use crate::net::place::Stage;
 pub use attach::{Mode, Owner, Process};
 pub use error::{AttachError, LoadError};
 pub use events::Events;
+pub use lease::Lease;
 pub use object::embedded;
 pub use tables::{Counters, Given, Memory, Patiences, Tables};
 
@@ -51,6 +53,8 @@ pub struct Loaded {
     pub given: Given,
     /// What it is told of our patience.
     pub patiences: Patiences,
+    /// Until when it lets this node answer.
+    pub lease: Lease,
 }
 
 impl Dataplane {
@@ -84,9 +88,11 @@ impl Dataplane {
         let memory = Memory::take(&mut bpf)?;
         let given = Given::take(&mut bpf)?;
         let patiences = Patiences::take(&mut bpf)?;
+        let lease = Lease::take(&mut bpf)?;
         let events: RingBuf<MapData> = take(&mut bpf, "HA_EVENTS")?;
         let dataplane = Self { bpf, attached: HashMap::new() };
-        Ok(Loaded { dataplane, tables, events: Events::new(events), counters, memory, given, patiences })
+        let events = Events::new(events);
+        Ok(Loaded { dataplane, tables, events, counters, memory, given, patiences, lease })
     }
 
     /// Attaches the program to an interface: in the driver if the stage allows, else in the kernel's generic path.

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use ha_common::abi::{
-    Counters as Counts, GivenKey, HeardKey, Keys, ListKey, Patience, Remembered, Role, Sightings, Watch,
-    WatchKey, family_of,
+    Counters as Counts, GivenKey, Guarded, HeardKey, Keys, ListKey, Patience, Remembered, Role, Sightings,
+    Watch, WatchKey, family_of,
 };
 use ha_common::fresh::Heard;
 
@@ -19,12 +19,14 @@ pub struct Tables {
     keys: Array<MapData, Keys>,
     lists: HashMap<MapData, ListKey, u32>,
     clock: Array<MapData, u64>,
+    guarded: HashMap<MapData, Guarded, u32>,
 }
 
 /// What the program counted, and whom it refused.
 pub struct Counters {
     counts: PerCpuArray<MapData, Counts>,
     refused: Array<MapData, Sightings>,
+    silenced: PerCpuArray<MapData, u64>,
 }
 
 /// Strict mode: what the program knows to be our own.
@@ -43,6 +45,7 @@ impl Tables {
             keys: take(bpf, "HA_KEYS")?,
             lists: take(bpf, "HA_LISTED")?,
             clock: take(bpf, "HA_CLOCK")?,
+            guarded: take(bpf, "HA_GUARDED")?,
         })
     }
 
@@ -97,6 +100,21 @@ impl Tables {
         Ok(())
     }
 
+    /// Says for which addresses this node may answer only as long as the lease holds.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room.
+    pub fn guard(&mut self, addresses: &[IpAddr]) -> Result<(), LoadError> {
+        let key = |&address: &IpAddr| Guarded { address: address.into(), family: family_of(address).into() };
+        let wanted: Vec<_> = addresses.iter().map(key).collect();
+        for key in &wanted {
+            self.guarded.insert(key, 1, 0).map_err(LoadError::from_map)?;
+        }
+        let old: Vec<_> = self.guarded.keys().flatten().filter(|key| !wanted.contains(key)).collect();
+        old.iter().try_for_each(|key| self.guarded.remove(key).map_err(LoadError::from_map))
+    }
+
     /// Sets what to add to `CLOCK_MONOTONIC` for the time since 2025-01-01, in ns.
     ///
     /// # Errors
@@ -109,7 +127,11 @@ impl Tables {
 
 impl Counters {
     pub(super) fn take(bpf: &mut Ebpf) -> Result<Self, LoadError> {
-        Ok(Self { counts: take(bpf, "HA_COUNTERS")?, refused: take(bpf, "HA_REFUSED")? })
+        Ok(Self {
+            counts: take(bpf, "HA_COUNTERS")?,
+            refused: take(bpf, "HA_REFUSED")?,
+            silenced: take(bpf, "HA_SILENCED")?,
+        })
     }
 
     /// What all processors together counted in a slot: see [`Watch::slot`].
@@ -122,6 +144,16 @@ impl Counters {
         let mut sum = Counts::default();
         values.iter().for_each(|counts| sum.add(counts));
         Ok(sum)
+    }
+
+    /// How many frames all processors together have dropped because the lease was over.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses.
+    pub fn silenced(&self) -> Result<u64, LoadError> {
+        let values = self.silenced.get(&0, 0).map_err(LoadError::from_map)?;
+        Ok(values.iter().sum())
     }
 
     /// Who was refused last in a slot, by reason.

@@ -47,6 +47,17 @@ impl Announcement {
     }
 }
 
+/// Whom a message asks for, if it is a request. What kind of addresses it is about is not looked at: nobody asks for an
+/// address of IPv4 otherwise.
+#[inline(always)]
+#[must_use]
+pub fn requested(message: &[u8; LEN]) -> Option<[u8; 4]> {
+    let [_, _, _, _, _, _, 0, REQUEST, .., a, b, c, d] = *message else { return None };
+    Some([a, b, c, d])
+}
+
+const REQUEST: u8 = 1;
+
 #[cfg(test)]
 mod tests {
     use super::*;

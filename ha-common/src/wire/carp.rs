@@ -57,6 +57,13 @@ impl<'a> Header<'a> {
         self.0[5]
     }
 
+    /// Whether its sender leaves, or gives way.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_bow_out(&self) -> bool {
+        self.advskew() == u8::MAX && self.advbase() == u8::MAX
+    }
+
     /// The number that is hashed with the address list.
     #[inline(always)]
     #[must_use]

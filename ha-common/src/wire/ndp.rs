@@ -8,6 +8,8 @@ use super::{checksum, ipv6};
 pub const LEN: usize = 32;
 /// Length of the whole frame, in bytes.
 pub const FRAME_LEN: usize = MESSAGE + LEN;
+/// Length of a neighbour solicitation without options, in bytes.
+pub const SOLICITATION_LEN: usize = 24;
 /// Next header of `ICMPv6`.
 pub const NEXT_HEADER: u8 = 58;
 /// All nodes of the link, `ff02::1`: whom it is told.
@@ -69,6 +71,15 @@ impl Announcement {
     }
 }
 
+/// Whom a message of `ICMPv6`, as far as it is needed for that, asks for, if it is a neighbour solicitation (RFC 4861 §4.3).
+#[inline(always)]
+#[must_use]
+pub fn solicited(message: &[u8; SOLICITATION_LEN]) -> Option<[u8; 16]> {
+    let (head, target) = message.split_first_chunk::<8>()?;
+    let target = target.first_chunk::<16>()?;
+    (head[0] == NEIGHBOUR_SOLICITATION).then_some(*target)
+}
+
 /// The checksum over pseudo-header and message (RFC 4443 §2.3), for a message whose checksum field is zero.
 fn checksum(source: &[u8; 16], message: &[u8; LEN]) -> u16 {
     let mut summed = [0; PSEUDO_HEADER_LEN + LEN];
@@ -86,6 +97,7 @@ const MESSAGE: usize = ethernet::LEN + ipv6::LEN;
 const PSEUDO_HEADER_LEN: usize = 40;
 #[expect(clippy::cast_possible_truncation, reason = "32")]
 const PAYLOAD_LEN: u8 = LEN as u8;
+const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const ROUTER: u8 = 0x80;
 const OVERRIDE: u8 = 0x20;

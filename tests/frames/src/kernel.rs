@@ -1,11 +1,14 @@
 //! The program, loaded into the kernel and run on frames of one's own.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use aya::programs::{TestRun, TestRunOptions};
-use ha_agent::dataplane::{Counters, Dataplane, Events, Given, LoadError, Loaded, Memory, Patiences, Tables};
+use ha_agent::dataplane::{
+    Counters, Dataplane, Events, Given, Lease, LoadError, Loaded, Memory, Patiences, Tables,
+};
 use ha_common::abi::{
     self, Address, Advert, COMMON_SLOT, COUNTER_SLOTS, FAMILY_IPV4, GivenKey, HeardKey, Patience, Record,
 };
@@ -28,6 +31,7 @@ pub struct Kernel {
     memory: Memory,
     given: Given,
     patiences: Patiences,
+    lease: Lease,
     /// What user space judges by, and what it has heard.
     site: Site,
     /// Of the common slot and of every watch that there was.
@@ -72,10 +76,20 @@ impl Kernel {
                 panic!("{error}");
             }
         };
-        let Loaded { dataplane, tables, events, counters, memory, given, patiences } = loaded;
+        let Loaded { dataplane, tables, events, counters, memory, given, patiences, lease } = loaded;
         let (nowhere, before) = (Site::default(), BTreeMap::from([(COMMON_SLOT, abi::Counters::default())]));
-        let mut kernel =
-            Self { dataplane, events, tables, counters, memory, given, patiences, site: nowhere, before };
+        let mut kernel = Self {
+            dataplane,
+            events,
+            tables,
+            counters,
+            memory,
+            given,
+            patiences,
+            lease,
+            site: nowhere,
+            before,
+        };
         kernel.tell(site);
         Some(kernel)
     }
@@ -134,6 +148,34 @@ impl Kernel {
     /// If the kernel refuses.
     pub fn set_patience(&mut self, slot: u32, patience: Patience) {
         self.patiences.set(slot, patience).expect("a slot");
+    }
+
+    /// Grants the lease.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel refuses.
+    pub fn grant(&mut self, lease: abi::Lease) {
+        self.lease.grant(lease).expect("a lease");
+    }
+
+    /// Says which addresses it is about.
+    ///
+    /// # Panics
+    ///
+    /// If there is no room.
+    pub fn guard(&mut self, addresses: &[IpAddr]) {
+        self.tables.guard(addresses).expect("room for addresses");
+    }
+
+    /// How many frames were dropped because it was over.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel refuses.
+    #[must_use]
+    pub fn silenced(&self) -> u64 {
+        self.counters.silenced().expect("a number")
     }
 
     /// Makes an advertisement one of our own.

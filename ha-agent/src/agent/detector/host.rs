@@ -279,6 +279,15 @@ impl Host {
         self.addresses.took(well);
     }
 
+    /// Somebody else may have said that he has the addresses: who has them says so again.
+    pub(super) fn claimed(&mut self) {
+        if self.addresses.are_present()
+            && let Some(order) = self.addresses.order(Command::Announce)
+        {
+            self.orders.give(order);
+        }
+    }
+
     /// Whether another node is heard, within our patience, and if so, whether it leads.
     pub(super) fn peer_leads(&self, now: Instant) -> Option<bool> {
         let newest = self.peers.newest()?;

@@ -53,6 +53,12 @@ pub enum Input {
         /// Whether they are there now.
         well: bool,
     },
+    /// Somebody has advertised a virtual host who was refused for being late: a node that stood still, and may have told the
+    /// neighbours that it has the addresses.
+    Claimed {
+        /// Which one.
+        vhost: usize,
+    },
     /// For the pair machine.
     Pair(PairInput),
     /// Sign a virtual host's advertisements with another key.

@@ -24,6 +24,7 @@ mod gate;
 pub mod groups;
 mod host;
 mod input;
+pub mod lease;
 pub mod partner;
 mod peers;
 mod sending;
@@ -49,6 +50,7 @@ use self::agenda::Agenda;
 use self::gate::Gate;
 use self::host::{Host, Kernel};
 pub use self::input::Input;
+use self::lease::Vouching;
 use self::partner::{HostOrder, PairInput, PairOutput, Partner};
 use self::sending::Sending;
 pub use self::snapshot::{Peer, Snapshot, VhostSnapshot};
@@ -82,6 +84,11 @@ pub enum Note {
     Stalled {
         /// Which virtual host noticed.
         vhost: usize,
+        /// For how long.
+        lasted: Duration,
+    },
+    /// Nobody vouched for this node: it answered for no virtual address.
+    Quiet {
         /// For how long.
         lasted: Duration,
     },
@@ -122,6 +129,8 @@ pub struct Channels {
     pub given: Given,
     /// Where it is told of our patience.
     pub patiences: Patiences,
+    /// Who vouches for this node, if anybody is to.
+    pub vouching: Option<Vouching>,
     /// What others tell the detector.
     pub inputs: mpsc::UnboundedReceiver<Input>,
     /// What it tells them.
@@ -148,7 +157,8 @@ pub fn start(
 ) -> io::Result<oneshot::Receiver<Snapshot>> {
     let (ended, end) = oneshot::channel();
     thread::Builder::new().name("ha-detector".to_owned()).spawn(move || {
-        let Channels { events, given, patiences, inputs, notes, pair, is_paired, recorder } = channels;
+        let Channels { events, given, patiences, vouching, inputs, notes, pair, is_paired, recorder } =
+            channels;
         touch_stack();
         let scheduling = Scheduling::ask(priority);
         let kernel = Kernel { given, patiences };
@@ -157,7 +167,7 @@ pub fn start(
             None
         });
         let mut detector = Detector::new(vhosts, mode, scheduling, kernel, understudy, recorder, notes);
-        detector.outputs = Some(pair);
+        (detector.outputs, detector.vouching) = (Some(pair), vouching);
         if is_paired {
             detector.shut();
         }
@@ -192,6 +202,7 @@ struct Detector {
     scheduling: Scheduling,
     timing: Timing,
     vigil: Vigil,
+    vouching: Option<Vouching>,
     notes: mpsc::UnboundedSender<Note>,
     /// The pair machine, where this node is one of two, and where its wants go.
     partner: Option<Partner>,
@@ -226,6 +237,7 @@ impl Detector {
             scheduling,
             timing,
             vigil: Vigil::default(),
+            vouching: None,
             notes,
             partner: None,
             outputs: None,
@@ -282,6 +294,13 @@ impl Detector {
             self.judge(now);
             self.judge_sending(now);
             self.judge_pair(now);
+            if let Some(vouching) = &mut self.vouching {
+                let may_have = |host: &Host| host.addresses().are_present() || host.addresses().are_opening();
+                let serves = self.hosts.iter().any(may_have);
+                let over = vouching.renew(now, serves, || !self.hosts.iter().any(Host::is_undecided));
+                // It is gone only while the agent ends.
+                over.map(|lasted| self.notes.send(Note::Quiet { lasted }));
+            }
             timer.set(self.next_deadline())?;
         }
         Ok(self.snapshot(clock::now()))
@@ -336,6 +355,7 @@ impl Detector {
                 self.host(now, vhost, |host| host.dropped(now, well, held));
             }
             Input::Took { vhost, well } => self.host(now, vhost, |host| host.took(well)),
+            Input::Claimed { vhost } => self.host(now, vhost, Host::claimed),
             Input::Pair(PairInput::Begin(begin)) => self.begin_pair(now, &begin),
             Input::Pair(input) => {
                 if let Some(partner) = &mut self.partner {
@@ -356,7 +376,8 @@ impl Detector {
         let (demotions, scheduling) = (self.demotions.clone(), self.scheduling.clone());
         let (timing, processor) = (self.timing.clone(), clock::thread_time());
         let pair = self.partner.as_ref().map(|partner| partner.snapshot(now));
-        Snapshot { at: now, demotions, scheduling, timing, processor, vhosts, pair }
+        let lapses = self.vouching.as_ref().map(Vouching::lapses).unwrap_or_default();
+        Snapshot { at: now, demotions, scheduling, timing, processor, lapses, vhosts, pair }
     }
 
     /// Lets a virtual host do something, and notes what became of it.
@@ -468,7 +489,8 @@ impl Detector {
 
     fn next_deadline(&self) -> Option<Instant> {
         let pair = self.partner.as_ref().and_then(|partner| partner.next_deadline(&self.hosts));
-        let others = [self.sending.next_deadline(), self.vigil.next_deadline(), pair];
+        let vouches = self.vouching.as_ref().and_then(Vouching::next_deadline);
+        let others = [self.sending.next_deadline(), self.vigil.next_deadline(), pair, vouches];
         self.agenda.next().into_iter().chain(others.into_iter().flatten()).min()
     }
 }

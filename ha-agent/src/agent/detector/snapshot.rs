@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub timing: Timing,
     /// The processor time that it has used.
     pub processor: Duration,
+    /// How often the lease ran out, since it did not run.
+    pub lapses: u64,
     /// One a virtual host.
     pub vhosts: Vec<VhostSnapshot>,
     /// How the pair looks, if this node is one of two.

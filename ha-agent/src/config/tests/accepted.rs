@@ -8,8 +8,8 @@ use ipnet::IpNet;
 
 use super::super::choice::Choice;
 use super::super::{
-    Config, FamilyRule, MacChoice, Mode, PaceConfig, Passphrase, PeerConfig, RealtimeConfig, Refused,
-    VhostConfig,
+    Config, FamilyRule, LeaseConfig, LeaseDrop, MacChoice, Mode, PaceConfig, Passphrase, PeerConfig,
+    RealtimeConfig, Refused, VhostConfig,
 };
 use super::{
     CONFIG, FULL, GOOD, KEY, OLD_KEY, OLD_SECRET, SECRET, Site, addresses, changed, changed_in, peers,
@@ -88,6 +88,18 @@ fn the_fast_thread_is_kept_on_time_unless_told_otherwise() {
         let latency = Some(latency);
         assert_eq!(realtime(&format!("[realtime]\ncpu_dma_latency = \"{text}\"\n")).cpu_dma_latency, latency);
     }
+}
+
+#[test]
+fn a_node_goes_quiet_after_two_seconds_unless_told_otherwise() {
+    let lease = |table: &str| Site::new(format!("{GOOD}{table}")).load().expect("a configuration").lease;
+    let default = LeaseConfig { length: Some(Duration::from_secs(2)), drop: LeaseDrop::All };
+    for table in ["", "[lease]\n", "[lease]\nlength = \"2s\"\ndrop = \"all\"\n"] {
+        assert_eq!(lease(table), default, "{table}");
+    }
+    let full = LeaseConfig { length: Some(Duration::from_millis(700)), drop: LeaseDrop::Requests };
+    assert_eq!(Site::new(FULL).load().expect("a configuration").lease, full);
+    assert_eq!(lease("[lease]\nlength = \"off\"\n"), LeaseConfig { length: None, ..default });
 }
 
 #[test]

@@ -170,6 +170,10 @@ priority = 10
 lock_memory = false
 cpu_dma_latency = "20us"
 
+[lease]
+length = "700ms"
+drop = "requests"
+
 [peer]
 listen = ["10.77.0.1:7780", "[2001:db8:7::1]:7780"]
 connect = "10.77.0.2:7780"

@@ -195,8 +195,8 @@ const CHANGES: &[(&str, &str, &str)] = &[
     (
         "[auth]",
         "[xyz]",
-        "3: unknown key 'xyz' at the top of the file; known keys are node, auth, realtime, peer, witness, vhost, \
-         fence, pool, mount, service",
+        "3: unknown key 'xyz' at the top of the file; known keys are node, auth, realtime, lease, peer, witness, \
+         vhost, fence, pool, mount, service",
     ),
     ("[auth]\n", "[auth]\nvhid = 1\n", "4: unknown key 'vhid' in [auth]; it belongs in [[vhost]]"),
     (

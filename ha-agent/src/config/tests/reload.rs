@@ -217,6 +217,8 @@ const RESTARTS: &[(&str, &str, &str, &str)] = &[
         "cpu_dma_latency = \"leave\"",
         "cpu_dma_latency in [realtime] changed from 20µs to leave",
     ),
+    (FULL, "\"700ms\"", "\"off\"", "length in [lease] changed from 700ms to off"),
+    (FULL, "drop = \"requests\"\n", "", "drop in [lease] changed from requests to all"),
     (
         FULL,
         "listen = [\"10.77.0.1:7780\", ",

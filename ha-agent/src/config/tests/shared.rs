@@ -54,6 +54,10 @@ priority = 10
 lock_memory = false
 cpu_dma_latency = "20us"
 
+[lease]
+length = "700ms"
+drop = "requests"
+
 [peer]
 listen = ["10.77.0.1:7780", "[2001:db8:7::1]:7780"]
 connect = "10.77.0.2:7780"
@@ -202,12 +206,12 @@ fn each_key_has_one_home() {
         (
             "\"shared.json\"",
             "\"\"",
-            "ha-agent.toml:27: shared '' is not a file name; write shared = \"shared.json\"",
+            "ha-agent.toml:31: shared '' is not a file name; write shared = \"shared.json\"",
         ),
         (
             "\"shared.json\"",
             "7",
-            "ha-agent.toml:27: shared must be a string, not an integer; write shared = \"shared.json\"",
+            "ha-agent.toml:31: shared must be a string, not an integer; write shared = \"shared.json\"",
         ),
     ] {
         assert_refused(&changed_in(OWN, from, to), TEXT, expected);

@@ -19,6 +19,9 @@ pub struct DetectorStatus {
     pub lateness: LatenessStatus,
     /// How late its advertisements left.
     pub jitter: JitterStatus,
+    /// How often this node went quiet; an older agent does not say.
+    #[serde(default)]
+    pub lease: LeaseStatus,
     /// Advertisements sent, of all virtual hosts.
     pub sent: u64,
     /// Advertisements of others that it read.
@@ -59,6 +62,15 @@ pub struct LatenessStatus {
     pub late_records: u64,
     /// From one advertisement to the next, of the fastest virtual host, in ms.
     pub interval_ms: f64,
+}
+
+/// How often this node went quiet, because nobody vouched for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseStatus {
+    /// How often the lease ran out, because the detector did not run.
+    pub lapses: u64,
+    /// Frames that the kernel program has dropped because of that, or because another node said that it serves.
+    pub silenced: u64,
 }
 
 /// How late advertisements left after their time had come.
@@ -104,7 +116,7 @@ pub struct Bucket {
 impl DetectorStatus {
     /// What process and thread know of it.
     #[must_use]
-    pub fn new(granted: &Granted, snapshot: &Snapshot) -> Self {
+    pub fn new(granted: &Granted, snapshot: &Snapshot, silenced: u64) -> Self {
         let Timing { lateness, late, late_records, jitter, missed, received, interval } = &snapshot.timing;
         let sent = snapshot.vhosts.iter().map(|vhost| vhost.sent).sum();
         let covered = snapshot.vhosts.iter().map(|vhost| vhost.covered).sum();
@@ -121,6 +133,7 @@ impl DetectorStatus {
                 interval_ms: ms(*interval),
             },
             jitter: JitterStatus { histogram: HistogramStatus::new(jitter), missed: *missed, covered },
+            lease: LeaseStatus { lapses: snapshot.lapses, silenced },
             sent,
             received: *received,
             cpu_s,

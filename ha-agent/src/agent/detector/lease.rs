@@ -1,0 +1,170 @@
+//! Vouching for this node: the kernel program lets it answer for its virtual addresses only for as long as this thread runs,
+//! and, where there are shared disks, unless another one says that it serves and the disks do not show the contrary.
+
+use std::time::Duration;
+
+use ha_common::abi;
+
+use crate::core::Instant;
+use crate::core::vhost::FOLLOWING;
+use crate::dataplane::Lease;
+use crate::fence::heartbeat::Proof;
+use crate::sys::clock;
+
+/// How the lease is granted.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// For how long at a time.
+    pub length: Duration,
+    /// Whether all frames to the addresses are dropped where it is over, not only requests for them.
+    pub all: bool,
+}
+
+/// Whoever grants the lease.
+#[derive(Debug)]
+pub struct Vouching {
+    lease: Lease,
+    terms: Terms,
+    proof: Option<Proof>,
+    grants: Grants,
+}
+
+/// What was granted, and is to be; moments are in ns of `CLOCK_BOOTTIME`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Grants {
+    /// Until when it was granted.
+    until_ns: Option<u64>,
+    /// When it was found that it had run out.
+    lapsed_ns: Option<u64>,
+    /// How often it ran out.
+    lapses: u64,
+    /// `None` where it is granted for ever: nothing is served.
+    next: Option<Instant>,
+    serves: bool,
+}
+
+impl Vouching {
+    /// Nothing is granted before the detector runs.
+    #[must_use]
+    pub fn new(lease: Lease, terms: Terms, proof: Option<Proof>) -> Self {
+        Self { lease, terms, proof, grants: Grants::default() }
+    }
+
+    /// When it is to be granted anew.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.grants.next
+    }
+
+    /// How often it ran out, since this thread did not run.
+    pub(super) fn lapses(&self) -> u64 {
+        self.grants.lapses
+    }
+
+    /// Grants it anew, if it is time. It is about a node that `serves`: without addresses, there is nothing to be kept from
+    /// answering. Whoever comes too late grants nothing before it is known that nobody else serves: the disks show it, or it
+    /// `is_decided` what the virtual hosts are. Returns for how long it had been over, if it is granted again.
+    pub(super) fn renew(
+        &mut self,
+        now: Instant,
+        serves: bool,
+        is_decided: impl FnOnce() -> bool,
+    ) -> Option<Duration> {
+        if serves == self.grants.serves && self.grants.next.is_none_or(|next| now < next) {
+            return None;
+        }
+        let before = self.grants;
+        let proven_ns = self.proof.as_ref().and_then(Proof::since_ns);
+        let granted = if serves {
+            self.grants.renew(now, clock::boot_ns(), self.terms, proven_ns, is_decided)
+        } else {
+            self.grants = Grants { lapses: self.grants.lapses, ..Grants::default() };
+            Some(abi::Lease::default())
+        };
+        let result = self.lease.grant(granted?);
+        if let Err(error) = result {
+            tracing::error!("this node can't be vouched for, and goes quiet: {error}");
+            return None;
+        }
+        let over = self.grants.lapses > before.lapses || before.lapsed_ns.is_some();
+        let until = before.until_ns.filter(|_| over)?;
+        Some(Duration::from_nanos(clock::boot_ns().saturating_sub(until)))
+    }
+}
+
+impl Grants {
+    fn renew(
+        &mut self,
+        now: Instant,
+        boot_ns: u64,
+        Terms { length, all }: Terms,
+        proven_ns: Option<u64>,
+        is_decided: impl FnOnce() -> bool,
+    ) -> Option<abi::Lease> {
+        self.serves = true;
+        if self.lapsed_ns.is_none() && self.until_ns.is_some_and(|until| boot_ns >= until) {
+            (self.lapsed_ns, self.lapses) = (Some(boot_ns), self.lapses + 1);
+        }
+        if let Some(lapsed) = self.lapsed_ns
+            && !proven_ns.map_or_else(is_decided, |proven| proven >= lapsed)
+        {
+            self.next = Some(now + SOON);
+            return None;
+        }
+        let until_ns = boot_ns.saturating_add(u64::try_from(length.as_nanos()).unwrap_or(u64::MAX));
+        (self.lapsed_ns, self.until_ns, self.next) = (None, Some(until_ns), Some(now + length / SHARE));
+        let optional = |is: bool, flag: u32| if is { flag } else { 0 };
+        Some(abi::Lease {
+            until_ns,
+            sure_ns: proven_ns.unwrap_or(boot_ns),
+            flags: abi::Lease::GUARDS
+                | optional(all, abi::Lease::ALL)
+                | optional(proven_ns.is_some(), abi::Lease::DOUBTS),
+            follows: FOLLOWING.into(),
+        })
+    }
+}
+
+/// It is granted so many times while it lasts.
+const SHARE: u32 = 8;
+/// When it is asked again whether it can be granted.
+const SOON: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TERMS: Terms = Terms { length: Duration::from_nanos(800), all: true };
+
+    fn at(grants: &mut Grants, ns: u64, proven: Option<u64>, is_decided: bool) -> Option<abi::Lease> {
+        grants.renew(Instant::from_nanos(ns), ns, TERMS, proven, || is_decided)
+    }
+
+    #[test]
+    fn it_is_granted_for_its_length_eight_times_while_it_lasts() {
+        let mut grants = Grants::default();
+        let granted = at(&mut grants, 1000, None, false).expect("granted");
+        assert_eq!((granted.until_ns, granted.sure_ns, granted.follows), (1800, 1000, 128));
+        assert_eq!(granted.flags, abi::Lease::GUARDS | abi::Lease::ALL);
+        assert_eq!(grants.next, Some(Instant::from_nanos(1100)));
+    }
+
+    #[test]
+    fn whoever_comes_too_late_grants_it_once_it_is_decided_who_serves() {
+        let mut grants = Grants::default();
+        at(&mut grants, 1000, None, true).expect("granted");
+        assert_eq!(at(&mut grants, 1800, None, false), None);
+        assert_eq!(at(&mut grants, 1900, None, false), None);
+        at(&mut grants, 2000, None, true).expect("granted");
+        assert_eq!(grants.lapses, 1);
+    }
+
+    #[test]
+    fn where_there_are_disks_they_decide_that_and_are_asked_after_it() {
+        let mut grants = Grants::default();
+        let granted = at(&mut grants, 1000, Some(900), true).expect("granted");
+        assert_eq!((granted.sure_ns, granted.has(abi::Lease::DOUBTS)), (900, true));
+        assert_eq!(at(&mut grants, 1800, Some(1799), true), None);
+        let granted = at(&mut grants, 1850, Some(1800), false).expect("granted");
+        assert_eq!(granted.sure_ns, 1800);
+    }
+}
