@@ -1,6 +1,7 @@
 //! What happens in a lab.
 
 mod disks;
+mod elsewhere;
 mod faults;
 mod fenced;
 mod floor;
@@ -57,7 +58,7 @@ pub(super) fn chosen(names: &[String]) -> Result<Vec<&'static Story>> {
     names.iter().map(find).collect()
 }
 
-const ALL: [Story; 11] = [
+const ALL: [Story; 12] = [
     disks::STORY,
     pool::STORY,
     floor::STORY,
@@ -68,5 +69,6 @@ const ALL: [Story; 11] = [
     fenced::STORY,
     switchover::STORY,
     wrong::STORY,
+    elsewhere::STORY,
     sequences::STORY,
 ];

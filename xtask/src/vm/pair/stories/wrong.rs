@@ -43,6 +43,8 @@ fn tell(lab: &Lab, turn: Turn) -> Result<()> {
 /// Something that is wrong on the standby.
 struct Wrong {
     name: &'static str,
+    /// Where it comes to pass.
+    side: Side,
     begin: String,
     end: String,
     /// What the drill calls it.
@@ -51,7 +53,13 @@ struct Wrong {
     bad: bool,
 }
 
-fn wrongs() -> [Wrong; 5] {
+/// Whose fault it is.
+enum Side {
+    Active,
+    Standby,
+}
+
+fn wrongs() -> [Wrong; 7] {
     let sg = format!("sg_persist --no-inquiry --out $(lab-sg {})", Disk::Data0.device());
     let gone = |disks: &[Disk]| {
         let gone = |disk: &Disk| {
@@ -59,10 +67,13 @@ fn wrongs() -> [Wrong; 5] {
         };
         disks.iter().map(gone).collect::<String>()
     };
+    // As its label says.
+    let half = format!("$(zdb -l {}-part1 | sed -n 's/^    guid: //p' | head -n 1)", Disk::Data1.device());
     let scan = "for host in /sys/class/scsi_host/*; do echo '- - -' >$host/scan; done; udevadm settle";
     [
         Wrong {
             name: "a stranger's key",
+            side: Side::Standby,
             begin: format!("{sg} --register-ignore --param-sark=0xdead"),
             end: format!("{sg} --register --param-rk=0xdead --param-sark=0"),
             cause: "KEY_FOREIGN",
@@ -70,6 +81,7 @@ fn wrongs() -> [Wrong; 5] {
         },
         Wrong {
             name: "half of a mirror is not seen",
+            side: Side::Standby,
             begin: gone(&[Disk::Data1]),
             end: scan.to_owned(),
             cause: "DISK_MISSING",
@@ -77,6 +89,7 @@ fn wrongs() -> [Wrong; 5] {
         },
         Wrong {
             name: "a mirror is not seen",
+            side: Side::Standby,
             begin: gone(&[Disk::Data0, Disk::Data1]),
             end: scan.to_owned(),
             cause: "DISK_MISSING",
@@ -84,6 +97,7 @@ fn wrongs() -> [Wrong; 5] {
         },
         Wrong {
             name: "the log is not seen",
+            side: Side::Standby,
             begin: gone(&[Disk::Log]),
             end: scan.to_owned(),
             cause: "DISK_MISSING",
@@ -91,16 +105,37 @@ fn wrongs() -> [Wrong; 5] {
         },
         Wrong {
             name: "a tool is missing",
+            side: Side::Standby,
             begin: "mv /usr/sbin/exportfs /root/".to_owned(),
             end: "mv /root/exportfs /usr/sbin/".to_owned(),
             cause: "NO_TOOL",
             bad: true,
         },
+        Wrong {
+            name: "the root file system is full",
+            side: Side::Standby,
+            begin: "fallocate -l $(($(stat --file-system --format='%a * %S' /) - 4096)) /var/full".to_owned(),
+            end: "rm /var/full".to_owned(),
+            cause: "NO_SPACE",
+            bad: true,
+        },
+        Wrong {
+            name: "the pool is degraded",
+            side: Side::Active,
+            begin: format!("zpool offline tank {half}"),
+            end: format!("zpool online tank {half} && zpool wait -t resilver tank"),
+            cause: "POOL_DEGRADED",
+            bad: false,
+        },
     ]
 }
 
 fn befall([active, standby]: [&Guest; 2], wrong: &Wrong) -> Result<()> {
-    standby.run(&wrong.begin)?;
+    let guest = match wrong.side {
+        Side::Active => active,
+        Side::Standby => standby,
+    };
+    guest.run(&wrong.begin)?;
     let began = Instant::now();
     let found = loop {
         let drill = standby.try_run("ha-agent drill --json", PATIENCE)?;
@@ -124,7 +159,12 @@ fn befall([active, standby]: [&Guest; 2], wrong: &Wrong) -> Result<()> {
             (output.out + &output.errors).trim().replace('\n', "; ")
         ));
     }
-    standby.run(&wrong.end)?;
+    if let Side::Active = wrong.side {
+        // It is seen there as well, twice in a row, and moves nothing: the other one would be no better off.
+        active.until(&format!("ha-agent status --json | grep --quiet {}", wrong.cause), PATIENCE)?;
+        pass(LOOKS)?;
+    }
+    guest.run(&wrong.end)?;
     Ok(())
 }
 
@@ -137,4 +177,6 @@ fn found(report: &Value, wrong: &Wrong) -> Option<String> {
     Some(fault["sentence"].as_str().unwrap_or_default().to_owned())
 }
 
+/// Longer than the agent takes to look four times at what it serves, and to move it.
+const LOOKS: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_secs(1);
