@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::config::{AgentConfig, replace};
 use crate::lan::Node;
-use crate::netns::FILES;
+use crate::netns::{BPFFS, FILES};
 use crate::process::Process;
 
 /// An agent in a node's namespace; killed when dropped, its files removed.
@@ -27,6 +27,18 @@ pub struct Agent {
     record: Option<PathBuf>,
     program: Option<PathBuf>,
     directory: TempDir,
+    _left: Left,
+}
+
+/// What it leaves in the kernel if it is killed; removed with it.
+#[derive(Debug)]
+struct Left(PathBuf);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        // It leaves nothing if it ends in order.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Agent {
@@ -81,7 +93,8 @@ impl Agent {
         let (record, program) = (config.record.clone(), config.program.clone());
         let command = run_in(directory.path(), environment, record.as_deref(), program.as_deref())?;
         let process = node.netns.spawn(&command)?;
-        Ok(Self { process, environment: environment.to_vec(), record, program, directory })
+        let left = Left(pins(directory.path()));
+        Ok(Self { process, environment: environment.to_vec(), record, program, directory, _left: left })
     }
 
     /// Gives it another configuration and other passphrases, of which it knows nothing before it is told.
@@ -167,6 +180,12 @@ impl Agent {
     #[must_use]
     pub fn state_directory(&self) -> PathBuf {
         self.directory.path().join(STATE)
+    }
+
+    /// Where it keeps what of the kernel program outlives its process.
+    #[must_use]
+    pub fn pins(&self) -> PathBuf {
+        pins(self.directory.path())
     }
 
     /// Where it keeps what it shares with the peer.
@@ -309,11 +328,20 @@ fn run_in(
     command.arg("run").arg("--config").arg(directory.join(CONFIG));
     command.arg("--control").arg(directory.join("control.sock"));
     command.arg("--state").arg(directory.join(STATE));
+    if program.is_none() {
+        // Those of earlier versions know no such place.
+        command.arg("--pins").arg(pins(directory));
+    }
     if let Some(file) = record {
         command.arg("--record").arg(file);
     }
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     Ok(command)
+}
+
+/// Where the kernel's part of the agent is whose files are in this directory.
+fn pins(directory: &Path) -> PathBuf {
+    Path::new(BPFFS).join(directory.file_name().unwrap_or_default())
 }
 
 const CONFIG: &str = "ha-agent.toml";

@@ -67,6 +67,7 @@ use anyhow::{Result, ensure};
 #[must_use]
 pub fn available() -> bool {
     if nix::unistd::Uid::effective().is_root() {
+        netns::mount_bpffs();
         return true;
     }
     eprintln!("skipped, because network namespaces need root");

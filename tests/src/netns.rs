@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc;
+use std::sync::{Once, mpsc};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -127,11 +127,32 @@ pub fn sweep() {
             report(&path, &error);
         }
     }
-    for path in left_behind(&std::env::temp_dir(), FILES) {
+    let files = [std::env::temp_dir(), BPFFS.into()];
+    for path in files.iter().flat_map(|directory| left_behind(directory, FILES)) {
         if let Err(error) = fs::remove_dir_all(&path) {
             report(&path, &error);
         }
     }
+}
+
+/// Mounts the file system for what outlives the agents, where no service manager has.
+pub(crate) fn mount_bpffs() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let kind = nix::sys::statfs::statfs(BPFFS).map(|found| found.filesystem_type());
+        if kind != Ok(nix::sys::statfs::BPF_FS_MAGIC) {
+            let mounted = nix::mount::mount(
+                Some("bpf"),
+                BPFFS,
+                Some("bpf"),
+                nix::mount::MsFlags::empty(),
+                None::<&str>,
+            );
+            if let Err(error) = mounted {
+                eprintln!("agents leave nothing in the kernel: no bpffs can be mounted at {BPFFS}: {error}");
+            }
+        }
+    });
 }
 
 /// What stands in a directory under a name that is `prefix`, the number of a process that is no more, and more.
@@ -165,4 +186,6 @@ pub fn run(program: &str, arguments: &str) -> Result<String> {
 
 const PREFIX: &str = "ha-";
 /// What the names of directories with an agent's files begin with; the number of our process follows.
+/// Where the agents keep what outlives them.
+pub(crate) const BPFFS: &str = "/sys/fs/bpf";
 pub(crate) const FILES: &str = "ha-agent-";

@@ -64,6 +64,8 @@ impl Files {
         let mut command = Command::new(crate::agent_binary()?);
         command.arg("run").arg("--config").arg(self.config()).arg("--control").arg(self.socket());
         command.arg("--state").arg(self.0.path().join("state"));
+        // On no bpffs: it goes without.
+        command.arg("--pins").arg(self.0.path().join("pins"));
         Ok(command)
     }
 

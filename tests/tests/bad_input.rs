@@ -270,6 +270,7 @@ fn control_sockets_that_can_t_be_made() -> Result<()> {
     for (path, words) in table {
         let mut command = Command::new(lab::agent_binary()?);
         command.arg("run").arg("--config").arg(files.config()).arg("--control").arg(&path);
+        command.arg("--pins").arg(directory.join("pins"));
         let words = [words, &[path.to_str().context("no text")?]].concat();
         refusal::expect(&lab.node, &command, 69, &words)?;
     }

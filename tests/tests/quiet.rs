@@ -1,12 +1,17 @@
-//! A master whose agent does not run any more: its kernel still has the addresses, and answers for them no more.
+//! A master whose agent does not run any more, stopped or killed: its kernel still has the addresses, and answers for them no
+//! more.
 
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use lab::pair::{Pair, VIRTUAL};
-use lab::{Agent, AgentConfig, Client};
+use lab::{Agent, AgentConfig, Client, Node};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 #[test]
 fn a_master_whose_agent_is_stopped_answers_no_more_once_its_lease_is_over() -> Result<()> {
@@ -52,6 +57,73 @@ fn a_master_whose_agent_is_stopped_answers_no_more_once_its_lease_is_over() -> R
     Ok(())
 }
 
+#[test]
+fn a_master_whose_agent_was_killed_is_quiet_until_the_next_one_knows_who_serves() -> Result<()> {
+    if !lab::available() {
+        return Ok(());
+    }
+    let pair = Pair::new("killed")?;
+    let standby = AgentConfig { advskew: 100, ..AgentConfig::default() };
+    let (mut a, b) = pair.start(&AgentConfig::default(), &standby)?;
+    let _client = Client::start(&pair.witness.netns, VIRTUAL)?;
+    let program = program(&pair.a)?.context("nothing is attached")?;
+    let link = link(&a)?;
+
+    let mark = b.mark();
+    a.kill()?;
+    b.wait_for_state(mark, "MASTER")?;
+    ensure!(pair.a.has_address(VIRTUAL)?, "its kernel has the address still");
+    thread::sleep(DEFAULT_LEASE + GRACE);
+    ensure!(self::program(&pair.a)? == Some(program), "the program does not outlive the agent");
+    ensure!(claims(&pair, 20)? == [false, true], "the one that was killed");
+
+    // Another one goes on with what is there, in one step.
+    a.restart(&pair.a)?;
+    a.process.wait_for_line(0, "answered for no virtual address", PATIENCE)?;
+    let next = self::program(&pair.a)?.context("nothing is attached")?;
+    ensure!(next != program, "the program was not replaced");
+    ensure!(self::link(&a)? == link, "it was detached meanwhile");
+    let lease = &a.status()?["detector"]["lease"];
+    ensure!(lease["lapses"] == 1 && lease["silenced"].as_u64() > Some(0), "{lease:#}");
+    let refused = unload(&a)?;
+    ensure!(refused.status.code() == Some(69), "{refused:?}");
+    ensure!(self::program(&pair.a)? == Some(next), "taken from an agent that runs");
+
+    // Whoever ends in order leaves nothing; what is left of one that does not, can be removed.
+    a.kill()?;
+    ensure!(unload(&a)?.status.success() && self::program(&pair.a)?.is_none(), "it is attached still");
+    ensure!(!a.pins().exists() && unload(&a)?.status.success(), "nothing is left");
+    a.restart(&pair.a)?;
+    ensure!(a.pins().exists());
+    let pins = a.pins();
+    a.leave()?;
+    ensure!(!pins.exists() && self::program(&pair.a)?.is_none(), "it leaves something");
+    Ok(())
+}
+
+/// The number of the program that a node's interface runs.
+fn program(node: &Node) -> Result<Option<u64>> {
+    let links = node.netns.ip_json("link show dev eth0")?;
+    Ok(links[0]["xdp"]["prog"]["id"].as_u64())
+}
+
+/// The number of the agent's attachment.
+fn link(agent: &Agent) -> Result<u64> {
+    let layout = fs::read_dir(agent.pins())?.next().context("nothing is pinned")??.path();
+    let is_link =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("link-"));
+    let pins = fs::read_dir(layout)?.flatten().map(|entry| entry.path());
+    let pin = pins.into_iter().find(is_link).context("no attachment is pinned")?;
+    let output = Command::new("bpftool").args(["--json", "link", "show", "pinned"]).arg(&pin).output()?;
+    let shown: Value = serde_json::from_slice(&output.stdout).with_context(|| format!("{output:?}"))?;
+    shown["id"].as_u64().with_context(|| shown.to_string())
+}
+
+fn unload(agent: &Agent) -> Result<Output> {
+    let mut command = Command::new(lab::agent_binary()?);
+    Ok(command.arg("unload").arg("--pins").arg(agent.pins()).output()?)
+}
+
 /// Which of the two nodes answers a client that has forgotten who has the address, so many times.
 fn claims(pair: &Pair, times: u32) -> Result<[bool; 2]> {
     let from = pair.capture.mark();
@@ -68,5 +140,6 @@ fn claims(pair: &Pair, times: u32) -> Result<[bool; 2]> {
 }
 
 const LEASE: Duration = Duration::from_millis(300);
+const DEFAULT_LEASE: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(10);

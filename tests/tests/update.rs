@@ -131,7 +131,7 @@ fn a_second_agent_that_is_turned_away_ends_no_trial() -> Result<()> {
     fs::write(&trial, json!({"digest": "0".repeat(64), "staged": "/new", "installed": "/old"}).to_string())?;
     let mut command = Command::new(&lab.original);
     command.arg("run").arg("--config").arg(b.config()).arg("--control").arg(b.socket());
-    command.arg("--state").arg(b.state_directory());
+    command.arg("--state").arg(b.state_directory()).arg("--pins").arg(b.pins());
     let mut second = pair.b.netns.spawn(&command)?;
     ensure!(second.wait(PATIENCE)?.code() == Some(69), "{}", second.lines().join("\n"));
     ensure!(trial.exists(), "the trial of the agent that runs was ended");

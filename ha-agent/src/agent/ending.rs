@@ -44,7 +44,7 @@ impl Parts {
             tracing::error!("what was heard could not be written in time; look at {}", state.display());
         }
         // However the detector ended. The senders of orders go with it and with the follower.
-        end(follower, executor).await;
+        end(follower, executor, matches!(result, Ok(Ended::Succeeded(_)))).await;
         // What is beyond the node's control can't be released.
         if let Some(charge) =
             reporter.charge.clone().filter(|_| !matches!(result, Err(AgentError::EndedHard(_))))
@@ -65,9 +65,9 @@ impl Parts {
 }
 
 /// Gives everything back. The follower has the last senders of orders: the executor finishes what it has, and with it
-/// the clerk, and then nobody uses the virtual hosts' own interfaces any more.
-pub(super) async fn end(follower: Follower, executor: JoinHandle<()>) {
-    let macvlans = follower.release();
+/// the clerk, and then nobody uses the virtual hosts' own interfaces any more. What is attached may `stay`.
+pub(super) async fn end(follower: Follower, executor: JoinHandle<()>, stay: bool) {
+    let macvlans = follower.release(stay);
     if !executor.is_finished() && tokio::time::timeout(PATIENCE, executor).await.is_err() {
         tracing::error!("the kernel did not finish removing addresses; look with `ip address`");
     }

@@ -138,11 +138,19 @@ impl Follower {
         }
     }
 
-    /// Takes all addresses off and detaches from all interfaces, for good. Returns what is to be removed once
-    /// the executors have ended.
-    pub(super) fn release(self) -> Vec<Arc<Macvlan>> {
+    /// Detaches what an earlier agent has left on other interfaces.
+    pub(super) fn forget_others(&self) {
+        self.dataplane.forget_others();
+    }
+
+    /// Takes all addresses off and, unless it is to `stay` for another program, detaches from all interfaces, for good. Returns
+    /// what is to be removed once the executors have ended.
+    pub(super) fn release(self, stay: bool) -> Vec<Arc<Macvlan>> {
         for member in &self.vhosts {
             member.orders.give(Order::Drop);
+        }
+        if stay {
+            self.dataplane.leave();
         }
         self.vhosts.into_iter().filter_map(|member| member.macvlan).collect()
     }

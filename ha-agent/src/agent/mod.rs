@@ -33,7 +33,7 @@ mod updates;
 mod upkeep;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::{Config, LeaseConfig, LeaseDrop, PeerConfig};
 use crate::control::server::Server;
 use crate::core::reasons::Heartbeat;
-use crate::dataplane::{Dataplane, Lease, Loaded};
+use crate::dataplane::{Dataplane, Lease, Loaded, Pins};
 use crate::exec::{self, Report};
 use crate::journal::Journal;
 use crate::journal::recorder::{Recorder, Recording};
@@ -80,6 +80,8 @@ pub struct Files {
     pub socket: PathBuf,
     /// Where is kept what survives a restart; used in strict mode only.
     pub state: PathBuf,
+    /// Where is kept what outlives the agent's process, on a bpffs.
+    pub pins: PathBuf,
     /// Where is recorded what the machines are told and decide; `None` for nowhere. It must not exist.
     pub record: Option<PathBuf>,
 }
@@ -111,7 +113,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     let (updates, mut successors) = Updates::new(&files)?;
     let recording = files.record.as_deref().map(Recording::create).transpose()?;
     let Loaded { mut dataplane, tables, events, counters, memory, given, patiences, lease } =
-        Dataplane::load()?;
+        Dataplane::load_pinned(pins(&files.pins))?;
     follow_log(&mut dataplane);
     let (journal, modes, counters) = (Arc::new(Journal::default()), Modes::default(), Arc::new(counters));
     let (inputs, input_queue) = mpsc::unbounded_channel();
@@ -142,7 +144,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     let Begun { granted, mut detector, written } = match begun {
         Ok(begun) => begun,
         Err(error) => {
-            end(follower, executor).await;
+            end(follower, executor, false).await;
             return Err(error);
         }
     };
@@ -211,6 +213,12 @@ fn is_possible(config: &Config) -> Result<(), AgentError> {
     }
 }
 
+/// Where the kernel's part outlives the agent. Without such a place it serves all the same.
+fn pins(directory: &Path) -> Option<Pins> {
+    let pins = Pins::open(directory);
+    pins.inspect_err(|error| tracing::warn!("the kernel's part ends with this agent: {error}")).ok()
+}
+
 /// Who vouches for this node, if anybody is to.
 fn vouching(config: &Config, lease: Lease, charge: Option<&ChargeHandle>) -> Option<Vouching> {
     let LeaseConfig { length, drop } = config.lease;
@@ -256,6 +264,7 @@ async fn begin(
 ) -> Result<Begun, AgentError> {
     // At start, unlike later, an interface that can't be used is a mistake of the operator's.
     upkeep::begin(monitor, follower).await?;
+    follower.forget_others();
     // After everything that was needed for the start only: what is locked stays.
     let granted = Granted::ask(&config.realtime);
     let started = record(recording, config).and_then(|(recorder, written)| {

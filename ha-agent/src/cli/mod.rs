@@ -13,6 +13,7 @@ pub mod pair;
 pub mod replay;
 pub mod run;
 pub mod status;
+pub mod unload;
 pub mod update;
 
 use std::fmt::Display;
@@ -71,6 +72,9 @@ enum Command {
     /// Show and change the configuration that the two nodes of a pair share.
     #[command(subcommand)]
     Config(config::Command),
+    /// Detach what an agent has left in the kernel that was killed, and remove it: the node answers for its addresses again,
+    /// if it has any.
+    Unload(unload::Args),
     /// Check a configuration and this machine, without changing anything.
     Check(check::Args),
     /// The kernel program on its own.
@@ -87,6 +91,14 @@ pub struct ConfigArg {
     /// The configuration file.
     #[arg(short, long, default_value = "/etc/ha-agent/ha-agent.toml", value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// Where is kept what outlives the agent's process.
+#[derive(Debug, clap::Args)]
+pub struct PinsArg {
+    /// What of the kernel program outlives the agent: a directory on a bpffs.
+    #[arg(long, default_value = "/sys/fs/bpf/ha-agent", value_name = "DIR")]
+    pub pins: PathBuf,
 }
 
 /// Where the control socket is.
@@ -117,6 +129,7 @@ impl Cli {
             Command::Replay(args) => replay::run(&args),
             Command::Pair(command) => pair::run(&command),
             Command::Config(command) => config::run(&command),
+            Command::Unload(args) => unload::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Update(args) => update::run(&args),
             Command::Bpf(args) => bpf::run(&args),

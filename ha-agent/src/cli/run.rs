@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::exit::Exit;
-use super::{ConfigArg, ControlArg, fail};
+use super::{ConfigArg, ControlArg, PinsArg, fail};
 use crate::agent::{self, Ended};
 use crate::config;
 use crate::update::guard::become_program;
@@ -18,6 +18,8 @@ pub struct Args {
     /// Where strict mode keeps what it has heard.
     #[arg(long, default_value = "/var/lib/ha-agent", value_name = "DIR")]
     state: PathBuf,
+    #[command(flatten)]
+    pins: PinsArg,
     /// Record what the machines are told and what they decide into a new file, for `replay`.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -41,6 +43,7 @@ pub(super) fn run(args: &Args) -> Exit {
         config: args.config.config.clone(),
         socket: args.control.control.clone(),
         state: args.state.clone(),
+        pins: args.pins.pins.clone(),
         record: args.record.clone(),
     };
     let ended = runtime.block_on(agent::run(config, files));

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::fs;
+use std::path::Path;
 
-use aya::programs::xdp::XdpLinkId;
+use aya::programs::links::FdLink;
+use aya::programs::xdp::{XdpLink, XdpLinkId};
 use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
 
 use super::error::errno;
-use super::{AttachError, PROGRAM};
+use super::{AttachError, Attachment, PROGRAM};
 use crate::net::place::Stage;
 
 /// Where an interface runs the program.
@@ -94,6 +96,29 @@ pub(super) fn attach(
     }
     let link = xdp.attach_to_if_index(ifindex, XdpMode::Skb).map_err(refused)?;
     Ok((Mode::Generic, link))
+}
+
+/// Puts the program in the place of another one, in one step.
+pub(super) fn replace(xdp: &mut Xdp, interface: &str, link: FdLink) -> Result<XdpLinkId, AttachError> {
+    let kernel = |cause| AttachError::Kernel { interface: interface.to_owned(), cause };
+    let link = XdpLink::try_from(link).map_err(|error| kernel(Box::new(error)))?;
+    xdp.attach_to_link(link).map_err(|error| kernel(Box::new(error)))
+}
+
+/// Has an attachment outlive this process.
+pub(super) fn pin(
+    xdp: &mut Xdp,
+    interface: &str,
+    link: XdpLinkId,
+    path: &Path,
+) -> Result<Attachment, AttachError> {
+    let kernel = |cause| AttachError::Kernel { interface: interface.to_owned(), cause };
+    let link = xdp.take_link(link).map_err(|error| kernel(Box::new(error)))?;
+    let link = FdLink::try_from(link).map_err(|error| kernel(Box::new(error)))?;
+    // What was there before has its pin already.
+    let link = if path.exists() { Ok(link) } else { link.pin(path).map(FdLink::from) };
+    let link = link.map_err(|error| kernel(Box::new(error)))?;
+    Ok(Attachment::Pinned { link, path: path.to_owned() })
 }
 
 fn refused(error: ProgramError, interface: &str, occupant: Option<u32>) -> AttachError {

@@ -16,6 +16,15 @@ impl Lease {
         take(bpf, "HA_LEASE").map(Self)
     }
 
+    /// What was granted last, maybe by an earlier agent.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses.
+    pub fn granted(&self) -> Result<abi::Lease, LoadError> {
+        self.0.get(&0, 0).map_err(LoadError::from_map)
+    }
+
     /// Grants it. Takes a microsecond.
     ///
     /// # Errors

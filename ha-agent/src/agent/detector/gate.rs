@@ -30,6 +30,8 @@ pub(super) struct Addresses {
     /// They were ordered, and that is not carried out yet.
     opening: bool,
     present: bool,
+    /// It is known whether they are there: an earlier agent may have left them.
+    known: bool,
 }
 
 impl Addresses {
@@ -71,7 +73,7 @@ impl Addresses {
 
     /// They were ordered, and are there, or not.
     pub(super) fn took(&mut self, well: bool) {
-        (self.opening, self.present) = (false, well);
+        (self.opening, self.present, self.known) = (false, well, true);
     }
 
     /// An order to drop them was carried out. Returns whether any had been there, if no other such order is left.
@@ -80,7 +82,7 @@ impl Addresses {
         self.held |= held;
         let all = well && self.drops == 0;
         if all {
-            (self.closing, self.present) = (false, false);
+            (self.closing, self.present, self.known) = (false, false, true);
         }
         all.then(|| std::mem::take(&mut self.held))
     }
@@ -98,6 +100,16 @@ impl Addresses {
     /// Whether they are there.
     pub(super) fn are_present(&self) -> bool {
         self.present
+    }
+
+    /// Whether they may be there: they are, or will be, or an earlier agent may have left them.
+    pub(super) fn may_be_present(&self) -> bool {
+        self.present || self.opening || !self.known
+    }
+
+    /// Whether it is known if they are there.
+    pub(super) fn are_known(&self) -> bool {
+        self.known
     }
 
     /// Whether the machine wants them there.

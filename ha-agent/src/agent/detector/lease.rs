@@ -44,10 +44,11 @@ struct Grants {
 }
 
 impl Vouching {
-    /// Nothing is granted before the detector runs.
+    /// Nothing is granted before the detector runs. What an earlier agent has granted stands as long as it was to.
     #[must_use]
     pub fn new(lease: Lease, terms: Terms, proof: Option<Proof>) -> Self {
-        Self { lease, terms, proof, grants: Grants::default() }
+        let grants = Grants::found(lease.granted().unwrap_or_default(), clock::boot_ns());
+        Self { lease, terms, proof, grants }
     }
 
     /// When it is to be granted anew.
@@ -92,6 +93,20 @@ impl Vouching {
 }
 
 impl Grants {
+    /// After what an earlier agent has granted, whose addresses may be there still: nobody knows yet who serves.
+    fn found(lease: abi::Lease, boot_ns: u64) -> Self {
+        if !lease.has(abi::Lease::GUARDS) {
+            return Self::default();
+        }
+        Self {
+            until_ns: Some(lease.until_ns),
+            lapsed_ns: Some(boot_ns),
+            lapses: (boot_ns >= lease.until_ns).into(),
+            next: Some(Instant::from_nanos(0)),
+            serves: true,
+        }
+    }
+
     fn renew(
         &mut self,
         now: Instant,
@@ -156,6 +171,18 @@ mod tests {
         assert_eq!(at(&mut grants, 1900, None, false), None);
         at(&mut grants, 2000, None, true).expect("granted");
         assert_eq!(grants.lapses, 1);
+    }
+
+    #[test]
+    fn what_an_earlier_agent_has_granted_stands_until_it_is_decided_who_serves() {
+        let earlier = abi::Lease { until_ns: 1000, flags: abi::Lease::GUARDS, ..abi::Lease::default() };
+        for (found_at, lapses) in [(999, 0), (1000, 1)] {
+            let mut grants = Grants::found(earlier, found_at);
+            assert_eq!((at(&mut grants, found_at, None, false), grants.lapses), (None, lapses));
+            at(&mut grants, 2000, None, true).expect("granted");
+            assert_eq!(grants.lapses, lapses);
+        }
+        assert_eq!(Grants::found(abi::Lease::default(), 5), Grants::default());
     }
 
     #[test]

@@ -295,9 +295,9 @@ impl Detector {
             self.judge_sending(now);
             self.judge_pair(now);
             if let Some(vouching) = &mut self.vouching {
-                let may_have = |host: &Host| host.addresses().are_present() || host.addresses().are_opening();
-                let serves = self.hosts.iter().any(may_have);
-                let over = vouching.renew(now, serves, || !self.hosts.iter().any(Host::is_undecided));
+                let serves = self.hosts.iter().any(|host| host.addresses().may_be_present());
+                let decided = |host: &Host| !host.is_undecided() && host.addresses().are_known();
+                let over = vouching.renew(now, serves, || self.hosts.iter().all(decided));
                 // It is gone only while the agent ends.
                 over.map(|lasted| self.notes.send(Note::Quiet { lasted }));
             }

@@ -1,0 +1,162 @@
+//! What of the program outlives the agent, in a directory of a bpffs: its attachments, and the lease that it goes quiet by.
+//!
+//! A program that is attached goes on with its own maps, whatever becomes of the agent. The next agent loads a program with
+//! new ones, puts it in the place of the old one in one step, and goes on with the same lease.
+//!
+//! ```text
+//! /sys/fs/bpf/ha-agent/4/            the layout's version
+//!   HA_LEASE HA_GUARDED HA_DOUBT HA_SILENCED
+//!   link-3-native                    the attachment to interface 3
+//! ```
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aya::programs::links::{FdLink, PinnedLink};
+use ha_common::abi::VERSION;
+use rustix::fs::{FlockOperation, flock, statfs};
+
+use super::Mode;
+use crate::net::place::Stage;
+
+/// The directory, which is this agent's alone for as long as it runs.
+#[derive(Debug)]
+pub struct Pins {
+    directory: PathBuf,
+    /// Holds the lock.
+    _lock: File,
+}
+
+/// Why nothing outlives the agent.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// Not a place for it.
+    #[error("{0} is on no bpffs; mount one: `mount -t bpf bpf /sys/fs/bpf`")]
+    NoBpffs(PathBuf),
+    /// Another agent has it.
+    #[error("another ha-agent uses {0}; stop it first, or name another directory with --pins")]
+    InUse(PathBuf),
+    /// It can't be made, read or written.
+    #[error("{path} can't be used for what is to outlive the agent ({cause}); run ha-agent as root")]
+    Unusable {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+}
+
+impl Pins {
+    /// Takes the directory, and makes it if it is not there. What a program of another layout has left there is removed.
+    ///
+    /// # Errors
+    ///
+    /// See [`PinError`].
+    pub fn open(directory: &Path) -> Result<Self, PinError> {
+        let unusable = |cause| PinError::Unusable { path: directory.to_owned(), cause };
+        // Of another file system, nothing is touched.
+        let existing = directory.ancestors().find(|path| path.is_dir()).unwrap_or(directory);
+        let kind = statfs(existing).map_err(|error| unusable(error.into()))?.f_type;
+        if kind != BPFFS {
+            return Err(PinError::NoBpffs(directory.to_owned()));
+        }
+        fs::create_dir_all(directory).map_err(unusable)?;
+        let pins = Self::lock(directory)?;
+        let ours = pins.place();
+        for other in entries(directory).into_iter().filter(|entry| *entry != ours) {
+            tracing::warn!("an agent of another layout has left {}: it is removed", other.display());
+            remove(&other);
+        }
+        fs::create_dir_all(ours).map_err(unusable)?;
+        Ok(pins)
+    }
+
+    /// Takes what an agent has left, to [clear](Self::clear) it; `None` if nothing is there.
+    ///
+    /// # Errors
+    ///
+    /// See [`PinError`].
+    pub fn left(directory: &Path) -> Result<Option<Self>, PinError> {
+        if directory.is_dir() { Self::lock(directory).map(Some) } else { Ok(None) }
+    }
+
+    fn lock(directory: &Path) -> Result<Self, PinError> {
+        let unusable = |cause| PinError::Unusable { path: directory.to_owned(), cause };
+        let lock = File::open(directory).map_err(unusable)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { directory: directory.to_owned(), _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(PinError::InUse(directory.to_owned())),
+            Err(error) => Err(unusable(error.into())),
+        }
+    }
+
+    fn place(&self) -> PathBuf {
+        self.directory.join(VERSION.to_string())
+    }
+
+    /// Where a map is.
+    pub(super) fn map(&self, name: &str) -> PathBuf {
+        self.place().join(name)
+    }
+
+    /// Where the attachment to an interface is.
+    pub(super) fn link(&self, ifindex: u32, mode: Mode) -> PathBuf {
+        self.place().join(format!("{LINK}{ifindex}-{mode}"))
+    }
+
+    /// What an earlier agent has attached to an interface, if that runs it still, as its `occupant`, and it may stay there.
+    /// Else it is removed.
+    pub(super) fn attachment(
+        &self,
+        ifindex: u32,
+        occupant: Option<u32>,
+        stage: Stage,
+    ) -> Option<(Mode, FdLink)> {
+        [Mode::Native, Mode::Generic].into_iter().find_map(|mode| {
+            let path = self.link(ifindex, mode);
+            let link = FdLink::from(PinnedLink::from_pin(&path).ok()?);
+            let is_there = link.info().is_ok_and(|info| Some(info.program_id()) == occupant);
+            let may_stay = (stage, mode) != (Stage::Generic, Mode::Native);
+            if !is_there || !may_stay {
+                remove(&path);
+            }
+            (is_there && may_stay).then_some((mode, link))
+        })
+    }
+
+    /// Removes what an earlier agent has attached to other interfaces than these.
+    pub(super) fn retain(&self, attached: impl Fn(&Path) -> bool) {
+        let is_link =
+            |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(LINK));
+        for path in entries(&self.place()).into_iter().filter(|path| is_link(path) && !attached(path)) {
+            tracing::info!("{} is left of an earlier agent: detached", path.display());
+            remove(&path);
+        }
+    }
+
+    /// Removes everything, the directory included: what is attached is detached.
+    pub fn clear(&self) {
+        remove(&self.directory);
+    }
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
+
+fn remove(path: &Path) {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::error!("{} can't be removed: {error}; try `rm -r {0}`", path.display());
+        }
+        Ok(()) | Err(_) => {}
+    }
+}
+
+/// How the names of attachments begin.
+const LINK: &str = "link-";
+/// `BPF_FS_MAGIC` (`linux/magic.h`).
+const BPFFS: i64 = 0xcafe_4a11;
