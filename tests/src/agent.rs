@@ -340,7 +340,7 @@ fn run_in(
 }
 
 /// Where the kernel's part of the agent is whose files are in this directory.
-fn pins(directory: &Path) -> PathBuf {
+pub(crate) fn pins(directory: &Path) -> PathBuf {
     Path::new(BPFFS).join(directory.file_name().unwrap_or_default())
 }
 

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::agent;
 use crate::config::AgentConfig;
 use crate::lan::Node;
 use crate::netns::FILES;
@@ -64,8 +65,7 @@ impl Files {
         let mut command = Command::new(crate::agent_binary()?);
         command.arg("run").arg("--config").arg(self.config()).arg("--control").arg(self.socket());
         command.arg("--state").arg(self.0.path().join("state"));
-        // On no bpffs: it goes without.
-        command.arg("--pins").arg(self.0.path().join("pins"));
+        command.arg("--pins").arg(agent::pins(self.0.path()));
         Ok(command)
     }
 
