@@ -27,17 +27,23 @@ pub struct Agent {
     record: Option<PathBuf>,
     program: Option<PathBuf>,
     directory: TempDir,
-    _left: Left,
+    left: Left,
 }
 
 /// What it leaves in the kernel if it is killed; removed with it.
 #[derive(Debug)]
 struct Left(PathBuf);
 
-impl Drop for Left {
-    fn drop(&mut self) {
+impl Left {
+    fn remove(&self) {
         // It leaves nothing if it ends in order.
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 
@@ -94,7 +100,7 @@ impl Agent {
         let command = run_in(directory.path(), environment, record.as_deref(), program.as_deref())?;
         let process = node.netns.spawn(&command)?;
         let left = Left(pins(directory.path()));
-        Ok(Self { process, environment: environment.to_vec(), record, program, directory, _left: left })
+        Ok(Self { process, environment: environment.to_vec(), record, program, directory, left })
     }
 
     /// Gives it another configuration and other passphrases, of which it knows nothing before it is told.
@@ -146,6 +152,11 @@ impl Agent {
     /// If it does not end.
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()
+    }
+
+    /// Removes what it has left in the kernel, once it was killed.
+    pub fn forget(&mut self) {
+        self.left.remove();
     }
 
     /// From its next start on it records into another file, or not at all.
@@ -328,8 +339,9 @@ fn run_in(
     command.arg("run").arg("--config").arg(directory.join(CONFIG));
     command.arg("--control").arg(directory.join("control.sock"));
     command.arg("--state").arg(directory.join(STATE));
-    if program.is_none() {
-        // Those of earlier versions know no such place.
+    // Those of earlier versions know no such place.
+    let help = Command::new(command.get_program()).args(["run", "--help"]).output()?;
+    if String::from_utf8_lossy(&help.stdout).contains("--pins") {
         command.arg("--pins").arg(pins(directory));
     }
     if let Some(file) = record {

@@ -261,6 +261,14 @@ impl Running {
         }
     }
 
+    /// Removes what it has left in the kernel, if it was killed.
+    pub fn forget(&mut self) {
+        match self {
+            Self::HaAgent(agent) => agent.forget(),
+            Self::Keepalived(_) | Self::Frr(_) | Self::Ucarp(_) => {}
+        }
+    }
+
     /// Lets it leave in order (`SIGTERM`), and waits until it has ended.
     ///
     /// # Errors

@@ -93,9 +93,20 @@ fn a_master_whose_agent_was_killed_is_quiet_until_the_next_one_knows_who_serves(
     a.kill()?;
     ensure!(unload(&a)?.status.success() && self::program(&pair.a)?.is_none(), "it is attached still");
     ensure!(!a.pins().exists() && unload(&a)?.status.success(), "nothing is left");
+    // One that is to vouch for nothing does not leave it to what is left.
     a.restart(&pair.a)?;
-    ensure!(a.pins().exists());
+    let mark = a.mark();
+    b.leave()?;
+    a.wait_for_state(mark, "MASTER")?;
+    a.kill()?;
+    fs::write(a.config(), fs::read_to_string(a.config())? + "\n[lease]\nlength = \"off\"\n")?;
+    a.restart(&pair.a)?;
+    a.wait_for_state(0, "MASTER")?;
+    thread::sleep(DEFAULT_LEASE + GRACE);
+    ensure!(claims(&pair, 20)? == [true, false], "it is quiet");
+
     let pins = a.pins();
+    ensure!(pins.exists());
     a.leave()?;
     ensure!(!pins.exists() && self::program(&pair.a)?.is_none(), "it leaves something");
     Ok(())

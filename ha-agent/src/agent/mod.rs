@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ha_common::abi::MAX_HOSTS;
+use ha_common::abi::{self, MAX_HOSTS};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -220,14 +220,19 @@ fn pins(directory: &Path) -> Option<Pins> {
 }
 
 /// Who vouches for this node, if anybody is to.
-fn vouching(config: &Config, lease: Lease, charge: Option<&ChargeHandle>) -> Option<Vouching> {
+fn vouching(config: &Config, mut lease: Lease, charge: Option<&ChargeHandle>) -> Option<Vouching> {
     let LeaseConfig { length, drop } = config.lease;
     let all = match drop {
         LeaseDrop::All => true,
         LeaseDrop::Requests => false,
     };
-    let terms = length.map(|length| Terms { length, all })?;
-    Some(Vouching::new(lease, terms, charge.map(ChargeHandle::proof)))
+    let Some(length) = length else {
+        // An earlier agent may have granted one.
+        let ended = lease.grant(abi::Lease::default());
+        ended.unwrap_or_else(|error| tracing::error!("an earlier agent's lease can't be ended: {error}"));
+        return None;
+    };
+    Some(Vouching::new(lease, Terms { length, all }, charge.map(ChargeHandle::proof)))
 }
 
 fn follow_log(dataplane: &mut Dataplane) {

@@ -46,9 +46,7 @@ pub enum LoadError {
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
     /// Another agent serves the interface.
-    #[error(
-        "another ha-agent already serves {interface}: {owner}; stop it first, or add the virtual host to its configuration"
-    )]
+    #[error("another ha-agent already serves {interface}: {owner}; {}", second(.owner))]
     SecondAgent {
         /// The interface.
         interface: String,
@@ -164,6 +162,15 @@ impl AttachError {
             | Self::Kernel { .. }
             | Self::Missing => Exit::Unavailable,
         }
+    }
+}
+
+/// What to do about another agent: it may have been killed, and have left this.
+fn second(owner: &Owner) -> &'static str {
+    if owner.process.is_some() {
+        "stop it first, or add the virtual host to its configuration"
+    } else {
+        "stop it first; if it was killed, `ha-agent unload` removes what it has left (with its --pins)"
     }
 }
 

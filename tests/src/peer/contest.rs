@@ -123,8 +123,10 @@ impl Contest {
         if let Some(mark) = self.settle()? {
             return Ok((mark, false));
         }
-        self.standby.kill()?;
-        self.active.kill()?;
+        for running in [&mut self.standby, &mut self.active] {
+            running.kill()?;
+            running.forget();
+        }
         self.active = self.start_on(Role::Active)?;
         self.standby = self.start_on(Role::Standby)?;
         let mark = self.settle()?;
@@ -211,6 +213,8 @@ impl Contest {
         match fault {
             Fault::Link => self.pair.lan.mend(&self.pair.a),
             Fault::Kill | Fault::Planned => {
+                // As after a restart of its node.
+                self.active.forget();
                 self.active = self.start_on(Role::Active)?;
                 Ok(())
             }

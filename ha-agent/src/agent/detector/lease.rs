@@ -86,9 +86,8 @@ impl Vouching {
             tracing::error!("this node can't be vouched for, and goes quiet: {error}");
             return None;
         }
-        let over = self.grants.lapses > before.lapses || before.lapsed_ns.is_some();
-        let until = before.until_ns.filter(|_| over)?;
-        Some(Duration::from_nanos(clock::boot_ns().saturating_sub(until)))
+        let over = Duration::from_nanos(clock::boot_ns().saturating_sub(before.until_ns?));
+        Some(over).filter(|over| !over.is_zero())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What happens in a lab.
 
+mod better;
 mod disks;
 mod elsewhere;
 mod faults;
@@ -58,7 +59,7 @@ pub(super) fn chosen(names: &[String]) -> Result<Vec<&'static Story>> {
     names.iter().map(find).collect()
 }
 
-const ALL: [Story; 12] = [
+const ALL: [Story; 13] = [
     disks::STORY,
     pool::STORY,
     floor::STORY,
@@ -70,5 +71,6 @@ const ALL: [Story; 12] = [
     switchover::STORY,
     wrong::STORY,
     elsewhere::STORY,
+    better::STORY,
     sequences::STORY,
 ];
