@@ -33,6 +33,7 @@ pub mod timing;
 mod vigil;
 mod voice;
 mod vouched;
+mod words;
 mod work;
 
 use std::cell::RefCell;
