@@ -179,7 +179,7 @@ impl Builder {
                     state: state.clone(),
                     scope: scope.clone(),
                     lease: NFS_LEASE,
-                    grace: NFS_LEASE,
+                    grace: NFS_GRACE,
                     exports: Vec::new(),
                 },
                 host,
@@ -308,8 +308,11 @@ const FENCE: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_secs(10);
 /// How long an import waits for disks that are not seen yet.
 const SETTLE: Duration = Duration::from_secs(3);
-/// How long clients of NFS keep and reclaim locks, in seconds.
+/// How long clients of NFS keep locks without a word, in seconds.
 const NFS_LEASE: u32 = 15;
+/// How long they may reclaim them, in seconds. After an outage, TCP waits as long again before it sends anything: those who
+/// tried in vain for 20 s may be heard 20 s later.
+const NFS_GRACE: u32 = 45;
 /// How often systemd may start a unit again within the window, before it counts as dead.
 const RESTARTS: u64 = 3;
 const WINDOW: Duration = Duration::from_mins(10);
