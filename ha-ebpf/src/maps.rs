@@ -66,7 +66,7 @@ pub(crate) static HA_LEASE: Array<Lease, 1> = Array::new();
 #[btf_map]
 pub(crate) static HA_GUARDED: HashMap<Guarded, u32, MAX_GUARDED> = HashMap::new();
 
-/// When another one last said that it serves, in ns of `CLOCK_BOOTTIME`. The program's own; read by the agent.
+/// When another one last said that it serves, in ns of `CLOCK_BOOTTIME`. The program's own.
 #[btf_map]
 pub(crate) static HA_DOUBT: Array<u64, 1> = Array::new();
 

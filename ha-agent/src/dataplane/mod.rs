@@ -78,7 +78,7 @@ impl Dataplane {
     ///
     /// See [`LoadError`]: no rights, a kernel without BPF, or one whose verifier refuses the program.
     pub fn load() -> Result<Loaded, LoadError> {
-        Self::load_object(embedded().ok_or(LoadError::NoObject)?, None)
+        Self::load_pinned(None)
     }
 
     /// The same, with what outlives the process there.
@@ -177,12 +177,6 @@ impl Dataplane {
         if let Some(pins) = &self.pins {
             pins.retain(is_ours);
         }
-    }
-
-    /// Whether what is attached outlives this process.
-    #[must_use]
-    pub fn is_pinned(&self) -> bool {
-        self.pins.is_some()
     }
 
     /// Leaves what is pinned where it is: another program goes on with it.
