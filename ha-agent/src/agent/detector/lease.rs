@@ -56,6 +56,11 @@ impl Vouching {
         self.grants.next
     }
 
+    /// Whether it is time to grant it anew.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.grants.next.is_some_and(|next| now >= next)
+    }
+
     /// How often it ran out, since this thread did not run.
     pub(super) fn lapses(&self) -> u64 {
         self.grants.lapses
@@ -70,7 +75,7 @@ impl Vouching {
         serves: bool,
         is_decided: impl FnOnce() -> bool,
     ) -> Option<Duration> {
-        if serves == self.grants.serves && self.grants.next.is_none_or(|next| now < next) {
+        if serves == self.grants.serves && !self.is_due(now) {
             return None;
         }
         let before = self.grants;

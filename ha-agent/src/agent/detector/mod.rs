@@ -204,6 +204,8 @@ struct Detector {
     timing: Timing,
     vigil: Vigil,
     vouching: Option<Vouching>,
+    /// Whether addresses may have come or gone since it was last seen who has any: to look at all hosts takes its time.
+    stirred: bool,
     notes: mpsc::UnboundedSender<Note>,
     /// The pair machine, where this node is one of two, and where its wants go.
     partner: Option<Partner>,
@@ -239,6 +241,7 @@ impl Detector {
             timing,
             vigil: Vigil::default(),
             vouching: None,
+            stirred: true,
             notes,
             partner: None,
             outputs: None,
@@ -295,7 +298,9 @@ impl Detector {
             self.judge(now);
             self.judge_sending(now);
             self.judge_pair(now);
-            if let Some(vouching) = &mut self.vouching {
+            if let Some(vouching) = &mut self.vouching
+                && (std::mem::take(&mut self.stirred) || vouching.is_due(now))
+            {
                 let serves = self.hosts.iter().any(|host| host.addresses().may_be_present());
                 let decided = |host: &Host| !host.is_undecided() && host.addresses().are_known();
                 let over = vouching.renew(now, serves, || self.hosts.iter().all(decided));
@@ -384,7 +389,9 @@ impl Detector {
     /// Lets a virtual host do something, and notes what became of it.
     fn host(&mut self, now: Instant, vhost: usize, act: impl FnOnce(&mut Host)) {
         let Some(host) = self.hosts.get_mut(vhost) else { return };
+        let before = host.addresses().may_be_present();
         act(host);
+        self.stirred |= host.addresses().may_be_present() != before;
         self.agenda.set(vhost, host.next_deadline());
         self.vigil.expect(host.machine.expected_silence());
         let (interface, outcomes) = host.take_outcomes();
@@ -471,7 +478,10 @@ impl Detector {
             }
             for order in orders {
                 match order {
-                    HostOrder::Gate(gate) => self.hosts.iter_mut().for_each(|host| host.set_gate(gate)),
+                    HostOrder::Gate(gate) => {
+                        self.hosts.iter_mut().for_each(|host| host.set_gate(gate));
+                        self.stirred = true;
+                    }
                     HostOrder::Stance(stance) => {
                         self.each_host(now, |host| host.handle(now, Event::Stance(stance)));
                     }
