@@ -54,6 +54,8 @@ pub(crate) fn build_in(root: &Path, dir: &Path) -> Result<PathBuf> {
     cargo
         // Quiet: warnings and errors are shown, and nothing else.
         .args(["build", "--quiet", "--release", "--locked", "--package", "ha-ebpf"])
+        // What the program is made of is small for the agent's sake only.
+        .args(["--config", "profile.release.package.\"*\".opt-level=3"])
         .args(["-Z", "build-std=core", "--target", TARGET, "--target-dir"])
         .arg(dir)
         .current_dir(root)
