@@ -85,8 +85,8 @@ pub fn lock_memory() -> Result<(), Refusal> {
         return Err(Refusal::Memory(io::Error::new(io::ErrorKind::PermissionDenied, cause)));
     }
     give_back();
-    // What they take stays locked otherwise.
-    let _ = let_go_of_libraries();
+    // What it takes stays locked otherwise.
+    let _ = let_go_of_the_start();
     // SAFETY: changes nothing that a program could see but its speed.
     let locked = unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) };
     if locked != 0 {
@@ -167,13 +167,17 @@ fn read_in_code() -> io::Result<()> {
     Ok(())
 }
 
-/// Lets go of the code of libraries that the start has used and hardly anything uses after it: the loader, what unwinds, what
-/// calculates. What is used is there again at once, since other programs have it in memory. The C library stays.
-fn let_go_of_libraries() -> io::Result<()> {
+/// Lets go of what the start has used and hardly anything uses after it: the code of the loader and of what calculates, and
+/// what begins a file, such as relocations, the BPF program and texts. What is used is there again at once. The code of the C
+/// library stays.
+fn let_go_of_the_start() -> io::Result<()> {
     let maps = fs::read_to_string("/proc/self/maps")?;
-    for (start, end) in maps.lines().filter_map(|line| mapped(line, is_rare)) {
+    for (start, end) in
+        maps.lines().filter_map(|line| mapped(line, CODE, is_rare).or_else(|| mapped(line, BEGIN, |_| true)))
+    {
         let address = std::ptr::without_provenance_mut(start);
-        // SAFETY: this is code of a file, which nobody has written to: pages are taken from the file again when they are used.
+        // SAFETY: this is of a file, and nobody writes to it, neither to code nor to what stands before it (the loader writes
+        // to what stands behind): pages are taken from the file again when they are used.
         if unsafe { libc::madvise(address, end - start, libc::MADV_DONTNEED) } != 0 {
             return Err(io::Error::last_os_error());
         }
@@ -187,19 +191,32 @@ fn is_rare(file: &str) -> bool {
 
 /// Start and end of the code that a line of `/proc/self/maps` stands for, if it is code from a file that is no library.
 fn code(line: &str) -> Option<(usize, usize)> {
-    mapped(line, |file| !file.contains(".so"))
+    mapped(line, CODE, |file| !file.contains(".so"))
 }
 
-/// The same, if it is code from a file whose name is `wanted`.
-fn mapped(line: &str, wanted: impl Fn(&str) -> bool) -> Option<(usize, usize)> {
+/// Start and end of what a line stands for, if it is this part of a file whose name is `wanted`.
+fn mapped(line: &str, part: Part, wanted: impl Fn(&str) -> bool) -> Option<(usize, usize)> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
     let permissions = fields.next()?;
-    let file = fields.nth(3)?.rsplit_once('/')?.1;
-    let address = |text| usize::from_str_radix(text, 16).ok();
-    let range = Some((address(start)?, address(end)?)).filter(|(start, end)| start < end);
-    range.filter(|_| permissions == "r-xp" && wanted(file))
+    let offset = fields.next()?;
+    let file = fields.nth(2)?.rsplit_once('/')?.1;
+    let number = |text| usize::from_str_radix(text, 16).ok();
+    let range = Some((number(start)?, number(end)?)).filter(|(start, end)| start < end);
+    let is_part = permissions == part.permissions && (!part.begins || number(offset)? == 0);
+    range.filter(|_| is_part && wanted(file))
 }
+
+/// A part of an executable file, as it is mapped.
+#[derive(Clone, Copy)]
+struct Part {
+    permissions: &'static str,
+    begins: bool,
+}
+
+const CODE: Part = Part { permissions: "r-xp", begins: false };
+/// What stands before the code. What is only read and stands behind it may have been written to before (RELRO).
+const BEGIN: Part = Part { permissions: "r--p", begins: true };
 
 const DMA_LATENCY: &str = "/dev/cpu_dma_latency";
 /// What the detector's thread uses is a third of it.
@@ -214,14 +231,20 @@ mod tests {
         let maps = "\
 5571c2a00000-5571c2a34000 r--p 00000000 fe:00 1234 /usr/sbin/ha-agent
 5571c2a34000-5571c2f30000 r-xp 00034000 fe:00 1234 /usr/sbin/a path (deleted)
+5571c2f30000-5571c2f50000 r--p 00530000 fe:00 1234 /usr/sbin/ha-agent
 7ffc0a1f0000-7ffc0a1f2000 r-xp 00000000 00:00 0 [vdso]
 7f0000000000-7f0000021000 rw-p 00000000 00:00 0
 7f0000100000-7f0000200000 r-xp 00010000 fe:00 1235 /usr/lib/x86_64-linux-gnu/libm.so.6
 nonsense
 5-4 r-xp 0 0 0 /x";
         assert_eq!(maps.lines().filter_map(code).collect::<Vec<_>>(), [(0x5571_c2a3_4000, 0x5571_c2f3_0000)]);
-        let rare = |line| mapped(line, is_rare);
+        let rare = |line| mapped(line, CODE, is_rare);
         assert_eq!(maps.lines().filter_map(rare).collect::<Vec<_>>(), [(0x7f00_0010_0000, 0x7f00_0020_0000)]);
+        let begins = |line| mapped(line, BEGIN, |_| true);
+        assert_eq!(
+            maps.lines().filter_map(begins).collect::<Vec<_>>(),
+            [(0x5571_c2a0_0000, 0x5571_c2a3_4000)]
+        );
         assert!(!is_rare("libc.so.6") && is_rare("ld-linux-x86-64.so.2"));
     }
 
