@@ -146,24 +146,29 @@ fn random_fault(random: &mut Random) -> Fault {
 fn heal(lab: &Lab, agents: &Agents<'_>) -> Result<()> {
     let began = Instant::now();
     loop {
-        for node in Node::ALL {
-            let guest = lab.node(node)?;
-            if !guest.is_on() {
-                guest.boot()?;
-            }
-            guest.wait()?;
-            // Whoever was reset has no agent; whoever took over often is held.
-            if guest.try_run("systemctl is-active --quiet ha-agent", PATIENCE)?.code != 0 {
-                served::start(lab, agents, node)?;
-            }
-            guest.try_run("ha-agent resume", PATIENCE)?;
-        }
-        match agents.is_settled() {
+        let mended = Node::ALL.iter().try_for_each(|&node| mend(lab, agents, node));
+        // Whoever is reset meanwhile forgets what it was asked.
+        let settled = mended.map_err(|error| format!("{error:#}")).and_then(|()| agents.is_settled());
+        match settled {
             Ok(()) => return Ok(()),
             Err(why) if began.elapsed() > HEALED => bail!("the pair does not settle: {why}"),
             Err(_) => pass(Duration::from_secs(1))?,
         }
     }
+}
+
+fn mend(lab: &Lab, agents: &Agents<'_>, node: Node) -> Result<()> {
+    let guest = lab.node(node)?;
+    if !guest.is_on() {
+        guest.boot()?;
+    }
+    guest.wait()?;
+    // Whoever was reset has no agent; whoever took over often is held.
+    if guest.try_run("systemctl is-active --quiet ha-agent", PATIENCE)?.code != 0 {
+        served::start(lab, agents, node)?;
+    }
+    guest.try_run("ha-agent resume", PATIENCE)?;
+    Ok(())
 }
 
 /// What cannot befall a node twice at the same time.
