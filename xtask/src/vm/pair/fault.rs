@@ -72,6 +72,14 @@ impl Fault {
         Ok(())
     }
 
+    /// Whether the node itself is told, which it can't be without power.
+    pub(super) const fn is_of_machine(self) -> bool {
+        match self {
+            Self::Freeze | Self::Reset | Self::Cable(_) => true,
+            Self::Kill | Self::Silence(_) | Self::Partition | Self::Path(_) | Self::Paths => false,
+        }
+    }
+
     /// Whether nothing that ran on the node runs on.
     pub(super) const fn boots(self) -> bool {
         match self {

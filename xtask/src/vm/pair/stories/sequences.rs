@@ -2,11 +2,12 @@
 
 use std::{
     fmt::Write as _,
+    thread,
     time::{Duration, Instant},
 };
 
 use ::lab::{Random, pass};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 
 use super::{
     super::{
@@ -75,6 +76,23 @@ struct Event {
     to: Duration,
 }
 
+impl Event {
+    fn befall(&self, lab: &Lab, began: Instant) -> Result<()> {
+        let Self { node, fault, from, to } = *self;
+        // A cable hangs on a machine that is on: with the power, both come back.
+        let can = || Ok::<_, Error>(!fault.is_of_machine() || lab.node(node)?.is_on());
+        pass(from.saturating_sub(began.elapsed()))?;
+        if can()? {
+            fault.begin(lab, node)?;
+        }
+        pass(to.saturating_sub(began.elapsed()))?;
+        if !fault.boots() && can()? {
+            fault.end(lab, node)?;
+        }
+        Ok(())
+    }
+}
+
 impl Sequence {
     /// One to three faults, most of them on the `active` node; of each kind one at most for each node.
     fn random(random: &mut Random, active: Node) -> Self {
@@ -92,25 +110,17 @@ impl Sequence {
         Self(events)
     }
 
-    /// Has it happen. Who has no power at the end, or was reset, is left so.
+    /// Has it happen. Who has no power at the end, or was reset, is left so. Each by itself: whoever is stopped or reset ends
+    /// its requests to the disks first, and waits for a path that is held up.
     fn befall(&self, lab: &Lab) -> Result<()> {
         let began = Instant::now();
-        let starts = self.0.iter().map(|event| (event.from, true, event));
-        let ends = self.0.iter().map(|event| (event.to, false, event));
-        let mut actions: Vec<_> = starts.chain(ends).collect();
-        actions.sort_by_key(|(at, ..)| *at);
-        for (at, is_start, &Event { node, fault, .. }) in actions {
-            pass(at.saturating_sub(began.elapsed()))?;
-            // A cable hangs on a machine that is on: with the power, both come back.
-            if lab.node(node)?.is_on() || !matches!(fault, Fault::Cable(_) | Fault::Freeze | Fault::Reset) {
-                match is_start {
-                    true => fault.begin(lab, node)?,
-                    false if fault.boots() => {}
-                    false => fault.end(lab, node)?,
-                }
-            }
-        }
-        Ok(())
+        thread::scope(|scope| {
+            let threads: Vec<_> =
+                self.0.iter().map(|event| scope.spawn(move || event.befall(lab, began))).collect();
+            let ended =
+                threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a fault panicked"))?);
+            ended.collect()
+        })
     }
 
     fn text(&self) -> String {
