@@ -168,13 +168,11 @@ fn read_in_code() -> io::Result<()> {
 }
 
 /// Lets go of what the start has used and hardly anything uses after it: the code of the loader and of what calculates, and
-/// what begins a file, such as relocations, the BPF program and texts. What is used is there again at once. The code of the C
-/// library stays.
+/// what begins this program's file: relocations, the BPF program, texts. What is used is there again at once. The code of the
+/// C library stays.
 fn let_go_of_the_start() -> io::Result<()> {
     let maps = fs::read_to_string("/proc/self/maps")?;
-    for (start, end) in
-        maps.lines().filter_map(|line| mapped(line, CODE, is_rare).or_else(|| mapped(line, BEGIN, |_| true)))
-    {
+    for (start, end) in maps.lines().filter_map(|line| mapped(line, CODE, is_rare).or_else(|| begin(line))) {
         let address = std::ptr::without_provenance_mut(start);
         // SAFETY: this is of a file, and nobody writes to it, neither to code nor to what stands before it (the loader writes
         // to what stands behind): pages are taken from the file again when they are used.
@@ -192,6 +190,12 @@ fn is_rare(file: &str) -> bool {
 /// Start and end of the code that a line of `/proc/self/maps` stands for, if it is code from a file that is no library.
 fn code(line: &str) -> Option<(usize, usize)> {
     mapped(line, CODE, |file| !file.contains(".so"))
+}
+
+/// The same of what stands before the code there. Not of libraries: in a tiny one, what was relocated may lie in the first
+/// page as well.
+fn begin(line: &str) -> Option<(usize, usize)> {
+    mapped(line, BEGIN, |file| !file.contains(".so"))
 }
 
 /// Start and end of what a line stands for, if it is this part of a file whose name is `wanted`.
@@ -235,14 +239,14 @@ mod tests {
 7ffc0a1f0000-7ffc0a1f2000 r-xp 00000000 00:00 0 [vdso]
 7f0000000000-7f0000021000 rw-p 00000000 00:00 0
 7f0000100000-7f0000200000 r-xp 00010000 fe:00 1235 /usr/lib/x86_64-linux-gnu/libm.so.6
+7f0000200000-7f0000201000 r--p 00000000 fe:00 1236 /usr/lib/x86_64-linux-gnu/libtiny.so.1
 nonsense
 5-4 r-xp 0 0 0 /x";
         assert_eq!(maps.lines().filter_map(code).collect::<Vec<_>>(), [(0x5571_c2a3_4000, 0x5571_c2f3_0000)]);
         let rare = |line| mapped(line, CODE, is_rare);
         assert_eq!(maps.lines().filter_map(rare).collect::<Vec<_>>(), [(0x7f00_0010_0000, 0x7f00_0020_0000)]);
-        let begins = |line| mapped(line, BEGIN, |_| true);
         assert_eq!(
-            maps.lines().filter_map(begins).collect::<Vec<_>>(),
+            maps.lines().filter_map(begin).collect::<Vec<_>>(),
             [(0x5571_c2a0_0000, 0x5571_c2a3_4000)]
         );
         assert!(!is_rare("libc.so.6") && is_rare("ld-linux-x86-64.so.2"));
