@@ -11,13 +11,15 @@ use crate::reason::Reason;
 mod countdown;
 mod lease;
 mod record;
+mod standing;
 
 pub use countdown::{Countdown, MOST_STALLS, Patience, UNREAD_NS, bpf_timer, said};
 pub use lease::{Guarded, Lease};
 pub use record::{Advert, Kind, Record, RecordError, RecordHeader, Timeout};
+pub use standing::Standing;
 
 /// Version of every layout here and in the records.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 /// How many virtual hosts one agent can serve.
 pub const MAX_HOSTS: usize = 1024;
 /// How many watches there are room for: of each virtual host one a family, twice while it moves to another place.
@@ -290,8 +292,8 @@ pub struct Sightings(pub [Sighting; Reason::COUNT]);
 #[cfg(feature = "user")]
 mod pod {
     use super::{
-        Counters, GivenKey, Guarded, HeardKey, Keys, Lease, ListKey, Patience, Remembered, Sightings, Watch,
-        WatchKey,
+        Counters, GivenKey, Guarded, HeardKey, Keys, Lease, ListKey, Patience, Remembered, Sightings,
+        Standing, Watch, WatchKey,
     };
 
     // SAFETY: see the module.
@@ -318,6 +320,8 @@ mod pod {
     unsafe impl aya::Pod for Lease {}
     // SAFETY: see the module.
     unsafe impl aya::Pod for Guarded {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Standing {}
 }
 
 const _: () = {
@@ -330,6 +334,7 @@ const _: () = {
     assert!(size_of::<Remembered>() == 32 && core::mem::offset_of!(Remembered, heard) == 8);
     assert!(size_of::<Sightings>() == Reason::COUNT * 24);
     assert!(size_of::<Lease>() == 24 && size_of::<Guarded>() == 20);
+    assert!(size_of::<Standing>() == 16);
     assert!(core::mem::offset_of!(WatchKey, vhid) == 8);
     assert!(RING_BYTES.is_power_of_two());
 };

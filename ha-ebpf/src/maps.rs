@@ -9,8 +9,8 @@ use aya_ebpf::{
 use ha_common::{
     abi::{
         Address, Advert, COUNTER_SLOTS, Countdown, Counters, GivenKey, Guarded, HeardKey, KEY_SETS, Keys,
-        Lease, ListKey, MAX_GIVEN, MAX_GUARDED, MAX_HEARD, MAX_LISTED, MAX_WATCHES, Patience, RING_BYTES,
-        Remembered, Sightings, UNREAD_NS, Watch, WatchKey,
+        Lease, ListKey, MAX_GIVEN, MAX_GUARDED, MAX_HEARD, MAX_HOSTS, MAX_LISTED, MAX_WATCHES, Patience,
+        RING_BYTES, Remembered, Sightings, Standing, UNREAD_NS, Watch, WatchKey,
     },
     auth::{DIGEST_LEN, Scratch},
     fresh::Heard,
@@ -73,6 +73,10 @@ pub(crate) static HA_DOUBT: Array<u64, 1> = Array::new();
 /// How many frames were dropped because the lease was over, by processor. Read by the agent.
 #[btf_map]
 pub(crate) static HA_SILENCED: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+/// Of which virtual hosts this node is master. Written by the agent, for the one after it; not read by the program.
+#[btf_map]
+static HA_STANDING: Array<Standing, MAX_HOSTS> = Array::new();
 
 /// What was counted, by [`Watch::slot`] and processor. Read by the agent.
 #[btf_map]

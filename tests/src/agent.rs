@@ -181,6 +181,21 @@ impl Agent {
         self.process.wait_for_line(0, "running", PATIENCE).map(drop)
     }
 
+    /// Ends it in this way, and starts it again at once with the same files, as whoever watches over it does; waits until it
+    /// runs.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end, or does not run, with what it printed.
+    pub fn replace(&mut self, node: &Node, end: Signal) -> Result<()> {
+        let (record, program) = (self.record.as_deref(), self.program.as_deref());
+        let command = run_in(self.directory.path(), &self.environment, record, program)?;
+        self.process.signal(end)?;
+        self.process.wait(PATIENCE)?;
+        self.process = node.netns.spawn(&command)?;
+        self.process.wait_for_line(0, "running", PATIENCE).map(drop)
+    }
+
     /// Its configuration.
     #[must_use]
     pub fn config(&self) -> PathBuf {

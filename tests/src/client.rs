@@ -59,6 +59,7 @@ impl Echo {
 #[derive(Debug)]
 pub struct Client {
     stop: Arc<AtomicBool>,
+    asked: Arc<AtomicU64>,
     answers: Arc<Mutex<Vec<u64>>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -75,6 +76,8 @@ impl Client {
         let asking = socket.try_clone()?;
         let stop = Arc::new(AtomicBool::new(false));
         let answers = Arc::new(Mutex::new(Vec::new()));
+        let asked = Arc::<AtomicU64>::default();
+        let counted = Arc::clone(&asked);
         let (asker_stop, listener_stop) = (Arc::clone(&stop), Arc::clone(&stop));
         let written = Arc::clone(&answers);
         let asker = thread::Builder::new().name("asker".to_owned()).spawn(move || {
@@ -84,6 +87,7 @@ impl Client {
                 sleep_until(due);
                 // While nobody has the address, the network may say so.
                 let _ = asking.send(&due.to_be_bytes());
+                counted.fetch_add(1, Ordering::Relaxed);
             }
         })?;
         let listener = thread::Builder::new().name("listener".to_owned()).spawn(move || {
@@ -94,7 +98,22 @@ impl Client {
                 }
             }
         })?;
-        Ok(Self { stop, answers, threads: vec![asker, listener] })
+        Ok(Self { stop, asked, answers, threads: vec![asker, listener] })
+    }
+
+    /// How many requests have had no answer. What is on its way at this moment is no loss.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        let asked = self.asked.load(Ordering::Relaxed);
+        let deadline = now_ns() + ANSWER_NS;
+        loop {
+            let lost = asked
+                .saturating_sub(self.answers.lock().unwrap_or_else(PoisonError::into_inner).len() as u64);
+            if lost == 0 || now_ns() > deadline {
+                return lost;
+            }
+            sleep_until(now_ns() + PERIOD_NS);
+        }
     }
 
     /// When answers came, in ns of `CLOCK_MONOTONIC`, ascending.
@@ -162,6 +181,8 @@ fn sleep_until(due_ns: u64) {
 /// UDP port of the answering side.
 pub(crate) const PORT: u16 = 7777;
 
+/// How long an answer may take on a busy machine.
+const ANSWER_NS: u64 = 500_000_000;
 const PERIOD_NS: u64 = 1_000_000;
 /// How often a thread looks whether it should stop.
 const LOOK: Duration = Duration::from_millis(50);

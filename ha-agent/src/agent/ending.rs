@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::detector::{Input, Snapshot};
-use super::interfaces::Follower;
+use super::interfaces::{Follower, Stays};
 use super::pair;
 use super::reporter::Reporter;
 use super::{AgentError, Ended, PATIENCE};
@@ -33,26 +33,33 @@ impl Parts {
     /// Ends them, each after those that need it, since the agent ends like this. The peer takes over before, if it can. In
     /// strict mode, what was heard last is kept in `state`.
     pub(super) async fn end(self, result: &Result<Ended, AgentError>, reporter: &Reporter, state: &Path) {
-        let handed = result.is_ok() && reporter.hand_over().await;
+        let stays = match result {
+            Ok(Ended::Told) | Err(_) => Stays::Nothing,
+            Ok(Ended::Succeeded(_)) => Stays::Attachments,
+            Ok(Ended::Stays(_)) => Stays::All,
+        };
+        let goes = stays != Stays::All;
+        let handed = goes && result.is_ok() && reporter.hand_over().await;
         let strict = reporter.mode() == Mode::Strict;
         let Self { inputs, detector, end_keeping, keeping, follower, executor, pairing, link, written } =
             self;
-        let last = if detector.is_terminated() { None } else { leave(&inputs, detector).await };
+        let order = if goes { Input::Leave } else { Input::Stay };
+        let last = if detector.is_terminated() { None } else { leave(order, &inputs, detector).await };
         // It is gone only if it failed.
         let _ = end_keeping.send(last.filter(|_| strict));
         if !keeping.is_finished() && tokio::time::timeout(PATIENCE, keeping).await.is_err() {
             tracing::error!("what was heard could not be written in time; look at {}", state.display());
         }
         // However the detector ended. The senders of orders go with it and with the follower.
-        end(follower, executor, matches!(result, Ok(Ended::Succeeded(_)))).await;
+        end(follower, executor, stays).await;
         // What is beyond the node's control can't be released.
         if let Some(charge) =
-            reporter.charge.clone().filter(|_| !matches!(result, Err(AgentError::EndedHard(_))))
+            reporter.charge.clone().filter(|_| goes && !matches!(result, Err(AgentError::EndedHard(_))))
         {
             charge.release().await;
         }
         // Only now: nothing serves any more. Whoever failed leaves the lease to its end.
-        if let Some(witness) = reporter.witness.clone().filter(|_| result.is_ok()) {
+        if let Some(witness) = reporter.witness.clone().filter(|_| goes && result.is_ok()) {
             pair::give_back(witness, handed).await;
         }
         pairing.abort();
@@ -65,9 +72,9 @@ impl Parts {
 }
 
 /// Gives everything back. The follower has the last senders of orders: the executor finishes what it has, and with it
-/// the clerk, and then nobody uses the virtual hosts' own interfaces any more. What is attached may `stay`.
-pub(super) async fn end(follower: Follower, executor: JoinHandle<()>, stay: bool) {
-    let macvlans = follower.release(stay);
+/// the clerk, and then nobody uses the virtual hosts' own interfaces any more. Some of it `stays`.
+pub(super) async fn end(follower: Follower, executor: JoinHandle<()>, stays: Stays) {
+    let macvlans = follower.release(stays);
     if !executor.is_finished() && tokio::time::timeout(PATIENCE, executor).await.is_err() {
         tracing::error!("the kernel did not finish removing addresses; look with `ip address`");
     }
@@ -83,13 +90,14 @@ async fn finish(written: Option<oneshot::Receiver<()>>) {
     }
 }
 
-/// Lets the detector leave all virtual hosts, and waits until it has. Returns how it was then.
+/// Lets the detector end by this order, and waits until it has. Returns how it was then.
 async fn leave(
+    order: Input,
     inputs: &mpsc::UnboundedSender<Input>,
     detector: oneshot::Receiver<Snapshot>,
 ) -> Option<Snapshot> {
     // If it is gone, there is nothing to leave.
-    let _ = inputs.send(Input::Leave);
+    let _ = inputs.send(order);
     match tokio::time::timeout(PATIENCE, detector).await {
         Ok(Ok(last)) => return Some(last),
         Ok(Err(_)) => tracing::error!("the detector ended before it could leave"),

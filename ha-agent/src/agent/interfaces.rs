@@ -58,8 +58,21 @@ pub(super) struct Member {
     pub(super) orders: Orders,
     /// Its own interface, if it has the virtual hardware address.
     pub(super) macvlan: Option<Arc<Macvlan>>,
+    /// Whether an agent before this one may have left the addresses there, for this one to go on with.
+    pub(super) resumes: bool,
     /// The interface's hardware address when executor and detector were given what they act through.
     pub(super) equipped: Option<Mac>,
+}
+
+/// What stays of this agent for the one after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stays {
+    /// Nothing: there may be none.
+    Nothing,
+    /// The program on the interfaces; the addresses go.
+    Attachments,
+    /// The addresses, too: the one after it goes on with them.
+    All,
 }
 
 /// An interface that virtual hosts live on.
@@ -143,14 +156,20 @@ impl Follower {
         self.dataplane.forget_others();
     }
 
-    /// Takes all addresses off and, unless it is to `stay` for another program, detaches from all interfaces, for good. Returns
-    /// what is to be removed once the executors have ended.
-    pub(super) fn release(self, stay: bool) -> Vec<Arc<Macvlan>> {
+    /// Gives up all addresses and attachments for good, but for what `stays`. Returns what is to be removed once the
+    /// executors have ended.
+    pub(super) fn release(self, stays: Stays) -> Vec<Arc<Macvlan>> {
+        match stays {
+            Stays::All => {
+                self.parents.leave();
+                self.dataplane.leave();
+                return Vec::new();
+            }
+            Stays::Attachments => self.dataplane.leave(),
+            Stays::Nothing => {}
+        }
         for member in &self.vhosts {
             member.orders.give(Order::Drop);
-        }
-        if stay {
-            self.dataplane.leave();
         }
         self.vhosts.into_iter().filter_map(|member| member.macvlan).collect()
     }
@@ -357,7 +376,9 @@ impl Follower {
         if hosts::has_macvlan(config) {
             let (netlink, parents) = (self.netlink.clone(), self.parents.clone());
             let v6 = hosts::has_v6(config);
-            let own = Macvlan::create(netlink, parents, interface, config.vhid, v6).await?;
+            // Once: what this agent has made is not left by another.
+            let left = std::mem::take(&mut member.resumes).then_some(&*config.addresses);
+            let own = Macvlan::create(netlink, parents, interface, config.vhid, v6, left).await?;
             addresses = Addresses::new(own.index(), config.addresses.clone()).with_metric(macvlan::METRIC);
             hardware = own.hardware();
             member.macvlan = Some(Arc::new(own));
@@ -382,7 +403,12 @@ impl Follower {
         };
         // The target first: orders that follow from the input act on it.
         member.orders.give(Order::Use(target));
-        let _ = self.detector.send(Input::Equip { vhost, path: path.map_err(socket)?, hardware });
+        let _ = self.detector.send(Input::Equip {
+            vhost,
+            ifindex: interface.index,
+            path: path.map_err(socket)?,
+            hardware,
+        });
         member.equipped = Some(interface.hardware);
         Ok(())
     }

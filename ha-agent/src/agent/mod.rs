@@ -25,6 +25,7 @@ mod notices;
 mod pair;
 pub mod realtime;
 mod reporter;
+mod restarts;
 mod rules;
 mod shared;
 mod signals;
@@ -43,6 +44,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Config, LeaseConfig, LeaseDrop, PeerConfig};
 use crate::control::server::Server;
+use crate::core::Instant;
 use crate::core::reasons::Heartbeat;
 use crate::dataplane::{Dataplane, Lease, Loaded, Pins};
 use crate::exec::{self, Report};
@@ -59,13 +61,14 @@ use ending::{Parts, end};
 pub use error::AgentError;
 use exchange::Known;
 pub use follow_error::FollowError;
-use interfaces::{Follower, Member, Modes};
+use interfaces::{Follower, Member, Modes, Stays};
 use memory::Keeper;
 use notices::{Suspected, Watchman};
 pub use pair::RecordFileError;
 use pair::{ChargeHandle, Secretary};
 use realtime::Granted;
 use reporter::Reporter;
+use restarts::Restarts;
 use rules::Rules;
 use shared::Sharing;
 use signals::{Signal, Signals};
@@ -93,6 +96,8 @@ pub enum Ended {
     Told,
     /// This program is to go on in its place, with the same arguments.
     Succeeded(PathBuf),
+    /// It has left nothing: the next agent goes on with all that was served. If a program is named, in its place.
+    Stays(Option<PathBuf>),
 }
 
 /// What was asked, and where the answer goes: what was done, or why nothing was.
@@ -110,9 +115,10 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     let monitor = Monitor::open().map_err(|cause| AgentError::Os { what: "a netlink socket", cause })?;
     let server = Server::bind(&files.socket)?;
     // Only whoever has the socket is the agent here, and may say that another one's trial is over.
-    let (updates, mut successors) = Updates::new(&files)?;
+    let (ends, mut told) = mpsc::channel(1);
+    let (updates, restarts) = (Updates::new(&files, ends.clone())?, Restarts::new(&files, ends)?);
     let recording = files.record.as_deref().map(Recording::create).transpose()?;
-    let Loaded { mut dataplane, tables, events, counters, memory, given, patiences, lease } =
+    let Loaded { mut dataplane, tables, events, counters, memory, given, patiences, lease, mut standings } =
         Dataplane::load_pinned(pins(&files.pins))?;
     follow_log(&mut dataplane);
     let (journal, modes, counters) = (Arc::new(Journal::default()), Modes::default(), Arc::new(counters));
@@ -125,7 +131,8 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     let rules = Rules::new(tables, &config)?;
     let (keeper, stored) = Keeper::open(&files.state, &config, memory, inputs.clone())?;
     let (reports, report_queue) = mpsc::unbounded_channel();
-    let Prepared { setups, members, clerk, faults } = prepare(&config, &stored, &journal, &inputs, reports)?;
+    let before = Before { stored, resumed: restarts::resumed(&mut standings, &config.vhosts) };
+    let Prepared { setups, members, clerk, faults } = prepare(&config, &before, &journal, &inputs, reports)?;
     let mut executor = tokio::spawn(clerk.run(report_queue));
     let mut follower =
         Follower::new(dataplane, rules, monitor.netlink(), members, Arc::clone(&modes), inputs.clone());
@@ -133,6 +140,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
         events,
         given,
         patiences,
+        standings,
         vouching: vouching(&config, lease, charge.as_ref()),
         inputs: input_queue,
         notes,
@@ -144,7 +152,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     let Begun { granted, mut detector, written } = match begun {
         Ok(begun) => begun,
         Err(error) => {
-            end(follower, executor, false).await;
+            end(follower, executor, Stays::Nothing).await;
             return Err(error);
         }
     };
@@ -179,6 +187,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
         witness,
         charge,
         updates,
+        restarts,
     });
     tracing::info!(node = reporter.node(), socket = %files.socket.display(), "running");
     let (end_keeping, kept) = oneshot::channel();
@@ -186,7 +195,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
     let follow =
         upkeep::follow(monitor, &mut follower, &mut reload_queue, &shown_config, &heartbeat, &files.config);
     let result = tokio::select! {
-        ended = until_told_to_end(&mut signals, &reloads, &mut successors, &reporter.updates) => Ok(ended),
+        ended = until_told_to_end(&mut signals, &reloads, &mut told, &reporter) => Ok(ended),
         () = calls::serve(calls, &reporter) => Err(AgentError::Ended("the peer link")),
         () = exchange::run(link.as_ref(), &reporter, pair) => Err(AgentError::Ended("the peer link")),
         () = server.serve(Arc::clone(&reporter)) => Err(AgentError::Ended("the control socket")),
@@ -306,10 +315,18 @@ struct Prepared {
     faults: Vec<watch::Receiver<Option<String>>>,
 }
 
-/// Starts the executor. `stored` are the last times that an earlier life gave.
+/// What is known of the agent before this one, by virtual host.
+struct Before {
+    /// The last times that it gave, in ms since 2025.
+    stored: Vec<Option<u64>>,
+    /// When it advertised last, if it was master and did not leave.
+    resumed: Vec<Option<Instant>>,
+}
+
+/// Starts the executor.
 fn prepare(
     config: &Config,
-    stored: &[Option<u64>],
+    before: &Before,
     journal: &Arc<Journal>,
     detector: &mpsc::UnboundedSender<Input>,
     reports: mpsc::UnboundedSender<Report>,
@@ -322,6 +339,7 @@ fn prepare(
     let mut prepared = Prepared { setups: Vec::new(), members: Vec::new(), clerk, faults: Vec::new() };
     for (vhost, (vhost_config, orders)) in config.vhosts.iter().zip(orders).enumerate() {
         let (fault, shown_fault) = watch::channel(None);
+        let resumes = before.resumed.get(vhost).copied().flatten();
         prepared.clerk.names.push(vhost_config.name.clone());
         prepared.clerk.faults.push(fault);
         prepared.setups.push(VhostSetup {
@@ -330,29 +348,35 @@ fn prepare(
             vhid: vhost_config.vhid,
             mac: hosts::signer(vhost_config, &config.auth),
             random: random()?,
-            stored_ms: stored.get(vhost).copied().flatten(),
+            stored_ms: before.stored.get(vhost).copied().flatten(),
+            resumes,
             orders: orders.clone(),
         });
-        prepared.members.push(Member { config: vhost_config.clone(), orders, macvlan: None, equipped: None });
+        let (config, resumes) = (vhost_config.clone(), resumes.is_some());
+        prepared.members.push(Member { config, orders, macvlan: None, resumes, equipped: None });
         prepared.faults.push(shown_fault);
     }
     Ok(prepared)
 }
 
-/// Reloads on each SIGHUP. Returns once a signal is to end the agent, or another program is to go on in its place.
+/// Reloads on each SIGHUP. Returns once a signal or an order is to end the agent.
 async fn until_told_to_end(
     signals: &mut Signals,
     reloads: &mpsc::Sender<Reload>,
-    successors: &mut mpsc::Receiver<PathBuf>,
-    updates: &Updates,
+    told: &mut mpsc::Receiver<Ended>,
+    reporter: &Reporter,
 ) -> Ended {
     loop {
         tokio::select! {
             signal = signals.next() => match signal {
                 Signal::End(name) => {
-                    tracing::info!("{name}: leaving");
-                    updates.call_off();
-                    return Ended::Told;
+                    let ended = reporter.restarts.told(&reporter.config.borrow());
+                    match ended {
+                        Ended::Stays(_) => tracing::info!("{name}: the next agent goes on"),
+                        Ended::Told | Ended::Succeeded(_) => tracing::info!("{name}: leaving"),
+                    }
+                    reporter.updates.call_off();
+                    return ended;
                 }
                 Signal::Reload => {
                     let (reply, answer) = oneshot::channel();
@@ -361,9 +385,11 @@ async fn until_told_to_end(
                     drop(answer.await);
                 }
             },
-            Some(successor) = successors.recv() => {
-                tracing::info!("leaving, so that {} goes on here", successor.display());
-                return Ended::Succeeded(successor);
+            Some(ended) = told.recv() => {
+                if let Ended::Succeeded(next) | Ended::Stays(Some(next)) = &ended {
+                    tracing::info!("ending, so that {} goes on here", next.display());
+                }
+                return ended;
             }
         }
     }

@@ -15,6 +15,7 @@ use super::interfaces::Modes;
 use super::notices::Suspected;
 use super::pair::{self, ChargeHandle, Shown, WitnessHandle};
 use super::realtime::Granted;
+use super::restarts::Restarts;
 use super::shared::Sharing;
 use super::updates::Updates;
 use super::{PATIENCE, Reload, hosts};
@@ -70,6 +71,8 @@ pub(super) struct Reporter {
     pub(super) sharing: Option<Arc<Sharing>>,
     /// Whoever puts another agent in the place of this one.
     pub(super) updates: Updates,
+    /// Whoever ends this one for another.
+    pub(super) restarts: Restarts,
 }
 
 impl Reporter {
@@ -214,6 +217,10 @@ impl Source for Reporter {
         let charge = self.charge.as_ref().ok_or(NO_CHARGE)?;
         let silence = pair::silence(&self.config.borrow());
         charge.drill(silence).await
+    }
+
+    async fn restart(&self, within: Option<Duration>) -> Result<String, String> {
+        self.restarts.restart(self, within).await
     }
 
     async fn reload(&self) -> Result<String, String> {

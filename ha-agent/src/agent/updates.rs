@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::reporter::Reporter;
-use super::{AgentError, Files};
+use super::{AgentError, Ended, Files};
 use crate::core::State;
 use crate::core::pair::Phase;
 use crate::peer::link::Speaker;
@@ -30,7 +30,7 @@ pub(super) struct Updates {
     config: PathBuf,
     records: bool,
     digest: Arc<OnceLock<Digest>>,
-    successors: mpsc::Sender<PathBuf>,
+    ends: mpsc::Sender<Ended>,
 }
 
 /// What this agent found when it started.
@@ -43,12 +43,12 @@ struct Standing {
 }
 
 impl Updates {
-    /// Looks at what there is. The receiver receives which program is to go on in the place of this one.
+    /// Looks at what there is. `ends` receives how this agent is to end.
     ///
     /// # Errors
     ///
     /// If the system does not tell which program this is.
-    pub(super) fn new(files: &Files) -> Result<(Self, mpsc::Receiver<PathBuf>), AgentError> {
+    pub(super) fn new(files: &Files, ends: mpsc::Sender<Ended>) -> Result<Self, AgentError> {
         let os = |what| move |cause| AgentError::Os { what, cause };
         let own = std::env::current_exe().map_err(os("the path of this program"))?;
         let life = getrandom::u64().map_err(io::Error::other).map_err(os("random numbers"))?;
@@ -70,8 +70,7 @@ impl Updates {
         if trial.is_none() {
             let _ = end_trial(&files.state);
         }
-        let (successors, queue) = mpsc::channel(1);
-        let updates = Self {
+        Ok(Self {
             staging: Arc::new(Mutex::new(Staging::beside(&installed))),
             standing: Standing { trial: Mutex::new(trial), failed },
             life,
@@ -79,9 +78,8 @@ impl Updates {
             config: files.config.clone(),
             records: files.record.is_some(),
             digest: Arc::default(),
-            successors,
-        };
-        Ok((updates, queue))
+            ends,
+        })
     }
 
     /// An operator ends this agent: whoever is on trial is not to be replaced.
@@ -226,7 +224,7 @@ impl Updates {
 
     /// Lets this agent leave, and that program go on.
     fn succeed(&self, program: PathBuf) -> Result<Answer, String> {
-        let told = self.successors.try_send(program);
+        let told = self.ends.try_send(Ended::Succeeded(program));
         told.map(|()| Answer::Done).map_err(|_| "this agent is leaving already".to_owned())
     }
 

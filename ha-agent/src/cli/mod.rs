@@ -47,6 +47,8 @@ enum Command {
     Metrics(metrics::Args),
     /// Let a running agent read its configuration again: passphrases, mode, peers. Nothing else may differ.
     Reload(order::Args),
+    /// Let the program of a running agent begin anew, maybe a new version of it, with everything that it serves.
+    Restart(order::RestartArgs),
     /// Move the active role of a pair to the other node, in order, and show each step.
     Failover(failover::Args),
     /// Say what would become of a takeover by this node, which stands by: what is in its way, and how long it would take.
@@ -119,6 +121,7 @@ impl Cli {
             Command::Status(args) => status::run(&args),
             Command::Metrics(args) => metrics::run(&args),
             Command::Reload(args) => order::run(&args, Question::Reload),
+            Command::Restart(args) => order::restart(&args),
             Command::Hold(args) => order::run(&args, Question::Hold),
             Command::Resume(args) => order::run(&args, Question::Resume),
             Command::Failover(args) => failover::run(&args),

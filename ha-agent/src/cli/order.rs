@@ -1,8 +1,9 @@
-//! `ha-agent reload`, `hold`, `resume`, `disable`, `enable` and `prefer`: what a running agent is told to do.
+//! `ha-agent reload`, `restart`, `hold`, `resume`, `disable`, `enable` and `prefer`: what a running agent is told to do.
 
 use super::exit::Exit;
 use super::{ControlArg, fail, say};
-use crate::control::{Question, client};
+use crate::control::Question;
+use crate::control::client::{self, ClientError};
 
 /// Arguments of all of them.
 #[derive(Debug, clap::Args)]
@@ -21,13 +22,33 @@ pub struct PreferArgs {
     all: Args,
 }
 
+/// Arguments of `restart`.
+#[derive(Debug, clap::Args)]
+pub struct RestartArgs {
+    /// Do not restart: whoever ends the agent within so many seconds (1 to 600) will start another one, for which everything
+    /// stays.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
+    announce: Option<u64>,
+    #[command(flatten)]
+    all: Args,
+}
+
+pub(super) fn restart(args: &RestartArgs) -> Exit {
+    let within_ms = args.announce.map(|seconds| seconds * 1000);
+    report(client::slow_order(&args.all.control.control, Question::Restart { within_ms }))
+}
+
 pub(super) fn prefer(args: &PreferArgs) -> Exit {
     let node = Some(args.node.clone()).filter(|node| node != "none");
     run(&args.all, Question::Prefer { node })
 }
 
 pub(super) fn run(args: &Args, question: Question) -> Exit {
-    match client::order(&args.control.control, question) {
+    report(client::order(&args.control.control, question))
+}
+
+fn report(answer: Result<String, ClientError>) -> Exit {
+    match answer {
         Ok(done) => {
             say(done);
             Exit::Ok

@@ -210,6 +210,13 @@ impl Display for Because<'_> {
                 Timer::Announce => "an announcement was due",
                 Timer::Release => "the addresses should be off by now",
             }),
+            Event::Resume { advertised } => {
+                write!(
+                    f,
+                    "an agent before this one was master, and advertised at {} ns",
+                    advertised.as_nanos()
+                )
+            }
             Event::Released { held: true } => f.write_str("the addresses are off"),
             Event::Released { held: false } => f.write_str("the addresses are off, as they were before"),
             Event::Leave => f.write_str("we were asked to leave"),

@@ -50,8 +50,8 @@ pub(super) fn run(args: &Args) -> Exit {
     // Before another program begins: its threads are gone.
     drop(runtime);
     match ended {
-        Ok(Ended::Told) => Exit::Ok,
-        Ok(Ended::Succeeded(path)) => {
+        Ok(Ended::Told | Ended::Stays(None)) => Exit::Ok,
+        Ok(Ended::Succeeded(path) | Ended::Stays(Some(path))) => {
             let arguments: Vec<_> = std::env::args_os().skip(1).collect();
             let error = become_program(&path, &arguments);
             fail(&format!("{} can't be started: {error}", path.display()), Exit::Os)

@@ -88,6 +88,15 @@ pub fn order(path: &Path, question: Question) -> Result<String, ClientError> {
     done(path, ask(path, question)?)
 }
 
+/// The same, for what may take its time.
+///
+/// # Errors
+///
+/// See [`ClientError`].
+pub fn slow_order(path: &Path, question: Question) -> Result<String, ClientError> {
+    done(path, ask_slowly(path, question)?)
+}
+
 /// Asks the agent on a socket to change what is shared. Returns what it did, which may take its time.
 ///
 /// # Errors

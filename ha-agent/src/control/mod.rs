@@ -31,6 +31,12 @@ pub enum Question {
     Status,
     /// To read the configuration again.
     Reload,
+    /// To let another agent go on with what this one has. For the agent's own user only.
+    Restart {
+        /// Once this agent is ended within so many ms; at once, if it is not said.
+        #[serde(default)]
+        within_ms: Option<u64>,
+    },
     /// To be held: alone, the node is demoted, so that the others go first; in a pair, nothing fails over to it by itself.
     Hold,
     /// To be so no longer.

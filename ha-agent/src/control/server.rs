@@ -69,6 +69,9 @@ pub trait Source: Send + Sync + 'static {
     /// Reads the configuration again. Returns what was done, or why nothing was.
     fn reload(&self) -> impl Future<Output = Result<String, String>> + Send;
 
+    /// Lets another agent go on: at once, or once this one is ended `within` a time. Returns what is done.
+    fn restart(&self, within: Option<Duration>) -> impl Future<Output = Result<String, String>> + Send;
+
     /// Lets the other nodes go first, or no longer. Returns what was done.
     fn hold(&self, hold: bool) -> impl Future<Output = Result<String, String>> + Send;
 
@@ -174,6 +177,12 @@ async fn answer(mut stream: UnixStream, source: Arc<impl Source>) -> io::Result<
                 Err(cause) => Reply::Error(cause),
             },
             Question::Reload => done(source.reload().await),
+            Question::Restart { within_ms } if may_update(&stream) => {
+                let within = within_ms.map(Duration::from_millis);
+                let restart = async move { source.restart(within).await.map(Reply::Done) };
+                return answer_slowly(&mut stream, restart).await;
+            }
+            Question::Restart { .. } => Reply::Error(NOT_ALLOWED.to_owned()),
             Question::Hold => done(source.hold(true).await),
             Question::Resume => done(source.hold(false).await),
             Question::Disable => done(source.wish(PairWish::Disable).await),

@@ -337,6 +337,7 @@ impl Change {
             | Cause::Superior { .. }
             | Cause::Tie { .. }
             | Cause::Active
+            | Cause::Resumed
             | Cause::LinkDown(_)
             | Cause::Leave => (None, None),
         };

@@ -258,6 +258,10 @@ impl Source for Known {
         Ok(self.did(if self.words > 0 { "x".repeat(self.words) } else { "reload".to_owned() }))
     }
 
+    async fn restart(&self, within: Option<Duration>) -> Result<String, String> {
+        Ok(self.did(format!("restart {within:?}")))
+    }
+
     async fn hold(&self, hold: bool) -> Result<String, String> {
         Ok(self.did(format!("hold {hold}")))
     }

@@ -59,6 +59,12 @@ pub enum Event {
     Demote(u8),
     /// One node of a pair: whom we let win. Alone, we lead.
     Stance(Stance),
+    /// An earlier life of this agent was master here and did not leave: the addresses may be there still. Told before the
+    /// link is, if at all.
+    Resume {
+        /// When its last advertisement had left.
+        advertised: Instant,
+    },
     /// The deadline of this timer has come.
     Deadline(Timer),
     /// Every [`Command::DropAddresses`] given so far has been carried out.
@@ -245,6 +251,8 @@ pub enum Cause {
     },
     /// This node of a pair has become the active one: BACKUP to MASTER.
     Active,
+    /// An earlier life of this agent was master, so short ago that nobody can have missed it: INIT to MASTER.
+    Resumed,
     /// Another master is less demoted than we are: MASTER to BACKUP.
     LessDemoted {
         /// The new master.
@@ -283,6 +291,7 @@ impl Cause {
             Self::Preempt { .. } => "preempt",
             Self::Hopeless { .. } => "hopeless",
             Self::Active => "active",
+            Self::Resumed => "resumed",
             Self::LessDemoted { .. } => "less_demoted",
             Self::Superior { .. } => "superior",
             Self::Tie { .. } => "tie",
@@ -312,6 +321,9 @@ impl fmt::Display for Cause {
             Self::Preempt { source } => write!(f, "our priority is better than that of the master {source}"),
             Self::Hopeless { source } => write!(f, "the master {source} advertises too slowly for us"),
             Self::Active => f.write_str("this node is the active one of its pair now"),
+            Self::Resumed => {
+                f.write_str("the agent before this one was master, and nobody can have missed it")
+            }
             Self::LessDemoted { source } => write!(f, "{source} is master and less demoted than we are"),
             Self::Superior { source } => write!(f, "{source} is master with a better priority"),
             Self::Tie { source } => write!(f, "{source} is master with the same priority and wins the tie"),
@@ -379,6 +391,11 @@ mod tests {
                 "10.77.0.2 is master and less demoted than we are",
             ),
             (Cause::Active, "active", "this node is the active one of its pair now"),
+            (
+                Cause::Resumed,
+                "resumed",
+                "the agent before this one was master, and nobody can have missed it",
+            ),
             (Cause::Stalled { source }, "stalled", "we had stalled, and 10.77.0.2 is master meanwhile"),
             (Cause::Superior { source }, "superior", "10.77.0.2 is master with a better priority"),
             (Cause::Tie { source }, "tie", "10.77.0.2 is master with the same priority and wins the tie"),

@@ -75,6 +75,8 @@ pub struct Vhost {
     /// In MASTER: what was announced.
     announcements: Announcements,
     leave_asked: bool,
+    /// In INIT: when an earlier life of ours advertised last, if it was master and did not leave.
+    resumes: Option<Instant>,
     commands: VecDeque<Command>,
 }
 
@@ -93,6 +95,7 @@ impl Vhost {
             parting: None,
             announcements: Announcements::begin(Instant::from_nanos(0), Duration::ZERO, Duration::ZERO),
             leave_asked: false,
+            resumes: None,
             commands: VecDeque::new(),
         }
     }
@@ -115,7 +118,8 @@ impl Vhost {
     /// not follow, after a change of our patience, and for what the patience is longer than the kernel knew. Never both.
     ///
     /// ```text
-    ///                Link::Up: drop addresses (a stale one must not answer)
+    ///                Link::Up: drop addresses (a stale one must not answer);
+    ///                          in time after Resume, at once on to MASTER
     ///         ┌──────────────────────────────────────────────────────┐
     ///         │                                                      ▼
     ///   ┌───────────┐          Link::Down, Leave              ┌────────────┐ ◀─┐ advert
@@ -152,6 +156,9 @@ impl Vhost {
     /// them; it neither advertises nor answers another master, but steps back; a lost link ends it as it ends
     /// MASTER.
     ///
+    /// *Resume.* Who was master a moment ago, by an agent that did not leave, is so still: for less than the time after which the
+    /// peers count us as down, nobody else can be. Later, it is as if nothing had been.
+    ///
     /// After `Leave` the machine ends in INIT and stays there: see [`has_left`](Self::has_left).
     #[expect(clippy::match_same_arms, reason = "every state keeps its own list, as in the diagram")]
     pub fn handle(&mut self, now: Instant, event: Event) {
@@ -160,6 +167,7 @@ impl Vhost {
             (State::Init, Event::Link(Link::Up { sources })) => self.start(now, sources),
             (State::Init, Event::Demote(level)) => self.demote = level,
             (State::Init, Event::Stance(stance)) => self.stance = stance,
+            (State::Init, Event::Resume { advertised }) => self.resumes = Some(advertised),
             (State::Init, Event::Leave) => self.never_start(),
             (
                 State::Init,
@@ -198,7 +206,9 @@ impl Vhost {
             (State::Backup, Event::Released { held }) => self.let_go(held),
             (
                 State::Backup,
-                Event::Deadline(Timer::Advertise | Timer::Announce | Timer::Release) | Event::Stall(_),
+                Event::Deadline(Timer::Advertise | Timer::Announce | Timer::Release)
+                | Event::Stall(_)
+                | Event::Resume { .. },
             ) => {}
 
             (State::Master, Event::Link(Link::Up { sources })) => self.sources = sources,
@@ -215,6 +225,7 @@ impl Vhost {
                 | Event::Silence(_)
                 | Event::Stall(_)
                 | Event::Unwatched(_)
+                | Event::Resume { .. }
                 | Event::Released { .. },
             ) => {}
 
@@ -233,6 +244,7 @@ impl Vhost {
                 | Event::Silence(_)
                 | Event::Stall(_)
                 | Event::Unwatched(_)
+                | Event::Resume { .. }
                 | Event::Released { .. },
             ) => {}
 
@@ -250,6 +262,7 @@ impl Vhost {
                 | Event::Silence(_)
                 | Event::Stall(_)
                 | Event::Unwatched(_)
+                | Event::Resume { .. }
                 | Event::Leave,
             ) => {}
         }
@@ -307,6 +320,14 @@ impl Vhost {
             if self.settings.families.are_apart() { &[Ear::First, Ear::Second][..] } else { &[Ear::First] };
         let watched = || ears.iter().all(|ear| self.patience.guard(*ear) == Guard::Kernel);
         (self.state == State::Backup).then(watched)
+    }
+
+    /// Whether it would be master at once if the link were up now: see [`Event::Resume`].
+    #[must_use]
+    pub fn resumes(&self, now: Instant) -> bool {
+        let dead = self.settings.pace.dead_time(self.settings.priority);
+        let is_recent = |advertised: Instant| now.saturating_since(advertised) < dead;
+        self.state == State::Init && self.stance == Stance::Lead && self.resumes.is_some_and(is_recent)
     }
 
     /// Whether [`Event::Leave`] has been obeyed to its end. Nothing brings this machine back, not even

@@ -11,6 +11,7 @@ mod lease;
 mod log;
 mod object;
 mod pins;
+mod standing;
 mod tables;
 
 use std::collections::HashMap;
@@ -31,6 +32,7 @@ pub use events::Events;
 pub use lease::Lease;
 pub use object::embedded;
 pub use pins::{PinError, Pins};
+pub use standing::Standings;
 pub use tables::{Counters, Given, Memory, Patiences, Tables};
 
 /// The loaded program and its attachments.
@@ -69,6 +71,8 @@ pub struct Loaded {
     pub patiences: Patiences,
     /// Until when it lets this node answer.
     pub lease: Lease,
+    /// What the next agent is to know.
+    pub standings: Standings,
 }
 
 impl Dataplane {
@@ -116,10 +120,11 @@ impl Dataplane {
         let given = Given::take(&mut bpf)?;
         let patiences = Patiences::take(&mut bpf)?;
         let lease = Lease::take(&mut bpf)?;
+        let standings = Standings::take(&mut bpf)?;
         let events: RingBuf<MapData> = take(&mut bpf, "HA_EVENTS")?;
         let dataplane = Self { bpf, attached: HashMap::new(), pins };
         let events = Events::new(events);
-        Ok(Loaded { dataplane, tables, events, counters, memory, given, patiences, lease })
+        Ok(Loaded { dataplane, tables, events, counters, memory, given, patiences, lease, standings })
     }
 
     /// Attaches the program to an interface: in the driver if the stage allows, else in the kernel's generic path.
@@ -237,4 +242,4 @@ fn take<M: TryFrom<Map, Error = MapError>>(bpf: &mut Ebpf, name: &'static str) -
 pub const PROGRAM: &str = "ha_carp";
 const EMPTY: &str = "ha_empty";
 /// The maps that outlive the agent.
-const OUTLIVES: [&str; 4] = ["HA_LEASE", "HA_GUARDED", "HA_DOUBT", "HA_SILENCED"];
+const OUTLIVES: [&str; 5] = ["HA_LEASE", "HA_GUARDED", "HA_DOUBT", "HA_SILENCED", "HA_STANDING"];

@@ -1,11 +1,12 @@
-//! What of the program outlives the agent, in a directory of a bpffs: its attachments, and the lease that it goes quiet by.
+//! What of the program outlives the agent, in a directory of a bpffs: its attachments, the lease that it goes quiet by, and of
+//! which virtual hosts this node is master.
 //!
 //! A program that is attached goes on with its own maps, whatever becomes of the agent. The next agent loads a program with
 //! new ones, puts it in the place of the old one in one step, and goes on with the same lease.
 //!
 //! ```text
-//! /sys/fs/bpf/ha-agent/4/            the layout's version
-//!   HA_LEASE HA_GUARDED HA_DOUBT HA_SILENCED
+//! /sys/fs/bpf/ha-agent/5/            the layout's version
+//!   HA_LEASE HA_GUARDED HA_DOUBT HA_SILENCED HA_STANDING
 //!   link-3-native                    the attachment to interface 3
 //! ```
 

@@ -21,7 +21,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::TryStreamExt;
 use ha_common::wire::ethernet::Mac;
+use ipnet::IpNet;
 use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::MacVlanMode;
 use rtnetlink::{Handle, LinkMacVlan, LinkUnspec};
 
@@ -105,7 +107,8 @@ pub enum MacvlanError {
 }
 
 impl Macvlan {
-    /// Makes the interface, down. One that a dead agent left behind goes first, with whatever is on it.
+    /// Makes the interface, down. One that a dead agent left behind goes first, with whatever is on it; unless it was `left`
+    /// with these addresses for this one to go on with: then it stays as it is, but for other addresses.
     ///
     /// `v6` says whether it will have IPv6 addresses.
     ///
@@ -118,10 +121,16 @@ impl Macvlan {
         parent: &Interface,
         vhid: u8,
         v6: bool,
+        left: Option<&[IpNet]>,
     ) -> Result<Self, MacvlanError> {
         let name = name(vhid, parent.index);
         let share = Share { parents, parent: parent.index, held: false };
         let mut macvlan = Self { netlink, name, index: 0, hardware: virtual_mac(vhid), v6, share };
+        if let Some(addresses) = left
+            && macvlan.adopt(addresses).await?
+        {
+            return Ok(macvlan);
+        }
         let left_behind = macvlan.sweep().await?;
         let before = macvlan.share.hold(left_behind);
         let before = before.map_err(|(setting, cause)| macvlan.setting(setting, cause))?;
@@ -198,6 +207,39 @@ impl Macvlan {
         }
         self.delete(found.index).await?;
         Ok(found.alias.as_deref().and_then(Before::parse))
+    }
+
+    /// Goes on with what an agent before this one has left. Returns whether there is such a thing.
+    async fn adopt(&mut self, addresses: &[IpNet]) -> Result<bool, MacvlanError> {
+        let Some(found) = self.find().await? else { return Ok(false) };
+        let before = found.alias.as_deref().and_then(Before::parse);
+        let lies_here = found.kind == Kind::Macvlan { parent: Some(self.share.parent) };
+        let Some(before) = before.filter(|_| lies_here && found.hardware == self.hardware) else {
+            return Ok(false);
+        };
+        self.share.hold(Some(before)).map_err(|(setting, cause)| self.setting(setting, cause))?;
+        self.index = found.index;
+        self.forget_others(addresses).await?;
+        self.settle()?;
+        Ok(true)
+    }
+
+    /// Takes all addresses off that are not among these.
+    async fn forget_others(&self, addresses: &[IpNet]) -> Result<(), MacvlanError> {
+        let refused = |error| self.refused("cleaned of old addresses", cause(error));
+        let mut found = self.netlink.address().get().set_link_index_filter(self.index).execute();
+        while let Some(message) = found.try_next().await.map_err(refused)? {
+            let is_wanted = |attribute: &AddressAttribute| match attribute {
+                AddressAttribute::Local(ip) | AddressAttribute::Address(ip) => {
+                    addresses.iter().any(|address| address.addr() == *ip)
+                }
+                _ => false,
+            };
+            if !message.attributes.iter().any(is_wanted) {
+                self.netlink.address().del(message).execute().await.map_err(refused)?;
+            }
+        }
+        Ok(())
     }
 
     async fn build(&mut self, before: Before) -> Result<(), MacvlanError> {
@@ -327,6 +369,11 @@ impl Parents {
             }
         }
         held.remove(&parent);
+    }
+
+    /// Leaves all settings as they are, for the agent after this one.
+    pub fn leave(&self) {
+        self.lock().clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Held>> {

@@ -76,7 +76,8 @@ impl Kernel {
                 panic!("{error}");
             }
         };
-        let Loaded { dataplane, tables, events, counters, memory, given, patiences, lease } = loaded;
+        let Loaded { dataplane, tables, events, counters, memory, given, patiences, lease, standings: _ } =
+            loaded;
         let (nowhere, before) = (Site::default(), BTreeMap::from([(COMMON_SLOT, abi::Counters::default())]));
         let mut kernel = Self {
             dataplane,

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ha_common::abi::{Advert, Patience, Timeout, WatchKey};
+use ha_common::abi::{Advert, Patience, Standing, Timeout, WatchKey};
 use ha_common::auth::Mac;
 use ha_common::fresh::Stamp;
 use ha_common::reason::Counters;
@@ -29,7 +29,7 @@ use crate::core::{
     self, Advertisement, Command, Event, Family, Heard, Instant, Link, Priority, Silence, Sources, Stall,
     State, Suspicions, Timer, Vhost,
 };
-use crate::dataplane::{Given, Patiences};
+use crate::dataplane::{Given, Patiences, Standings};
 use crate::exec::{Order, Orders};
 use crate::journal::recorder::Recorder;
 use crate::journal::trace::Step;
@@ -42,6 +42,10 @@ pub(super) struct Host {
     pub(super) machine: Vhost,
     keys: Vec<WatchKey>,
     interface: Rc<str>,
+    /// Of its interface; 0 before that is known.
+    ifindex: u32,
+    /// Whether the next agent would find that this node is master here.
+    stands: bool,
     index: usize,
     vhid: u8,
     mac: Mac,
@@ -74,6 +78,7 @@ pub(super) struct Host {
 pub(super) struct Kernel {
     pub(super) given: Given,
     pub(super) patiences: Patiences,
+    pub(super) standings: Standings,
 }
 
 impl Host {
@@ -86,11 +91,13 @@ impl Host {
         understudy: Option<(Rc<Understudy>, usize)>,
         notes: mpsc::UnboundedSender<Note>,
     ) -> Self {
-        let VhostSetup { settings, interface, vhid, mac, random, stored_ms, orders } = setup;
-        let host = Self {
+        let VhostSetup { settings, interface, vhid, mac, random, stored_ms, resumes, orders } = setup;
+        let mut host = Self {
             machine: Vhost::new(settings),
             keys: Vec::new(),
             interface: interface.into(),
+            ifindex: 0,
+            stands: false,
             index,
             vhid,
             mac,
@@ -115,6 +122,9 @@ impl Host {
             notes,
         };
         host.tell_patience();
+        if let Some(advertised) = resumes {
+            host.handle(clock::now(), Event::Resume { advertised });
+        }
         host
     }
 
@@ -159,7 +169,8 @@ impl Host {
     }
 
     /// Sends through this from now on.
-    pub(super) fn equip(&mut self, path: Path, hardware: ethernet::Mac) {
+    pub(super) fn equip(&mut self, ifindex: u32, path: Path, hardware: ethernet::Mac) {
+        self.ifindex = ifindex;
         let frames = Frames { hardware, sources: self.sources, vhid: self.vhid, mac: self.mac };
         if let Some(old) = self.voice.replace(Advertiser::new(path, frames)) {
             // To close its sockets takes the kernel longer than an advertisement may be late.
@@ -337,6 +348,7 @@ impl Host {
             | Event::Unwatched(_)
             | Event::Demote(_)
             | Event::Stance(_)
+            | Event::Resume { .. }
             | Event::Released { .. }
             | Event::Leave => {
                 self.voice.interrupt();
@@ -375,6 +387,7 @@ impl Host {
             };
             self.orders.give(order);
         }
+        self.step_down();
         if let Some(recorder) = &self.recorder {
             recorder.record(Step { vhost: self.index, now, event, commands });
         }
@@ -422,6 +435,7 @@ impl Host {
             let twice = settings.pace.dead_time(settings.priority) >= interval * 3;
             self.voice.prepare_next(advertisement, next, interval, twice, &mut next_counter);
         }
+        drop(next_counter);
         // Where one family is enough, one that left is enough.
         let apart = self.machine.settings().families.are_apart();
         let well = sent.error.is_none() || (sent.frames > 0 && !apart);
@@ -429,11 +443,42 @@ impl Host {
         if well {
             self.sent += u64::from(!covered);
             self.advertised = Some(left);
+            self.stand(left);
         }
         if let Some(error) = sent.error {
             // Counted and shown; the next one is due in an interval.
             self.send_errors += 1;
             tracing::debug!(vhid = self.vhid, %error, "an advertisement could not be sent");
+        }
+    }
+
+    /// Writes down for the next agent that this node is master here.
+    fn stand(&mut self, advertised: Instant) {
+        if self.machine.state() == State::Master && self.ifindex != 0 {
+            let ago = clock::now().saturating_since(advertised);
+            let ago_ns = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
+            let advertised_ns = clock::boot_ns().saturating_sub(ago_ns);
+            self.write(Standing { advertised_ns, ifindex: self.ifindex, vhid: self.vhid.into() });
+            self.stands = true;
+        }
+    }
+
+    /// Writes down that it is not, once that is so. Who has only slept is.
+    fn step_down(&mut self) {
+        let is_master = match self.machine.state() {
+            State::Init | State::Backup | State::Leaving => false,
+            State::Master | State::Stalled => true,
+        };
+        if self.stands && !is_master {
+            self.write(Standing::default());
+            self.stands = false;
+        }
+    }
+
+    fn write(&self, standing: Standing) {
+        let Some(kernel) = &self.kernel else { return };
+        if let Err(error) = kernel.borrow_mut().standings.write(self.index, standing) {
+            tracing::debug!(vhid = self.vhid, %error, "the next agent will not know who is master");
         }
     }
 

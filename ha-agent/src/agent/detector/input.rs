@@ -25,6 +25,8 @@ pub enum Input {
     Equip {
         /// Which one.
         vhost: usize,
+        /// The index of its interface.
+        ifindex: u32,
         /// What it sends through.
         path: Path,
         /// The hardware address that its advertisements leave from.
@@ -74,6 +76,8 @@ pub enum Input {
     Hold(bool),
     /// Leave all virtual hosts in order, then end.
     Leave,
+    /// End at once, and leave nothing: the next agent goes on.
+    Stay,
     /// Somebody wants to know.
     Snapshot(oneshot::Sender<Snapshot>),
 }

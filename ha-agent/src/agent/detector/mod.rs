@@ -63,7 +63,7 @@ use crate::config::Mode;
 use crate::core::demotion;
 use crate::core::pair::Stance;
 use crate::core::{self, Demotions, Event, Instant, Link, Suspicion};
-use crate::dataplane::{Events, Given, Patiences};
+use crate::dataplane::{Events, Given, Patiences, Standings};
 use crate::exec::Orders;
 use crate::journal::recorder::Recorder;
 use crate::sys::clock;
@@ -117,6 +117,8 @@ pub struct VhostSetup {
     pub random: u64,
     /// Strict mode: the time of the last advertisement of an earlier life, in ms since 2025.
     pub stored_ms: Option<u64>,
+    /// When the agent before this one advertised last, if it was master and did not leave.
+    pub resumes: Option<Instant>,
     /// Where its orders go.
     pub orders: Orders,
 }
@@ -130,6 +132,8 @@ pub struct Channels {
     pub given: Given,
     /// Where it is told of our patience.
     pub patiences: Patiences,
+    /// Where is written down what the next agent is to know.
+    pub standings: Standings,
     /// Who vouches for this node, if anybody is to.
     pub vouching: Option<Vouching>,
     /// What others tell the detector.
@@ -158,18 +162,29 @@ pub fn start(
 ) -> io::Result<oneshot::Receiver<Snapshot>> {
     let (ended, end) = oneshot::channel();
     thread::Builder::new().name("ha-detector".to_owned()).spawn(move || {
-        let Channels { events, given, patiences, vouching, inputs, notes, pair, is_paired, recorder } =
-            channels;
+        let Channels {
+            events,
+            given,
+            patiences,
+            standings,
+            vouching,
+            inputs,
+            notes,
+            pair,
+            is_paired,
+            recorder,
+        } = channels;
         touch_stack();
         let scheduling = Scheduling::ask(priority);
-        let kernel = Kernel { given, patiences };
+        let kernel = Kernel { given, patiences, standings };
         let understudy = Understudy::start(vhosts.len(), scheduling.priority).unwrap_or_else(|error| {
             tracing::warn!(%error, "nobody advertises where the detector is late: no thread for it");
             None
         });
         let mut detector = Detector::new(vhosts, mode, scheduling, kernel, understudy, recorder, notes);
         (detector.outputs, detector.vouching) = (Some(pair), vouching);
-        if is_paired {
+        // Who serves goes on until it is known who is to.
+        if is_paired && !detector.may_serve(clock::now()) {
             detector.shut();
         }
         let result = tokio::runtime::Builder::new_current_thread()
@@ -206,6 +221,8 @@ struct Detector {
     vouching: Option<Vouching>,
     /// Whether addresses may have come or gone since it was last seen who has any: to look at all hosts takes its time.
     stirred: bool,
+    /// Whether it ends without leaving.
+    stays: bool,
     notes: mpsc::UnboundedSender<Note>,
     /// The pair machine, where this node is one of two, and where its wants go.
     partner: Option<Partner>,
@@ -242,6 +259,7 @@ impl Detector {
             vigil: Vigil::default(),
             vouching: None,
             stirred: true,
+            stays: false,
             notes,
             partner: None,
             outputs: None,
@@ -255,6 +273,12 @@ impl Detector {
         }
     }
 
+    /// Whether any of the hosts has its addresses, or is about to go on with them.
+    fn may_serve(&self, now: Instant) -> bool {
+        let has = |host: &Host| host.addresses().are_present() || host.addresses().are_opening();
+        self.hosts.iter().any(|host| has(host) || host.machine.resumes(now))
+    }
+
     async fn run(
         mut self,
         events: Events,
@@ -263,7 +287,7 @@ impl Detector {
         let mut events = readable(events)?;
         let mut timer = Timer::new()?;
         let mut emptied = true;
-        while !self.hosts.iter().all(|host| host.machine.has_left()) {
+        while !self.stays && !self.hosts.iter().all(|host| host.machine.has_left()) {
             let mut input = None;
             if emptied {
                 tokio::select! {
@@ -353,8 +377,8 @@ impl Detector {
     fn input(&mut self, now: Instant, input: Input) {
         match input {
             Input::Watch { vhost, keys } => self.watch(now, vhost, keys),
-            Input::Equip { vhost, path, hardware } => {
-                self.host(now, vhost, |host| host.equip(path, hardware));
+            Input::Equip { vhost, ifindex, path, hardware } => {
+                self.host(now, vhost, |host| host.equip(ifindex, path, hardware));
             }
             Input::Link { vhost, link } => self.link(now, vhost, link),
             Input::Dropped { vhost, well, held } => {
@@ -371,6 +395,7 @@ impl Detector {
             Input::Sign { vhost, mac } => self.host(now, vhost, |host| host.sign(mac)),
             Input::Mode(mode) => self.hosts.iter_mut().for_each(|host| host.set_mode(mode)),
             Input::Hold(hold) => self.demote(now, demotion::Cause::Hold, hold),
+            Input::Stay => self.stays = true,
             Input::Leave => self.each_host(now, |host| host.handle(now, Event::Leave)),
             // Who asked may have gone.
             Input::Snapshot(reply) => drop(reply.send(self.snapshot(now))),
@@ -457,7 +482,7 @@ impl Detector {
     /// From here on, one of two.
     fn begin_pair(&mut self, now: Instant, begin: &partner::Begin) {
         let Some(outputs) = self.outputs.clone().filter(|_| self.partner.is_none()) else { return };
-        let present = self.hosts.iter().any(|host| host.addresses().are_present());
+        let present = self.may_serve(now);
         self.partner = Some(Partner::new(now, begin, present, outputs));
         if !present {
             self.shut();

@@ -27,6 +27,11 @@ impl Vhost {
             return;
         }
         self.sources = sources;
+        let resumes = self.resumes(now);
+        self.resumes = None;
+        if resumes {
+            return self.become_master(now, Cause::Resumed);
+        }
         self.commands.push_back(Command::DropAddresses);
         self.parting = Some(Parting::default());
         self.follow(Patience::new(now));

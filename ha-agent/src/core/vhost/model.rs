@@ -18,6 +18,8 @@ pub(super) struct Model {
     sources: Sources,
     level: u8,
     pub(super) left: bool,
+    /// When an earlier life advertised last.
+    before: Option<u64>,
     phase: Phase,
 }
 
@@ -61,7 +63,8 @@ struct Told {
 
 impl Model {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, sources: Sources::UNSPECIFIED, level: 0, left: false, phase: Phase::Down }
+        let sources = Sources::UNSPECIFIED;
+        Self { settings, sources, level: 0, left: false, before: None, phase: Phase::Down }
     }
 
     pub(super) fn state(&self) -> State {
@@ -154,8 +157,15 @@ impl Model {
         Command::Notify(Transition { at: Instant::from_nanos(now), from, to: self.state(), cause })
     }
 
-    fn when_down(&self, now: u64, event: Event) -> Step {
+    fn when_down(&mut self, now: u64, event: Event) -> Step {
+        if let Event::Resume { advertised } = event {
+            self.before = Some(advertised.as_nanos());
+        }
         if matches!(event, Event::Link(Link::Up { .. })) && !self.left {
+            let missed = self.before.take().map(|before| before.saturating_add(dead_time(self.settings)));
+            if missed.is_some_and(|missed| now < missed) {
+                return self.promote(now, Cause::Resumed);
+            }
             let clocks = [Clock::Ours; 2];
             let phase = Phase::Listening {
                 began: now,

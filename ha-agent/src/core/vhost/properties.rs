@@ -58,6 +58,8 @@ enum Op {
     Up(Sources),
     Down(LinkDown),
     Demote(u8),
+    /// An earlier life advertised this many ns ago.
+    Resume(u64),
     Released {
         held: bool,
     },
@@ -130,6 +132,9 @@ impl Driver {
             Op::Up(sources) => self.feed(Event::Link(Link::Up { sources })),
             Op::Down(why) => self.feed(Event::Link(Link::Down(why))),
             Op::Demote(level) => self.feed(Event::Demote(level)),
+            Op::Resume(ago) => {
+                self.feed(Event::Resume { advertised: Instant::from_nanos(self.now - ago) });
+            }
             Op::Released { held } => self.feed(Event::Released { held }),
             Op::Leave => self.feed(Event::Leave),
         }
@@ -325,6 +330,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => sources().prop_map(Op::Up),
         1 => why.prop_map(Op::Down),
         2 => level().prop_map(Op::Demote),
+        1 => (0..4_000_000_000_u64).prop_map(Op::Resume),
         2 => any::<bool>().prop_map(|held| Op::Released { held }),
         1 => Just(Op::Leave),
     ]

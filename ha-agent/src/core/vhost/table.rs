@@ -44,11 +44,13 @@ enum Class {
     Demote,
     /// As it was.
     DemoteNot,
+    /// Told too late, or before the link is.
+    Resume,
     Leave,
 }
 
 impl Class {
-    const ALL: [Self; 27] = [
+    const ALL: [Self; 28] = [
         Self::Up,
         Self::Carrier,
         Self::AdminDown,
@@ -75,6 +77,7 @@ impl Class {
         Self::Unwatched,
         Self::Demote,
         Self::DemoteNot,
+        Self::Resume,
         Self::Leave,
     ];
 
@@ -113,6 +116,7 @@ impl Class {
             Self::Released => Event::Released { held: true },
             Self::Demote => Event::Demote(7),
             Self::DemoteNot => Event::Demote(0),
+            Self::Resume => Event::Resume { advertised: now },
             Self::Leave => Event::Leave,
         }
     }
@@ -196,6 +200,7 @@ const TABLE: &[Row] = {
         (Init,    Any, C::Unwatched,    Init,    &[]),
         (Init,    Any, C::Demote,       Init,    &[]),
         (Init,    Any, C::DemoteNot,    Init,    &[]),
+        (Init,    Any, C::Resume,       Init,    &[]),
         (Init,    Any, C::Leave,        Init,    &[]),
 
         (Backup,  Any, C::Up,           Backup,  &[]),
@@ -226,6 +231,7 @@ const TABLE: &[Row] = {
         (Backup,  Any, C::Unwatched,    Backup,  &[]),
         (Backup,  Any, C::Demote,       Backup,  &[]),
         (Backup,  Any, C::DemoteNot,    Backup,  &[]),
+        (Backup,  Any, C::Resume,       Backup,  &[]),
         (Backup,  Any, C::Leave,        Init,    &[Tell("leave")]),
 
         (Master,  Any, C::Up,           Master,  &[]),
@@ -254,6 +260,7 @@ const TABLE: &[Row] = {
         (Master,  Any, C::Unwatched,    Master,  &[]),
         (Master,  Any, C::Demote,       Master,  &[AdvertiseDemoted]),
         (Master,  Any, C::DemoteNot,    Master,  &[]),
+        (Master,  Any, C::Resume,       Master,  &[]),
         (Master,  Any, C::Leave,        Leaving, &[Drop]),
 
         (Stalled, Any, C::Up,           Stalled, &[]),
@@ -282,6 +289,7 @@ const TABLE: &[Row] = {
         (Stalled, Any, C::Unwatched,    Stalled, &[]),
         (Stalled, Any, C::Demote,       Stalled, &[]),
         (Stalled, Any, C::DemoteNot,    Stalled, &[]),
+        (Stalled, Any, C::Resume,       Stalled, &[]),
         (Stalled, Any, C::Leave,        Leaving, &[Drop]),
 
         (Leaving, Any, C::Up,           Leaving, &[]),
@@ -310,6 +318,7 @@ const TABLE: &[Row] = {
         (Leaving, Any, C::Unwatched,    Leaving, &[]),
         (Leaving, Any, C::Demote,       Leaving, &[AdvertiseDemoted]),
         (Leaving, Any, C::DemoteNot,    Leaving, &[]),
+        (Leaving, Any, C::Resume,       Leaving, &[]),
         (Leaving, Any, C::Leave,        Leaving, &[]),
     ]
 };

@@ -9,6 +9,7 @@ mod announcements;
 mod demotion;
 mod families;
 mod parting;
+mod resume;
 mod stall;
 mod watch;
 

@@ -33,6 +33,7 @@ fn events_as_they_are_written() {
         (Event::Unwatched(Family::V6), r#"{"unwatched":"v6"}"#),
         (Event::Demote(240), r#"{"demote":240}"#),
         (Event::Deadline(Timer::MasterDownV6), r#"{"deadline":"master_down_v6"}"#),
+        (Event::Resume { advertised: at }, r#"{"resume":{"advertised":7}}"#),
         (Event::Released { held: true }, r#"{"released":{"held":true}}"#),
         (Event::Leave, r#""leave""#),
     ];
@@ -318,6 +319,7 @@ fn any_event(now: u64, kind: u8, detail: u8) -> Event {
         4 => Event::Stall(Stall { family, deadline: earlier, fired: at }),
         5 => Event::Unwatched(family),
         6 => Event::Demote(detail % 3),
+        7 if detail > 250 => Event::Resume { advertised: earlier },
         7 => Event::Released { held: detail > 99 },
         8 if detail > 250 => Event::Leave,
         8..=13 => Event::Advert(Advert { stamp: earlier, source, priority, demote: 0, watched: detail > 99 }),

@@ -22,6 +22,7 @@ fn an_advertisement_that_did_not_leave_has_no_time() {
         mac: Mac::new(&key(b"secret"), &message),
         random: 0,
         stored_ms: None,
+        resumes: None,
         orders: orders.remove(0),
     };
     let mut host = Host::new(0, setup, Mode::Compat, None, None, None, notes);
