@@ -333,7 +333,7 @@ const _: () = {
     assert!(size_of::<GivenKey>() == 16);
     assert!(size_of::<Remembered>() == 32 && core::mem::offset_of!(Remembered, heard) == 8);
     assert!(size_of::<Sightings>() == Reason::COUNT * 24);
-    assert!(size_of::<Lease>() == 24 && size_of::<Guarded>() == 20);
+    assert!(size_of::<Lease>() == 40 && size_of::<Guarded>() == 20);
     assert!(size_of::<Standing>() == 16);
     assert!(core::mem::offset_of!(WatchKey, vhid) == 8);
     assert!(RING_BYTES.is_power_of_two());

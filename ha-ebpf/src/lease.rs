@@ -2,9 +2,10 @@
 //!
 //! The agent may be hung, or the whole machine may have stood still while another one took over. In the second case its
 //! clock may have stood still as well, and the lease seem good; but then the other one's advertisements wait before the
-//! clients' frames of now, and say that he serves.
+//! clients' frames of now, and say that he serves. The end of the agent's process is told by the kernel itself, and the lease
+//! then lasts no longer than the peers wait.
 
-use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns};
 use ha_common::{
     abi::{Guarded, Lease},
     guard,
@@ -48,6 +49,20 @@ pub(crate) fn doubt(desk: &Desk) {
         // SAFETY: the pointer is to a map's value, which stays while the program runs. Of two processors that write at
         // once, either is right.
         unsafe { *doubt = now_ns() };
+    }
+}
+
+/// The thread that runs has ended. Where it is the first one of the agent, the others end as well.
+#[inline(always)]
+pub(crate) fn shorten() {
+    let ids = bpf_get_current_pid_tgid();
+    let (process, thread) = ((ids >> 32) as u32, ids as u32);
+    let Some(lease) = HA_LEASE.get_ptr_mut(0) else { return };
+    // SAFETY: the pointer is to a map's value, which stays while the program runs. The agent, who writes it otherwise, has ended.
+    unsafe {
+        if process == thread && (*lease).process == process {
+            (*lease).until_ns = (*lease).without_agent(now_ns());
+        }
     }
 }
 

@@ -29,8 +29,8 @@ mod packet;
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
-    macros::xdp,
-    programs::XdpContext,
+    macros::{raw_tracepoint, xdp},
+    programs::{RawTracePointContext, XdpContext},
 };
 use ha_common::{
     abi::{COMMON_SLOT, Watch},
@@ -54,6 +54,14 @@ pub fn ha_carp(ctx: XdpContext) -> u32 {
         }
         Frame::Carp(candidate) => carp(&ctx, &candidate),
     }
+}
+
+/// A thread of this machine ends.
+#[expect(unreachable_pub, reason = "the kernel reaches it")]
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn ha_exit(_ctx: RawTracePointContext) -> i32 {
+    lease::shorten();
+    0
 }
 
 /// Does nothing: the floor that measurements compare [`ha_carp`] with. The agent never loads it.

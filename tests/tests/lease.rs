@@ -110,6 +110,7 @@ fn good() -> Lease {
         sure_ns: clock::boot_ns(),
         flags: Lease::GUARDS | Lease::ALL | Lease::DOUBTS,
         follows: 128,
+        ..Lease::default()
     }
 }
 

@@ -112,6 +112,42 @@ fn a_master_whose_agent_was_killed_is_quiet_until_the_next_one_knows_who_serves(
     Ok(())
 }
 
+#[test]
+fn the_end_of_the_agent_ends_the_lease_as_soon_as_another_one_may_serve() -> Result<()> {
+    if !lab::available() {
+        return Ok(());
+    }
+    // By the length alone, it would answer for a minute.
+    let lease = "[lease]\nlength = \"60s\"\n".to_owned();
+    for (interval, dead) in [("10ms", 30), ("100ms", 300)] {
+        let pair = Pair::new("exit")?;
+        let master = AgentConfig {
+            interval: Some(interval.to_owned()),
+            more: lease.clone(),
+            ..AgentConfig::default()
+        };
+        let standby = AgentConfig { advskew: 100, ..master.clone() };
+        let (mut a, b) = pair.start(&master, &standby)?;
+        ensure!(claims(&pair, 20)? == [true, false], "only the master answers");
+        let mark = b.mark();
+        a.kill()?;
+        b.wait_for_state(mark, "MASTER")?;
+        thread::sleep(Duration::from_millis(2 * dead));
+        ensure!(claims(&pair, 20)? == [false, true], "{interval}: the one that was killed");
+        // The threads of another process are none of its.
+        a.restart(&pair.a)?;
+        a.wait_for_state(0, "BACKUP")?;
+        let on_a = a.mark();
+        b.leave()?;
+        a.wait_for_state(on_a, "MASTER")?;
+        ensure!(Command::new("true").status()?.success());
+        thread::sleep(Duration::from_millis(2 * dead) + GRACE);
+        ensure!(claims(&pair, 20)? == [true, false], "{interval}: another process has ended");
+        a.leave()?;
+    }
+    Ok(())
+}
+
 /// The number of the program that a node's interface runs.
 fn program(node: &Node) -> Result<Option<u64>> {
     let links = node.netns.ip_json("link show dev eth0")?;

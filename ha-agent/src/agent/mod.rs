@@ -53,7 +53,7 @@ use crate::journal::recorder::{Recorder, Recording};
 use crate::journal::trace::{self, Header};
 use crate::net::link::Monitor;
 use crate::peer::link::{self, Link};
-use crate::sys::{capabilities, clock};
+use crate::sys::{capabilities, clock, process};
 use clerk::Clerk;
 use detector::lease::{Terms, Vouching};
 use detector::{Channels, Input, Snapshot, VhostSetup};
@@ -241,7 +241,14 @@ fn vouching(config: &Config, mut lease: Lease, charge: Option<&ChargeHandle>) ->
         ended.unwrap_or_else(|error| tracing::error!("an earlier agent's lease can't be ended: {error}"));
         return None;
     };
-    Some(Vouching::new(lease, Terms { length, all }, charge.map(ChargeHandle::proof)))
+    let dead = |vhost| {
+        let settings = hosts::settings(vhost);
+        settings.pace.dead_time(settings.priority)
+    };
+    // As long as nobody can have taken over, and as long again for somebody to do so.
+    let after = config.vhosts.iter().map(dead).min().map_or(length, |dead| dead * 2);
+    let terms = Terms { length, all, process: process::id_on_machine(), after };
+    Some(Vouching::new(lease, terms, charge.map(ChargeHandle::proof)))
 }
 
 fn follow_log(dataplane: &mut Dataplane) {

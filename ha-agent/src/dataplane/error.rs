@@ -5,6 +5,7 @@ use std::io;
 
 use aya::EbpfError;
 use aya::maps::MapError;
+use aya::pin::PinError;
 use aya::programs::ProgramError;
 
 use super::Owner;
@@ -40,6 +41,9 @@ pub enum LoadError {
     /// A map could not be made, read or written.
     #[error("a BPF map failed ({0}); ha-agent needs Linux 5.15 or later")]
     Map(#[source] Box<dyn Error + Send + Sync>),
+    /// Something could not be pinned.
+    #[error("what is to outlive the agent could not be pinned ({0}); is the directory of --pins writable?")]
+    Pin(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// Why the program could not be attached to an interface.
@@ -94,9 +98,12 @@ impl LoadError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::NoPermission(_) => Exit::NoPermission,
-            Self::NoObject | Self::Missing(_) | Self::NoBpf(_) | Self::Refused { .. } | Self::Map(_) => {
-                Exit::Unavailable
-            }
+            Self::NoObject
+            | Self::Missing(_)
+            | Self::NoBpf(_)
+            | Self::Refused { .. }
+            | Self::Map(_)
+            | Self::Pin(_) => Exit::Unavailable,
         }
     }
 
@@ -110,7 +117,8 @@ impl LoadError {
             | Self::NoPermission(_)
             | Self::NoBpf(_)
             | Self::Refused { .. }
-            | Self::Map(_) => None,
+            | Self::Map(_)
+            | Self::Pin(_) => None,
         }
     }
 
@@ -120,6 +128,10 @@ impl LoadError {
 
     pub(super) fn from_map(error: MapError) -> Self {
         Self::by_errno(error).unwrap_or_else(|error| Self::Map(Box::new(error)))
+    }
+
+    pub(super) fn from_pin(error: PinError) -> Self {
+        Self::Pin(Box::new(error))
     }
 
     pub(super) fn from_program(error: ProgramError) -> Self {

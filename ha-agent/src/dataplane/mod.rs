@@ -7,6 +7,7 @@
 mod attach;
 mod error;
 mod events;
+mod exit;
 mod lease;
 mod log;
 mod object;
@@ -114,6 +115,13 @@ impl Dataplane {
             .try_into()
             .map_err(LoadError::from_program)?;
         program.load().map_err(LoadError::from_program)?;
+        if let Some(pins) = &pins {
+            // Of a kernel without it, the lease ends as it was granted.
+            let watched = exit::watch(&mut bpf, pins);
+            watched.unwrap_or_else(|error| {
+                tracing::info!("the end of this process is no news to the kernel: {error}")
+            });
+        }
         let tables = Tables::take(&mut bpf)?;
         let counters = Counters::take(&mut bpf)?;
         let memory = Memory::take(&mut bpf)?;

@@ -7,6 +7,7 @@
 //! ```text
 //! /sys/fs/bpf/ha-agent/5/            the layout's version
 //!   HA_LEASE HA_GUARDED HA_DOUBT HA_SILENCED HA_STANDING
+//!   ha_exit                          what sees the process of the agent end
 //!   link-3-native                    the attachment to interface 3
 //! ```
 
@@ -99,6 +100,14 @@ impl Pins {
     /// Where a map is.
     pub(super) fn map(&self, name: &str) -> PathBuf {
         self.place().join(name)
+    }
+
+    /// Pins an attachment in the place of one that an earlier agent has left.
+    pub(super) fn put(&self, name: &str, link: FdLink) -> Result<(), aya::pin::PinError> {
+        let path = self.place().join(name);
+        remove(&path);
+        // What is pinned lives without this handle.
+        link.pin(path).map(drop)
     }
 
     /// Where the attachment to an interface is.

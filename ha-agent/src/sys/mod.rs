@@ -7,6 +7,7 @@ pub mod idle;
 pub(crate) mod interface_name;
 pub mod packet_socket;
 pub mod pidfd;
+pub mod process;
 pub mod raw_socket;
 pub mod readable;
 pub mod realtime;

@@ -14,6 +14,12 @@ pub struct Lease {
     pub flags: u32,
     /// An advertisement that is demoted less than this says that its sender serves.
     pub follows: u32,
+    /// How long it lasts at most after the agent's process has ended, in ns.
+    pub after_ns: u64,
+    /// That process, as the whole machine knows it; 0 if its end changes nothing.
+    pub process: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 impl Lease {
@@ -31,6 +37,14 @@ impl Lease {
     #[must_use]
     pub fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
+    }
+
+    /// When it ends, in ns of `CLOCK_BOOTTIME`, should the agent's process end now.
+    #[inline(always)]
+    #[must_use]
+    pub fn without_agent(&self, now_ns: u64) -> u64 {
+        let end_ns = now_ns.saturating_add(self.after_ns);
+        if end_ns < self.until_ns { end_ns } else { self.until_ns }
     }
 
     /// Whether this node may answer; `doubt_ns` is when another one last said that it serves, 0 if never.
@@ -59,7 +73,8 @@ mod tests {
 
     #[test]
     fn it_holds_until_its_end_and_unless_another_one_serves() {
-        let lease = Lease { until_ns: 100, sure_ns: 50, flags: Lease::GUARDS | Lease::DOUBTS, follows: 128 };
+        let flags = Lease::GUARDS | Lease::DOUBTS;
+        let lease = Lease { until_ns: 100, sure_ns: 50, flags, follows: 128, ..Lease::default() };
         let without = |flag: u32| Lease { flags: lease.flags & !flag, ..lease };
         let table = [
             (lease, 99, 0, true),
@@ -73,6 +88,14 @@ mod tests {
         ];
         for (lease, now_ns, doubt_ns, holds) in table {
             assert_eq!(lease.holds(now_ns, doubt_ns), holds, "{lease:?} {now_ns} {doubt_ns}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_agent_makes_it_no_longer() {
+        let lease = Lease { until_ns: 100, after_ns: 30, ..Lease::default() };
+        for (now_ns, end_ns) in [(0, 30), (69, 99), (70, 100), (90, 100), (u64::MAX, 100)] {
+            assert_eq!(lease.without_agent(now_ns), end_ns, "{now_ns}");
         }
     }
 }

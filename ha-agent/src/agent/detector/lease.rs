@@ -18,6 +18,10 @@ pub struct Terms {
     pub length: Duration,
     /// Whether all frames to the addresses are dropped where it is over, not only requests for them.
     pub all: bool,
+    /// The process of this agent, as the whole machine knows it; 0 if its end changes nothing.
+    pub process: u32,
+    /// How long it lasts at most after the end of that.
+    pub after: Duration,
 }
 
 /// Whoever grants the lease.
@@ -59,6 +63,14 @@ impl Vouching {
     /// Whether it is time to grant it anew.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.grants.next.is_some_and(|next| now >= next)
+    }
+
+    /// The process ends, and another one goes on: the lease lasts as it was granted.
+    pub(super) fn stay(&mut self) {
+        let lease = self.lease.granted().map(|granted| abi::Lease { process: 0, ..granted });
+        if let Err(error) = lease.and_then(|lease| self.lease.grant(lease)) {
+            tracing::warn!("until the next agent vouches for this node, it may go quiet: {error}");
+        }
     }
 
     /// How often it ran out, since this thread did not run.
@@ -115,7 +127,7 @@ impl Grants {
         &mut self,
         now: Instant,
         boot_ns: u64,
-        Terms { length, all }: Terms,
+        Terms { length, all, process, after }: Terms,
         proven_ns: Option<u64>,
         is_decided: impl FnOnce() -> bool,
     ) -> Option<abi::Lease> {
@@ -129,7 +141,8 @@ impl Grants {
             self.next = Some(now + SOON);
             return None;
         }
-        let until_ns = boot_ns.saturating_add(u64::try_from(length.as_nanos()).unwrap_or(u64::MAX));
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let until_ns = boot_ns.saturating_add(nanos(length));
         (self.lapsed_ns, self.until_ns, self.next) = (None, Some(until_ns), Some(now + length / SHARE));
         let optional = |is: bool, flag: u32| if is { flag } else { 0 };
         Some(abi::Lease {
@@ -139,6 +152,9 @@ impl Grants {
                 | optional(all, abi::Lease::ALL)
                 | optional(proven_ns.is_some(), abi::Lease::DOUBTS),
             follows: FOLLOWING.into(),
+            after_ns: nanos(after),
+            process,
+            reserved: 0,
         })
     }
 }
@@ -152,7 +168,8 @@ const SOON: Duration = Duration::from_millis(20);
 mod tests {
     use super::*;
 
-    const TERMS: Terms = Terms { length: Duration::from_nanos(800), all: true };
+    const TERMS: Terms =
+        Terms { length: Duration::from_nanos(800), all: true, process: 7, after: Duration::from_nanos(30) };
 
     fn at(grants: &mut Grants, ns: u64, proven: Option<u64>, is_decided: bool) -> Option<abi::Lease> {
         grants.renew(Instant::from_nanos(ns), ns, TERMS, proven, || is_decided)
@@ -164,6 +181,7 @@ mod tests {
         let granted = at(&mut grants, 1000, None, false).expect("granted");
         assert_eq!((granted.until_ns, granted.sure_ns, granted.follows), (1800, 1000, 128));
         assert_eq!(granted.flags, abi::Lease::GUARDS | abi::Lease::ALL);
+        assert_eq!((granted.process, granted.after_ns), (7, 30));
         assert_eq!(grants.next, Some(Instant::from_nanos(1100)));
     }
 

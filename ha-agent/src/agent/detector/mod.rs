@@ -395,7 +395,10 @@ impl Detector {
             Input::Sign { vhost, mac } => self.host(now, vhost, |host| host.sign(mac)),
             Input::Mode(mode) => self.hosts.iter_mut().for_each(|host| host.set_mode(mode)),
             Input::Hold(hold) => self.demote(now, demotion::Cause::Hold, hold),
-            Input::Stay => self.stays = true,
+            Input::Stay => {
+                self.stays = true;
+                self.vouching.as_mut().map(Vouching::stay).unwrap_or_default();
+            }
             Input::Leave => self.each_host(now, |host| host.handle(now, Event::Leave)),
             // Who asked may have gone.
             Input::Snapshot(reply) => drop(reply.send(self.snapshot(now))),
