@@ -73,7 +73,7 @@ fn has(component: &str, program: &str) -> bool {
 
 /// All but the BPF program, which is no program of this system.
 const ALL: [&str; 4] = ["--workspace", "--exclude", "ha-ebpf", "--locked"];
-const PACKAGES: [&str; 16] = [
+const PACKAGES: [&str; 17] = [
     "iproute2",
     "bpftool",
     "ucarp",
@@ -90,4 +90,5 @@ const PACKAGES: [&str; 16] = [
     "openssl",
     "tgt",
     "fence-agents",
+    "systemd",
 ];

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::detector::{Input, Snapshot};
 use super::interfaces::{Follower, Stays};
+use super::manager;
 use super::pair;
 use super::reporter::Reporter;
 use super::{AgentError, Ended, PATIENCE};
@@ -39,6 +40,10 @@ impl Parts {
             Ok(Ended::Stays(_)) => Stays::All,
         };
         let goes = stays != Stays::All;
+        // Not where this process goes on.
+        if stays == Stays::Nothing {
+            manager::stopping();
+        }
         let handed = goes && result.is_ok() && reporter.hand_over().await;
         let strict = reporter.mode() == Mode::Strict;
         let Self { inputs, detector, end_keeping, keeping, follower, executor, pairing, link, written } =

@@ -20,6 +20,7 @@ mod follow_error;
 mod follow_switchover;
 pub mod hosts;
 pub mod interfaces;
+mod manager;
 mod memory;
 mod notices;
 mod pair;
@@ -190,6 +191,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
         restarts,
     });
     tracing::info!(node = reporter.node(), socket = %files.socket.display(), "running");
+    manager::ready(&reporter);
     let (end_keeping, kept) = oneshot::channel();
     let mut keeping = tokio::spawn(keeper.run(reporter.config.clone(), kept));
     let follow =

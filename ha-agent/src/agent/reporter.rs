@@ -12,6 +12,7 @@ use super::detector::{Input, Snapshot};
 use super::exchange::Known;
 use super::follow_switchover::{self, Standing};
 use super::interfaces::Modes;
+use super::manager;
 use super::notices::Suspected;
 use super::pair::{self, ChargeHandle, Shown, WitnessHandle};
 use super::realtime::Granted;
@@ -229,7 +230,7 @@ impl Source for Reporter {
             self.reloads.send(reply).await.ok()?;
             answer.await.ok()
         };
-        let answer = tokio::time::timeout(PATIENCE, asked).await.ok().flatten();
+        let answer = manager::reloading(tokio::time::timeout(PATIENCE, asked)).await.ok().flatten();
         answer.unwrap_or_else(|| Err("the agent is busy with its interfaces; try again".to_owned()))
     }
 
