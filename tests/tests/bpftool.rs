@@ -70,6 +70,27 @@ fn bpftool_shows_program_and_maps_by_name_with_typed_fields() -> Result<()> {
         ensure!((*count > before[name]) == grows, "{name}: {before:?}, then {after:?}");
     }
 
+    // The agent shows the same without it.
+    let shown = Command::new(lab::agent_binary()?).args(["bpf", "show"]).output()?;
+    let shown = String::from_utf8(shown.stdout)?;
+    let line = format!(
+        "{}: xdp  name ha_carp  tag {}  gpl",
+        attached["id"],
+        program["tag"].as_str().unwrap_or_default()
+    );
+    ensure!(
+        shown.contains(&line) && shown.contains("raw_tracepoint  name ha_exit"),
+        "no {line:?} in {shown}"
+    );
+    for map in &maps {
+        let line = format!("{}: ", map["id"]);
+        let shown = shown.lines().find(|shown| shown.starts_with(&line)).with_context(|| shown.clone())?;
+        ensure!(
+            shown.contains(&format!("name {}", map["name"].as_str().unwrap_or_default())),
+            "{shown}: {map}"
+        );
+    }
+
     agent.leave()?;
     let left = self::attached(&pair.b)?;
     ensure!(left.is_empty(), "still attached: {left:?}");

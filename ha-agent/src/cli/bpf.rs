@@ -1,15 +1,16 @@
-//! `ha-agent bpf`: the kernel program without the agent, for those who work on it.
+//! `ha-agent bpf`: what an agent has in the kernel, as `bpftool` shows it; and the program without the agent, for those who
+//! work on it.
 
 use std::io;
 
-use aya::programs::ProgramInfo;
+use aya::programs::{ProgramInfo, loaded_links, loaded_programs};
 use clap::Subcommand;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::Exit;
 use super::{fail, say};
-use crate::dataplane::{Dataplane, Loaded};
-use crate::net::link::Monitor;
+use crate::dataplane::{Dataplane, EXIT, Loaded, PROGRAM};
+use crate::net::link::{Interfaces, Monitor};
 use crate::net::place::Stage;
 
 /// Arguments of `bpf`.
@@ -21,6 +22,8 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show the programs of all agents on this machine, with their attachments and maps.
+    Show,
     /// Load the program and attach it to one interface, until SIGINT or SIGTERM.
     Load {
         /// The interface.
@@ -29,12 +32,55 @@ enum Command {
 }
 
 pub(super) fn run(args: &Args) -> Exit {
-    let Command::Load { interface } = &args.command;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, Exit::Os),
     };
-    runtime.block_on(load(interface))
+    runtime.block_on(async {
+        match &args.command {
+            Command::Show => show_all().await,
+            Command::Load { interface } => load(interface).await,
+        }
+    })
+}
+
+/// Whoever has no right sees none, and is told so.
+async fn show_all() -> Exit {
+    // One that ends meanwhile is no error.
+    let (mut programs, mut refused) = (Vec::new(), None);
+    for program in loaded_programs() {
+        match program {
+            Ok(program) => programs.push(program),
+            Err(error) => refused = Some(error),
+        }
+    }
+    if let Some(error) = refused.filter(|_| programs.is_empty()) {
+        let rights =
+            format!("the kernel's programs can't be listed ({error}); run as root, or with CAP_SYS_ADMIN");
+        return fail(&rights, Exit::NoPermission);
+    }
+    programs.retain(|program| program.name_as_str().is_some_and(|name| OURS.contains(&name)));
+    if programs.is_empty() {
+        return fail(&"no program of an ha-agent is loaded; is one running?", Exit::Unavailable);
+    }
+    let interfaces = match Monitor::open() {
+        Ok(monitor) => monitor.interfaces().await.ok(),
+        Err(_) => None,
+    };
+    for program in &programs {
+        show(program);
+        for link in loaded_links().flatten().filter(|link| link.program_id() == program.id()) {
+            let kind = link
+                .link_type()
+                .map_or_else(|_| "unknown".to_owned(), |kind| format!("{kind:?}").to_lowercase());
+            say(format_args!("\tlink {}: {kind}", link.id()));
+        }
+        let on = interfaces.iter().flat_map(Interfaces::iter);
+        for interface in on.filter(|interface| interface.program == Some(program.id())) {
+            say(format_args!("\tattached to {}(ifindex {})", interface.name, interface.index));
+        }
+    }
+    Exit::Ok
 }
 
 async fn load(interface: &str) -> Exit {
@@ -79,7 +125,8 @@ async fn load(interface: &str) -> Exit {
 fn show(program: &ProgramInfo) {
     let tag = program.tag();
     let name = program.name_as_str().unwrap_or_default();
-    say(format_args!("{}: xdp  name {name}  tag {tag:016x}  gpl", program.id()));
+    let kind = if name == EXIT { "raw_tracepoint" } else { "xdp" };
+    say(format_args!("{}: {kind}  name {name}  tag {tag:016x}  gpl", program.id()));
     say(format_args!(
         "\txlated {}B  jited {}B  memlock {}B  verified_insns {}",
         program.size_translated().unwrap_or_default(),
@@ -110,3 +157,6 @@ async fn ended() -> io::Result<()> {
     }
     Ok(())
 }
+
+/// What an agent loads.
+const OURS: [&str; 2] = [PROGRAM, EXIT];

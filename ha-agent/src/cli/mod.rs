@@ -79,8 +79,7 @@ enum Command {
     Unload(unload::Args),
     /// Check a configuration and this machine, without changing anything.
     Check(check::Args),
-    /// The kernel program on its own.
-    #[command(hide = true)]
+    /// Show what agents have in the kernel, as bpftool does; or load the program on its own.
     Bpf(bpf::Args),
     /// Start the agent before again, if a new one does not prove itself.
     #[command(hide = true)]

@@ -30,6 +30,7 @@ use crate::net::place::Stage;
 pub use attach::{Mode, Owner, Process};
 pub use error::{AttachError, LoadError};
 pub use events::Events;
+pub use exit::EXIT;
 pub use lease::Lease;
 pub use object::embedded;
 pub use pins::{PinError, Pins};
