@@ -10,6 +10,7 @@ mod frozen;
 mod nothing;
 mod pair;
 mod pool;
+mod restarted;
 mod sequences;
 mod switchover;
 mod takeover;
@@ -59,7 +60,7 @@ pub(super) fn chosen(names: &[String]) -> Result<Vec<&'static Story>> {
     names.iter().map(find).collect()
 }
 
-const ALL: [Story; 13] = [
+const ALL: [Story; 14] = [
     disks::STORY,
     pool::STORY,
     floor::STORY,
@@ -72,5 +73,6 @@ const ALL: [Story; 13] = [
     wrong::STORY,
     elsewhere::STORY,
     better::STORY,
+    restarted::STORY,
     sequences::STORY,
 ];
