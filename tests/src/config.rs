@@ -165,7 +165,7 @@ impl AgentConfig {
     /// # Errors
     ///
     /// If they can't be written.
-    pub(crate) fn write_keys(&self, directory: &Path) -> Result<()> {
+    pub fn write_keys(&self, directory: &Path) -> Result<()> {
         for (index, passphrase) in self.passphrases.iter().enumerate() {
             replace(&directory.join(key_file(index)), &format!("{passphrase}\n"))?;
         }

@@ -9,6 +9,7 @@ mod ebpf;
 mod fuzz;
 mod linker;
 mod load;
+mod package;
 mod packages;
 mod paths;
 mod previous;
@@ -44,6 +45,7 @@ fn run(command: Command) -> Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Package => package::run(),
         Command::Vm(args) => vm::run(&args),
     }
 }
@@ -72,6 +74,8 @@ enum Command {
     Bench(bench::Args),
     /// Look for inputs that are not treated as they should be
     Fuzz(fuzz::Args),
+    /// Make the Debian package
+    Package,
     /// Test in guests with a kernel of their own, which are emulated: VLANs, bonds; two nodes with the same disks (no KVM)
     Vm(vm::Args),
 }

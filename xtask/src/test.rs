@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use nix::unistd::geteuid;
 
 use crate::{
-    agent, fuzz, packages, previous,
+    agent, fuzz, package, packages, paths, previous,
     process::{say, shown, succeeds, timed},
 };
 
@@ -48,12 +48,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         })?;
     }
     let previous = timed("previous", previous::build_agent)?;
+    let into = paths::target_dir()?.join("package");
+    let make = |version| package::build(&agent, &into, version);
+    let [first, next] = timed("package", || Ok([make(None)?, make(Some("9999"))?]))?;
     timed("tests", || {
         let mut cargo = agent::cargo()?;
         cargo.args(["test", "--no-fail-fast"]).args(ALL).args(&args.cargo_test);
         if let Some(previous) = &previous {
             cargo.env("HA_PREVIOUS_BIN", previous);
         }
+        cargo.env("HA_PACKAGE", &first).env("HA_NEXT_PACKAGE", &next);
         shown(cargo.env("HA_AGENT_BIN", &agent).env("HA_TEST_ROOT", "1"))
     })?;
     if args.cargo_test.is_empty() {

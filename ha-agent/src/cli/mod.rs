@@ -9,6 +9,7 @@ pub mod failover;
 pub mod guard;
 pub mod metrics;
 pub mod order;
+pub mod pages;
 pub mod pair;
 pub mod replay;
 pub mod run;
@@ -81,6 +82,10 @@ enum Command {
     Check(check::Args),
     /// Show what agents have in the kernel, as bpftool does; or load the program on its own.
     Bpf(bpf::Args),
+    /// Print the manual page, or write those of all subcommands.
+    Man(pages::ManArgs),
+    /// Print what lets a shell complete the command line.
+    Completions(pages::CompletionsArgs),
     /// Start the agent before again, if a new one does not prove itself.
     #[command(hide = true)]
     Guard(guard::Args),
@@ -135,6 +140,8 @@ impl Cli {
             Command::Check(args) => check::run(&args),
             Command::Update(args) => update::run(&args),
             Command::Bpf(args) => bpf::run(&args),
+            Command::Man(args) => pages::man(&args),
+            Command::Completions(args) => pages::completions(&args),
             Command::Guard(args) => guard::run(&args),
         }
     }
