@@ -5,6 +5,7 @@
 mod agent;
 mod bench;
 mod demo;
+mod deny;
 mod ebpf;
 mod fuzz;
 mod linker;
@@ -45,6 +46,7 @@ fn run(command: Command) -> Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Deny => deny::run(),
         Command::Package => package::run(),
         Command::Vm(args) => vm::run(&args),
     }
@@ -74,6 +76,8 @@ enum Command {
     Bench(bench::Args),
     /// Look for inputs that are not treated as they should be
     Fuzz(fuzz::Args),
+    /// Check what comes into the build: licences, sources, known faults
+    Deny,
     /// Make the Debian package
     Package,
     /// Test in guests with a kernel of their own, which are emulated: VLANs, bonds; two nodes with the same disks (no KVM)
