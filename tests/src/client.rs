@@ -80,7 +80,7 @@ impl Client {
         let counted = Arc::clone(&asked);
         let (asker_stop, listener_stop) = (Arc::clone(&stop), Arc::clone(&stop));
         let written = Arc::clone(&answers);
-        let asker = thread::Builder::new().name("asker".to_owned()).spawn(move || {
+        let asking_thread = thread::Builder::new().name("asker".to_owned()).spawn(move || {
             let mut due = now_ns();
             while !asker_stop.load(Ordering::Relaxed) {
                 due += PERIOD_NS;
@@ -98,7 +98,7 @@ impl Client {
                 }
             }
         })?;
-        Ok(Self { stop, asked, answers, threads: vec![asker, listener] })
+        Ok(Self { stop, asked, answers, threads: vec![asking_thread, listener] })
     }
 
     /// How many requests have had no answer. What is on its way at this moment is no loss.

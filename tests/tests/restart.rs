@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use lab::introduction::{Linked, introduce};
 use lab::pair::{Pair, VIRTUAL};
+use lab::paired::{phase, settled};
 use lab::{Agent, AgentConfig, Client, Echo};
 use nix::sys::signal::Signal;
 
@@ -69,7 +72,7 @@ fn at_a_pace_that_no_restart_keeps_the_others_serve_meanwhile() -> Result<()> {
         b.wait_for_state(on_b, "BACKUP")?;
         pair.advertisement(pair.capture.mark(), |_| true)?;
         let gap = client.longest_gap(began, lab::capture::now_ns()).context("no answers")?;
-        let gap_ms = (gap.1 - gap.0) as f64 / 1e6;
+        let gap_ms = Duration::from_nanos(gap.1 - gap.0).as_secs_f64() * 1e3;
         ensure!(gap_ms <= 20.0, "round {round}: {gap_ms:.1} ms without an answer");
         let switches = [a.changes(on_a), b.changes(on_b)];
         let to_master = |changes: &[String]| changes.iter().filter(|line| line.contains("-> MASTER")).count();
@@ -78,6 +81,47 @@ fn at_a_pace_that_no_restart_keeps_the_others_serve_meanwhile() -> Result<()> {
     }
     a.leave()?;
     b.leave()
+}
+
+#[test]
+fn the_active_node_of_a_pair_goes_on_and_so_does_its_standby() -> Result<()> {
+    if !lab::available() {
+        return Ok(());
+    }
+    let configs = [0, 100].map(|advskew| AgentConfig {
+        advskew,
+        interval: Some("100ms".to_owned()),
+        ..AgentConfig::default()
+    });
+    let mut lab = Linked::start_with("pair", &[99], configs)?;
+    introduce((&lab.pair.a, &lab.a), (&lab.pair.b, &lab.b))?;
+    settled(&lab.a, &lab.b)?;
+    ensure!(phase(&lab.a)? == "active", "the one that served");
+    let _echoes = [Echo::start(&lab.pair.a.netns, VIRTUAL)?, Echo::start(&lab.pair.b.netns, VIRTUAL)?];
+    let client = Client::start(&lab.pair.witness.netns, VIRTUAL)?;
+    let term = |agent: &Agent| Ok::<_, anyhow::Error>(agent.status()?["pair"]["generation"].clone());
+    let before = term(&lab.a)?;
+    for way in [Signal::SIGKILL, Signal::SIGTERM] {
+        for standby in [false, true] {
+            let (agent, node) = if standby { (&mut lab.b, &lab.pair.b) } else { (&mut lab.a, &lab.pair.a) };
+            if way == Signal::SIGTERM {
+                let output = agent.command_with(&["restart", "--announce", "10"])?;
+                ensure!(output.status.success(), "{output:?}");
+            }
+            agent.replace(node, way)?;
+            settled(&lab.a, &lab.b)?;
+            ensure!(phase(&lab.a)? == "active", "{way}, standby {standby}: the role moved");
+            ensure!(lab.pair.a.has_address(VIRTUAL)? && !lab.pair.b.has_address(VIRTUAL)?, "{way}");
+        }
+    }
+    ensure!(client.lost() == 0, "{} requests were lost", client.lost());
+    println!(
+        "generation {before} before, {} after; {} requests, none lost",
+        term(&lab.a)?,
+        client.answers().len()
+    );
+    lab.a.leave()?;
+    lab.b.leave()
 }
 
 #[test]
@@ -151,4 +195,4 @@ fn rounds(name: &str, else_: usize) -> Result<usize> {
     std::env::var(name).map_or(Ok(else_), |rounds| rounds.parse().context("a number of rounds"))
 }
 
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -377,8 +377,16 @@ impl Follower {
             let (netlink, parents) = (self.netlink.clone(), self.parents.clone());
             let v6 = hosts::has_v6(config);
             // Once: what this agent has made is not left by another.
-            let left = std::mem::take(&mut member.resumes).then_some(&*config.addresses);
-            let own = Macvlan::create(netlink, parents, interface, config.vhid, v6, left).await?;
+            let left = if std::mem::take(&mut member.resumes) {
+                let (netlink, parents) = (netlink.clone(), parents.clone());
+                Macvlan::adopt(netlink, parents, interface, config.vhid, v6, &config.addresses).await?
+            } else {
+                None
+            };
+            let own = match left {
+                Some(own) => own,
+                None => Macvlan::create(netlink, parents, interface, config.vhid, v6).await?,
+            };
             addresses = Addresses::new(own.index(), config.addresses.clone()).with_metric(macvlan::METRIC);
             hardware = own.hardware();
             member.macvlan = Some(Arc::new(own));

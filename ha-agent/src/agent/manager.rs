@@ -1,6 +1,7 @@
 //! What a service manager such as systemd is told: that the agent is ready, reads its configuration again, ends; and, as often as
 //! it wants to hear it, that the fast thread runs and keeps its deadlines. Nothing where there is none (`NOTIFY_SOCKET`).
 
+use std::path::Path;
 use std::sync::Arc;
 
 use sd_notify::{NotifyState, notify, watchdog_enabled};
@@ -9,8 +10,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::detector::timing::Timing;
 use super::reporter::Reporter;
 
-/// The agent runs. From now on it is proven that it lives, if that is wanted.
-pub(super) fn ready(reporter: &Arc<Reporter>) {
+/// The agent runs, and answers at `socket`. From now on it is proven that it lives, if that is wanted.
+pub(super) fn ready(reporter: &Arc<Reporter>, socket: &Path) {
+    tracing::info!(node = reporter.node(), socket = %socket.display(), "running");
     tell(&[NotifyState::Ready]);
     tokio::spawn(prove(Arc::clone(reporter)));
 }

@@ -190,8 +190,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
         updates,
         restarts,
     });
-    tracing::info!(node = reporter.node(), socket = %files.socket.display(), "running");
-    manager::ready(&reporter);
+    manager::ready(&reporter, &files.socket);
     let (end_keeping, kept) = oneshot::channel();
     let mut keeping = tokio::spawn(keeper.run(reporter.config.clone(), kept));
     let follow =

@@ -182,7 +182,6 @@ async fn answer(mut stream: UnixStream, source: Arc<impl Source>) -> io::Result<
                 let restart = async move { source.restart(within).await.map(Reply::Done) };
                 return answer_slowly(&mut stream, restart).await;
             }
-            Question::Restart { .. } => Reply::Error(NOT_ALLOWED.to_owned()),
             Question::Hold => done(source.hold(true).await),
             Question::Resume => done(source.hold(false).await),
             Question::Disable => done(source.wish(PairWish::Disable).await),
@@ -192,7 +191,7 @@ async fn answer(mut stream: UnixStream, source: Arc<impl Source>) -> io::Result<
                 let update = async move { source.update(request).await.map(Reply::Update) };
                 return answer_slowly(&mut stream, update).await;
             }
-            Question::Update(_) => Reply::Error(NOT_ALLOWED.to_owned()),
+            Question::Restart { .. } | Question::Update(_) => Reply::Error(NOT_ALLOWED.to_owned()),
             Question::Shared { peer } => {
                 let shared = async move { source.shared(peer).await.map(Reply::Shared) };
                 return answer_slowly(&mut stream, shared).await;
@@ -282,4 +281,4 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How often is said that the agent is there, while something takes its time.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 const NOT_ALLOWED: &str =
-    "refused: an update runs another program with the agent's rights; run it as the agent's user";
+    "refused: this chooses what runs with the agent's rights; run it as the agent's user";

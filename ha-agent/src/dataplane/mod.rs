@@ -118,10 +118,9 @@ impl Dataplane {
         program.load().map_err(LoadError::from_program)?;
         if let Some(pins) = &pins {
             // Of a kernel without it, the lease ends as it was granted.
-            let watched = exit::watch(&mut bpf, pins);
-            watched.unwrap_or_else(|error| {
-                tracing::info!("the end of this process is no news to the kernel: {error}")
-            });
+            if let Err(error) = exit::watch(&mut bpf, pins) {
+                tracing::info!("the end of this process is no news to the kernel: {error}");
+            }
         }
         let tables = Tables::take(&mut bpf)?;
         let counters = Counters::take(&mut bpf)?;

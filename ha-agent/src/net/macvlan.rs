@@ -107,8 +107,7 @@ pub enum MacvlanError {
 }
 
 impl Macvlan {
-    /// Makes the interface, down. One that a dead agent left behind goes first, with whatever is on it; unless it was `left`
-    /// with these addresses for this one to go on with: then it stays as it is, but for other addresses.
+    /// Makes the interface, down. One that a dead agent left behind goes first, with whatever is on it.
     ///
     /// `v6` says whether it will have IPv6 addresses.
     ///
@@ -121,16 +120,8 @@ impl Macvlan {
         parent: &Interface,
         vhid: u8,
         v6: bool,
-        left: Option<&[IpNet]>,
     ) -> Result<Self, MacvlanError> {
-        let name = name(vhid, parent.index);
-        let share = Share { parents, parent: parent.index, held: false };
-        let mut macvlan = Self { netlink, name, index: 0, hardware: virtual_mac(vhid), v6, share };
-        if let Some(addresses) = left
-            && macvlan.adopt(addresses).await?
-        {
-            return Ok(macvlan);
-        }
+        let mut macvlan = Self::new(netlink, parents, parent, vhid, v6);
         let left_behind = macvlan.sweep().await?;
         let before = macvlan.share.hold(left_behind);
         let before = before.map_err(|(setting, cause)| macvlan.setting(setting, cause))?;
@@ -142,6 +133,40 @@ impl Macvlan {
                 Err(error)
             }
         }
+    }
+
+    /// Goes on with the interface that an agent before this one has left with these addresses, as it is; other addresses go.
+    /// `None` if there is none, or not as it should be.
+    ///
+    /// # Errors
+    ///
+    /// See [`MacvlanError`].
+    pub async fn adopt(
+        netlink: Handle,
+        parents: Parents,
+        parent: &Interface,
+        vhid: u8,
+        v6: bool,
+        addresses: &[IpNet],
+    ) -> Result<Option<Self>, MacvlanError> {
+        let mut macvlan = Self::new(netlink, parents, parent, vhid, v6);
+        let Some(found) = macvlan.find().await? else { return Ok(None) };
+        let before = found.alias.as_deref().and_then(Before::parse);
+        let lies_here = found.kind == Kind::Macvlan { parent: Some(parent.index) };
+        let Some(before) = before.filter(|_| lies_here && found.hardware == macvlan.hardware) else {
+            return Ok(None);
+        };
+        let held = macvlan.share.hold(Some(before));
+        held.map_err(|(setting, cause)| macvlan.setting(setting, cause))?;
+        macvlan.index = found.index;
+        macvlan.forget_others(addresses).await?;
+        macvlan.settle()?;
+        Ok(Some(macvlan))
+    }
+
+    fn new(netlink: Handle, parents: Parents, parent: &Interface, vhid: u8, v6: bool) -> Self {
+        let share = Share { parents, parent: parent.index, held: false };
+        Self { netlink, name: name(vhid, parent.index), index: 0, hardware: virtual_mac(vhid), v6, share }
     }
 
     /// Its index: where the virtual addresses go.
@@ -207,21 +232,6 @@ impl Macvlan {
         }
         self.delete(found.index).await?;
         Ok(found.alias.as_deref().and_then(Before::parse))
-    }
-
-    /// Goes on with what an agent before this one has left. Returns whether there is such a thing.
-    async fn adopt(&mut self, addresses: &[IpNet]) -> Result<bool, MacvlanError> {
-        let Some(found) = self.find().await? else { return Ok(false) };
-        let before = found.alias.as_deref().and_then(Before::parse);
-        let lies_here = found.kind == Kind::Macvlan { parent: Some(self.share.parent) };
-        let Some(before) = before.filter(|_| lies_here && found.hardware == self.hardware) else {
-            return Ok(false);
-        };
-        self.share.hold(Some(before)).map_err(|(setting, cause)| self.setting(setting, cause))?;
-        self.index = found.index;
-        self.forget_others(addresses).await?;
-        self.settle()?;
-        Ok(true)
     }
 
     /// Takes all addresses off that are not among these.
