@@ -3,24 +3,65 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     paths,
-    process::{say, shown},
+    process::{output, say, shown},
     toolchain::{self, Toolchain},
 };
+
+/// What is built.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Build it a second time, of a copy of the sources in another place, and demand the same bytes
+    #[arg(long)]
+    twice: bool,
+}
 
 /// Builds the BPF program and says where it is.
 ///
 /// # Errors
 ///
-/// See [`build`].
-pub(crate) fn run() -> Result<()> {
+/// See [`build`] and [`again`].
+pub(crate) fn run(args: &Args) -> Result<()> {
     let object = build()?;
     say(format_args!("built {}", object.display()));
+    if args.twice { again(&object) } else { Ok(()) }
+}
+
+/// Builds the program once more, of a copy of the sources in another place.
+///
+/// # Errors
+///
+/// It does not become the same as `object`, byte by byte.
+pub(crate) fn again(object: &Path) -> Result<()> {
+    let place = paths::cache_dir()?.join(format!("again-{}", std::process::id()));
+    let same = copy_sources(&place.join("source"))
+        .and_then(|()| build_in(&place.join("source"), &place.join("bpf")))
+        .and_then(|copy| Ok(fs::read(copy)? == fs::read(object)?));
+    let _ = fs::remove_dir_all(&place);
+    ensure!(same?, "the program is not reproducible: built of a copy in another place, it has other bytes");
+    say("built again in another place: the same bytes");
+    Ok(())
+}
+
+/// Copies whatever git knows, as it is now.
+fn copy_sources(to: &Path) -> Result<()> {
+    let listed = output(Command::new("git").args(["ls-files"]).current_dir(paths::root()))?;
+    for name in listed.lines() {
+        let (from, to) = (paths::root().join(name), to.join(name));
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+        }
+        // One that was deleted is not needed.
+        if from.is_file() {
+            fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+        }
+    }
     Ok(())
 }
 
@@ -49,6 +90,10 @@ pub(crate) fn build_in(root: &Path, dir: &Path) -> Result<PathBuf> {
         "-Clink-arg=--btf".to_owned(),
         // aya-ebpf takes the kernel's structures of this architecture.
         format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH),
+        // The same bytes wherever it is built. The last that fits counts.
+        format!("--remap-path-prefix={}=/cargo", cargo_home().display()),
+        format!("--remap-path-prefix={}=/ha-agent", root.display()),
+        format!("--remap-path-prefix={}=/target", dir.display()),
     ];
     let mut cargo = compiler.cargo();
     cargo
@@ -79,6 +124,12 @@ fn replace_if_different(from: &Path, to: &Path) -> Result<bool> {
     let written = fs::write(&beside, new).and_then(|()| fs::rename(&beside, to));
     written.with_context(|| format!("cannot write {}", to.display()))?;
     Ok(true)
+}
+
+/// Where cargo keeps the sources of crates.
+fn cargo_home() -> PathBuf {
+    let home = env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from)
 }
 
 /// The BPF program has the byte order of the kernel that it runs in.

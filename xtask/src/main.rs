@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Setup => setup::run(),
-        Command::BuildEbpf => ebpf::run(),
+        Command::BuildEbpf(args) => ebpf::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
@@ -65,7 +65,7 @@ enum Command {
     /// Make this machine able to build the BPF program
     Setup,
     /// Build the BPF program, which the agent embeds
-    BuildEbpf,
+    BuildEbpf(ebpf::Args),
     /// Load and attach the BPF program on one interface, until Ctrl-C
     Load(load::Args),
     /// Show three failovers of a live pair, measured and drawn (as root)
