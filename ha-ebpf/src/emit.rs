@@ -5,7 +5,7 @@
 
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::warn;
-use ha_common::{abi::Advert, judge::Desk, reason::Reason, wire::carp};
+use ha_common::{abi::Advert, judge::Desk, reason::Reason};
 
 use crate::{
     countdown::Heard,
@@ -14,18 +14,11 @@ use crate::{
 
 /// Pushes an advertisement, or counts its loss where the ring is full.
 #[inline(always)]
-pub(crate) fn advert(
-    ctx: &XdpContext,
-    desk: &Desk,
-    stamp_ns: u64,
-    signer: u32,
-    carp: &[u8; carp::LEN],
-    heard: &Heard,
-) {
+pub(crate) fn advert(ctx: &XdpContext, desk: &Desk, stamp_ns: u64, signer: u32, heard: &Heard) {
     let slot = desk.watch.slot;
     match HA_EVENTS.reserve(0) {
         Some(mut entry) => {
-            entry.write(Advert::new(stamp_ns, desk.key, desk.source, signer, *carp, heard.watched));
+            entry.write(Advert::new(stamp_ns, desk.key, desk.source, signer, desk.carp, heard.watched));
             entry.submit(if heard.known && !maps::is_wake_due(stamp_ns) { DO_NOT_WAKE } else { WAKE });
             maps::count_accepted(slot);
         }

@@ -88,9 +88,9 @@ fn carp(ctx: &XdpContext, candidate: &Candidate<'_>) -> u32 {
             maps::sight(desk.watch.slot, reason, desk.source);
             if desk.watch.has(Watch::PASS_REFUSED) { XDP_PASS } else { XDP_DROP }
         }
-        Judgement::Accepted { stamp_ns, signer, carp } => {
-            let heard = countdown::set_back(desk.watch.slot, &desk.key, stamp_ns, carp::Header(carp));
-            emit::advert(ctx, desk, stamp_ns, signer, carp, &heard);
+        Judgement::Accepted { stamp_ns, signer } => {
+            let heard = countdown::set_back(desk.watch.slot, &desk.key, stamp_ns, carp::Header(&desk.carp));
+            emit::advert(ctx, desk, stamp_ns, signer, &heard);
             XDP_PASS
         }
     }

@@ -49,9 +49,9 @@ impl Judged {
                 alone(Outcome::Passed(slot, reason))
             }
             Judgement::Refused(reason) => alone(Outcome::Refused(slot, reason)),
-            Judgement::Accepted { stamp_ns, signer, carp } => Self {
+            Judgement::Accepted { stamp_ns, signer } => Self {
                 outcome: Outcome::Accepted(slot, signer),
-                advert: Some(Advert::new(stamp_ns, desk.key, desk.source, signer, *carp, false)),
+                advert: Some(Advert::new(stamp_ns, desk.key, desk.source, signer, desk.carp, false)),
             },
         }
     }
