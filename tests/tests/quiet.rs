@@ -128,6 +128,7 @@ fn the_end_of_the_agent_ends_the_lease_as_soon_as_another_one_may_serve() -> Res
         };
         let standby = AgentConfig { advskew: 100, ..master.clone() };
         let (mut a, b) = pair.start(&master, &standby)?;
+        let _client = Client::start(&pair.witness.netns, VIRTUAL)?;
         ensure!(claims(&pair, 20)? == [true, false], "only the master answers");
         let mark = b.mark();
         a.kill()?;

@@ -18,11 +18,12 @@ use super::hosts;
 use super::rules::Rules;
 use crate::config::{Config, MacChoice, VhostConfig};
 use crate::core::{Family, Link, LinkDown};
-use crate::dataplane::{Dataplane, Mode};
+use crate::dataplane::{AttachError, Dataplane, Mode};
 use crate::exec::{Order, Orders, Target};
 use crate::net::address::Addresses;
 use crate::net::advertise::Path;
 use crate::net::announce::Announcer;
+use crate::net::claim::{Claim, Claimant};
 use crate::net::link::{Interface, Interfaces};
 use crate::net::macvlan::{self, Macvlan, Parents, virtual_mac};
 use crate::net::membership::Membership;
@@ -42,8 +43,8 @@ pub(super) struct Follower {
     vhosts: Vec<Member>,
     virtual_addresses: BTreeSet<IpAddr>,
     followed: BTreeMap<String, Option<Followed>>,
-    /// The interfaces that the program is attached to, by number: how, and for how many of ours.
-    attached: BTreeMap<u32, (Mode, usize)>,
+    /// The interfaces that the program is attached to, by number.
+    attached: BTreeMap<u32, Attached>,
     parents: Parents,
     modes: Modes,
     detector: mpsc::UnboundedSender<Input>,
@@ -73,6 +74,15 @@ pub(super) enum Stays {
     Attachments,
     /// The addresses, too: the one after it goes on with them.
     All,
+}
+
+/// An interface that the program is attached to.
+#[derive(Debug)]
+struct Attached {
+    mode: Mode,
+    /// For how many of ours.
+    users: usize,
+    _claim: Claim,
 }
 
 /// An interface that virtual hosts live on.
@@ -290,11 +300,13 @@ impl Follower {
         if let Some(stripped) = stripped {
             tracing::warn!(interface = name, "{stripped}; until then it receives in the generic path");
         }
-        let mode = if let Some((mode, users)) = self.attached.get_mut(&spot.index) {
-            *users += 1;
-            *mode
+        let mode = if let Some(attached) = self.attached.get_mut(&spot.index) {
+            attached.users += 1;
+            attached.mode
         } else {
             let occupant = interfaces.by_index(spot.index).and_then(|interface| interface.program);
+            let claimed = |Claimant(pid)| AttachError::Claimed { interface: spot.interface.clone(), pid };
+            let claim = Claim::take(spot.index).map_err(claimed)?;
             let mode = self.dataplane.attach(&spot.interface, spot.index, occupant, spot.stage)?;
             match mode {
                 Mode::Native => tracing::info!(interface = name, "attached in the driver (native XDP)"),
@@ -305,7 +317,7 @@ impl Follower {
                     spot.interface
                 ),
             }
-            self.attached.insert(spot.index, (mode, 1));
+            self.attached.insert(spot.index, Attached { mode, users: 1, _claim: claim });
             mode
         };
         let text =
@@ -315,9 +327,9 @@ impl Follower {
     }
 
     fn detach(&mut self, index: u32) {
-        if let Some((_, users)) = self.attached.get_mut(&index) {
-            *users -= 1;
-            if *users == 0 {
+        if let Some(attached) = self.attached.get_mut(&index) {
+            attached.users -= 1;
+            if attached.users == 0 {
                 self.attached.remove(&index);
                 self.dataplane.detach(index);
             }

@@ -214,7 +214,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
 }
 
 fn is_possible(config: &Config) -> Result<(), AgentError> {
-    if let Some(missing) = capabilities::missing() {
+    if let Some(missing) = capabilities::missing(!config.charge.is_empty()) {
         return Err(AgentError::NoPermission(missing));
     }
     match config.vhosts.len() {

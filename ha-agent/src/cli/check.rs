@@ -13,6 +13,7 @@ use crate::agent::{AgentError, FollowError, hosts};
 use crate::config::{self, Config, Mode, PaceConfig, Url, VhostConfig, WitnessConfig, WitnessKind};
 use crate::core::{Priority, Sources};
 use crate::dataplane::{AttachError, Dataplane, Owner};
+use crate::net::claim::{Claim, Claimant};
 use crate::net::link::{Interface, Interfaces, Kind, Monitor};
 use crate::net::place::{self, Place};
 use crate::sys::{capabilities, ethtool};
@@ -69,7 +70,7 @@ pub(super) fn run(args: &Args) -> Exit {
     for sentence in machine::set_up(Path::new("/sys"), Path::new("/proc"), &config.realtime, slack(&config)) {
         say(format_args!("machine: {sentence}"));
     }
-    if let Some(missing) = capabilities::missing() {
+    if let Some(missing) = capabilities::missing(!config.charge.is_empty()) {
         return fail(&format!("no right to run: {missing} missing; run as root"), Exit::NoPermission);
     }
     match Dataplane::load() {
@@ -138,6 +139,9 @@ fn check_interface(config: &Config, interfaces: &Interfaces, name: &str) -> Resu
     let stripped = place.stripped(strips);
     let spot = place.instead.as_ref().filter(|_| stripped.is_some()).unwrap_or(&place.at);
     let occupant = interfaces.by_index(spot.index).and_then(|interface| interface.program);
+    if let Some(Claimant(pid)) = Claim::held(spot.index) {
+        return Ok(vec![format!("served by a running agent: process {pid}")]);
+    }
     if let Some(owner) = occupant.map(Owner::of) {
         if owner.is_agent() {
             return Ok(vec![format!("served by a running agent: {owner}")]);

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::exit::Exit;
 use super::{ConfigArg, ControlArg, PinsArg, fail};
 use crate::agent::{self, Ended};
-use crate::config;
+use crate::config::{self, Config};
+use crate::sys::rights::{self, Kept};
 use crate::update::guard::become_program;
 
 /// Arguments of `run`.
@@ -33,6 +34,7 @@ pub(super) fn run(args: &Args) -> Exit {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    give_up_rights(&config);
     // Two threads: one may wait inside the kernel while the other answers.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = match runtime {
@@ -64,5 +66,16 @@ pub(super) fn run(args: &Args) -> Exit {
             }
             fail(&error, error.exit())
         }
+    }
+}
+
+/// Gives up what serving addresses does not take. What else is taken over needs other programs, with all rights.
+fn give_up_rights(config: &Config) {
+    if !config.charge.is_empty() {
+        return;
+    }
+    let low_ports = config.peer.iter().flat_map(|peer| &peer.listen).any(|address| address.port() < 1024);
+    if let Err(error) = rights::give_up_all_but(Kept::for_addresses(low_ports)) {
+        tracing::warn!("this process keeps rights that it does not need: {error}");
     }
 }

@@ -49,13 +49,23 @@ pub enum LoadError {
 /// Why the program could not be attached to an interface.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
-    /// Another agent serves the interface.
+    /// The program of another agent is there, which may not run any more.
     #[error("another ha-agent already serves {interface}: {owner}; {}", second(.owner))]
     SecondAgent {
         /// The interface.
         interface: String,
         /// Who it is.
         owner: Owner,
+    },
+    /// Another agent that runs serves the interface.
+    #[error(
+        "another ha-agent already serves {interface}: process {pid}; stop it first, or add the virtual host to its configuration"
+    )]
+    Claimed {
+        /// The interface.
+        interface: String,
+        /// Its process; 0 where it can't be seen from here.
+        pid: u32,
     },
     /// Somebody else's program is there. It stays.
     #[error("another XDP program is attached to {interface}{}; ha-agent does not replace it: detach it (`ip link set dev {interface} xdp off`) or use another interface", .owner.as_ref().map_or(String::new(), |owner| format!(": {owner}")))]
@@ -169,6 +179,7 @@ impl AttachError {
         match self {
             Self::NoPermission { .. } => Exit::NoPermission,
             Self::SecondAgent { .. }
+            | Self::Claimed { .. }
             | Self::Foreign { .. }
             | Self::NoInterface { .. }
             | Self::Kernel { .. }

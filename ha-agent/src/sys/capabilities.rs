@@ -28,13 +28,14 @@ pub fn has(capability: Capability) -> bool {
     status.and_then(|status| effective(&status)).is_some_and(|held| held & (1 << capability as u32) != 0)
 }
 
-/// What is missing of `CAP_NET_ADMIN`, `CAP_NET_RAW` and `CAP_BPF`; `CAP_SYS_ADMIN` stands for the last.
+/// What is missing of `CAP_NET_ADMIN`, `CAP_NET_RAW` and `CAP_BPF`, for which `CAP_SYS_ADMIN` stands as well; and of the
+/// latter, if more than addresses is served.
 ///
 /// `None` when nothing is, or when `/proc` can't tell: then the kernel's own refusal will.
 #[must_use]
-pub fn missing() -> Option<Missing> {
+pub fn missing(serves_more: bool) -> Option<Missing> {
     let status = std::fs::read_to_string("/proc/thread-self/status").ok()?;
-    let missing = missing_of(effective(&status)?);
+    let missing = missing_of(effective(&status)?, serves_more);
     (!missing.0.is_empty()).then_some(missing)
 }
 
@@ -43,9 +44,13 @@ fn effective(status: &str) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-fn missing_of(effective: u64) -> Missing {
+fn missing_of(effective: u64, serves_more: bool) -> Missing {
     let has = |bit: u32| effective & (1 << bit) != 0;
-    let needed = [(CAP_NET_ADMIN, "CAP_NET_ADMIN"), (CAP_NET_RAW, "CAP_NET_RAW"), (CAP_BPF, "CAP_BPF")];
+    let mut needed =
+        vec![(CAP_NET_ADMIN, "CAP_NET_ADMIN"), (CAP_NET_RAW, "CAP_NET_RAW"), (CAP_BPF, "CAP_BPF")];
+    if serves_more {
+        needed.push((CAP_SYS_ADMIN, "CAP_SYS_ADMIN"));
+    }
     let covered = |bit| has(bit) || (bit == CAP_BPF && has(CAP_SYS_ADMIN));
     Missing(needed.into_iter().filter(|(bit, _)| !covered(*bit)).map(|(_, name)| name).collect())
 }
@@ -62,15 +67,17 @@ mod tests {
 
     #[test]
     fn names_what_is_missing() {
-        let table: [(u64, &str); 5] = [
-            (0, "CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF"),
-            (1 << CAP_NET_ADMIN, "CAP_NET_RAW, CAP_BPF"),
-            (1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW, "CAP_BPF"),
-            (1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW | 1 << CAP_SYS_ADMIN, ""),
-            (1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW | 1 << CAP_BPF, ""),
+        let table: [(u64, bool, &str); 7] = [
+            (0, false, "CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF"),
+            (1 << CAP_NET_ADMIN, false, "CAP_NET_RAW, CAP_BPF"),
+            (1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW, false, "CAP_BPF"),
+            (1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW | 1 << CAP_SYS_ADMIN, false, ""),
+            (1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW | 1 << CAP_SYS_ADMIN, true, ""),
+            (1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW | 1 << CAP_BPF, false, ""),
+            (1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW | 1 << CAP_BPF, true, "CAP_SYS_ADMIN"),
         ];
-        for (effective, expected) in table {
-            assert_eq!(missing_of(effective).to_string(), expected, "{effective:#x}");
+        for (effective, serves_more, expected) in table {
+            assert_eq!(missing_of(effective, serves_more).to_string(), expected, "{effective:#x}");
         }
     }
 

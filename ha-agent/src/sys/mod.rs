@@ -12,5 +12,6 @@ pub mod raw_socket;
 pub mod readable;
 pub mod realtime;
 pub(crate) mod replace;
+pub mod rights;
 pub mod sysctl;
 pub mod timer;
