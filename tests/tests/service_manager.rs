@@ -44,6 +44,32 @@ fn a_service_manager_is_told_how_it_is() -> Result<()> {
     manager.hears("STOPPING=1")
 }
 
+#[test]
+fn the_key_may_be_a_credential() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (config, key) = (directory.path().join("ha-agent.toml"), directory.path().join("carp.key"));
+    std::fs::write(&config, AgentConfig::default().toml("a").replace("\"carp.key\"", "\"%d/carp.key\""))?;
+    let check = |credentials: Option<&Path>| {
+        let mut command = Command::new(lab::agent_binary()?);
+        command.args(["check", "--config"]).arg(&config).env_remove(CREDENTIALS);
+        let output = command.envs(credentials.map(|path| (CREDENTIALS, path))).output()?;
+        Ok::<_, anyhow::Error>(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let credentials = tempfile::tempdir()?;
+    std::fs::write(credentials.path().join("carp.key"), "secret\n")?;
+    let table = [
+        (None, "this process was given none (CREDENTIALS_DIRECTORY); add LoadCredential= to the unit"),
+        (Some(directory.path()), "carp.key does not exist"),
+        (Some(credentials.path()), "ha-agent.toml: correct"),
+    ];
+    for (given, expected) in table {
+        let said = check(given)?;
+        ensure!(said.contains(expected), "{given:?}: {said}");
+    }
+    ensure!(!key.exists(), "the file beside the configuration is not looked at");
+    Ok(())
+}
+
 /// By systemd itself: how much of the machine lies open to the agent, from 0 to 10.
 #[test]
 fn the_unit_leaves_little_of_the_machine_open() -> Result<()> {
@@ -107,5 +133,7 @@ fn unit() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../ha-agent/dist/ha-agent.service")
 }
 
+/// By which systemd tells where they are.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 const WATCHDOG: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -49,7 +49,10 @@ impl AuthText {
         let mut warnings = Vec::new();
         for file in self.files {
             let at = file.span().start;
-            let key_path = directory.join(file.get_ref());
+            let key_path = match file.get_ref().strip_prefix(CREDENTIALS) {
+                Ok(name) => credentials().map_err(|mistake| document.error(at, mistake))?.join(name),
+                Err(_) => directory.join(file.get_ref()),
+            };
             let key = passphrase::read(&key_path).map_err(|cause| document.error(at, cause))?;
             warnings.extend(key.warning.as_ref().map(|warning| document.warning(at, warning)));
             match keys.iter().find(|(_, first)| first.passphrase == key.passphrase) {
@@ -71,6 +74,12 @@ impl AuthText {
     }
 }
 
+/// Where a service manager puts what it hands over (systemd.exec(5), `LoadCredential=`).
+fn credentials() -> Result<PathBuf, Mistake> {
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    directory.filter(|directory| directory.is_absolute()).ok_or(Mistake::NoCredentials)
+}
+
 fn files(document: &Document<'_>, table: &Table<'_>) -> Result<Vec<Spanned<PathBuf>>, ConfigError> {
     let texts = table.one_or_more(&schema::PASSPHRASE_FILE)?;
     let texts = texts.ok_or_else(|| table.missing(&schema::PASSPHRASE_FILE))?;
@@ -88,6 +97,8 @@ fn files(document: &Document<'_>, table: &Table<'_>) -> Result<Vec<Spanned<PathB
     texts.into_inner().into_iter().map(file).collect()
 }
 
+/// How the names of files begin that are credentials, as in systemd's units.
+const CREDENTIALS: &str = "%d";
 /// How many are valid at once: enough to go from one to the next (CARP has no field that names the key).
 const PASSPHRASES: usize = 2;
 

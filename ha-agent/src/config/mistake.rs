@@ -267,6 +267,11 @@ pub(super) enum Mistake {
     #[error("passphrase_file is empty; write passphrase_file = \"carp.key\"")]
     NoPassphraseFile,
     #[error(
+        "passphrase_file begins with %d, which are credentials, and this process was given none (CREDENTIALS_DIRECTORY); add \
+         LoadCredential= to the unit, or name the file itself"
+    )]
+    NoCredentials,
+    #[error(
         "passphrase_file lists {count} files; it takes one or two, the first signs and all verify, so remove the \
          others"
     )]

@@ -4,7 +4,8 @@
 //! node = "controller-a"
 //!
 //! [auth]
-//! passphrase_file = ["new.key", "old.key"]  # or one, "carp.key": the first signs, all verify; relative to this file
+//! passphrase_file = ["new.key", "old.key"]  # or one, "carp.key": the first signs, all verify; relative to this file,
+//!                                    # or "%d/carp.key": of the service manager's credentials
 //! mode = "strict"                    # only between our own nodes; default "compat"
 //! clock_difference = "2s"            # 100ms to 60s, default 2s, only with strict: between the nodes
 //!

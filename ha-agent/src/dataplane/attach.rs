@@ -35,8 +35,8 @@ impl fmt::Display for Mode {
 pub struct Owner {
     /// The program's number, as `bpftool prog show id` takes it.
     pub program: u32,
-    /// The program's name.
-    pub name: String,
+    /// The program's name, where it may be read (`CAP_SYS_ADMIN`).
+    pub name: Option<String>,
     /// A process that holds the program's link, where it can be seen.
     pub process: Option<Process>,
 }
@@ -58,19 +58,22 @@ impl Owner {
             .flatten()
             .find(|info| info.id() == program)
             .and_then(|info| info.name_as_str().map(str::to_owned));
-        Self { program, name: name.unwrap_or_else(|| "unnamed".to_owned()), process: holder_of(program) }
+        Self { program, name, process: holder_of(program) }
     }
 
     /// Whether it is another agent.
     #[must_use]
     pub fn is_agent(&self) -> bool {
-        self.name == PROGRAM
+        self.name.as_deref() == Some(PROGRAM)
     }
 }
 
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (program {})", self.name, self.program)?;
+        match &self.name {
+            Some(name) => write!(f, "{name} (program {})", self.program)?,
+            None => write!(f, "program {0}; `bpftool prog show id {0}` shows whose it is", self.program)?,
+        }
         match &self.process {
             Some(process) => write!(f, " of process {} ({})", process.pid, process.name),
             None => Ok(()),
