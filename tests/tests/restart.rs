@@ -39,7 +39,8 @@ fn the_agent_of_a_master_is_restarted_and_nobody_notices() -> Result<()> {
             let line = a.process.lines()[change].clone();
             ensure!(
                 line.contains("INIT -> MASTER: the agent before"),
-                "{mac}, round {round}, {way:?}: {line}"
+                "{mac}, round {round}, {way:?}: {line}\n{}",
+                a.process.lines()[from.saturating_sub(5)..].join("\n")
             );
             // The others have heard it before the next one.
             pair.advertisement(pair.capture.mark(), |_| true)?;

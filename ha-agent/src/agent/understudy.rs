@@ -22,7 +22,6 @@ use crate::core::{Advertisement, Instant};
 use crate::net::advertise::{Prepared, Sent};
 use crate::sys::clock;
 use crate::sys::realtime::touch_stack;
-use crate::sys::timer::sleep_until;
 
 /// The detector's end. Dropped, it ends the thread.
 #[derive(Debug)]
@@ -193,7 +192,8 @@ impl Stage {
                 line.play(now);
             }
             match self.next_cue() {
-                Some(cue) => sleep_until(cue),
+                // Until then, or until it is over.
+                Some(cue) => thread::park_timeout(cue.saturating_since(clock::now())),
                 None => self.rest(),
             }
         }
@@ -376,6 +376,21 @@ mod tests {
         stage.give(0, part(ms(200), Duration::from_millis(1)));
         drop(playing);
         assert!(matches!(stage.take(0), Taken::Unsent(part) if part.due == ms(100)));
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_not_due_when_it_ends() {
+        let Some(understudy) = Understudy::start(1, Some(1)).expect("a thread") else {
+            return println!("skipped, because there is one processor");
+        };
+        let began = clock::now();
+        understudy.give(0, part(began + Duration::from_mins(1), Duration::from_secs(20)));
+        // It has seen that.
+        while understudy.stage.idle.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+        drop(understudy);
+        assert!(clock::now() < began + Duration::from_secs(10));
     }
 
     #[test]

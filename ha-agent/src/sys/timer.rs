@@ -5,18 +5,10 @@ use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use nix::time::{ClockNanosleepFlags, clock_nanosleep};
 use tokio::io::unix::AsyncFd;
 
 use super::readable::{Readable, readable};
 use crate::core::Instant;
-
-/// Lets the calling thread sleep until a moment on `CLOCK_MONOTONIC`.
-pub fn sleep_until(moment: Instant) {
-    let time = TimeSpec::from_duration(Duration::from_nanos(moment.as_nanos()));
-    // A signal ends it early; whoever sleeps looks at the clock anyway.
-    let _ = clock_nanosleep(nix::time::ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::TIMER_ABSTIME, &time);
-}
 
 /// Wakes its task at a moment on `CLOCK_MONOTONIC`.
 #[derive(Debug)]
