@@ -30,14 +30,14 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn check(deny: &Path, what: &[&str]) -> Result<()> {
-    shown(command(deny, &["check", "--config", POLICY])?.args(what))
+    shown(command(deny, &["check"])?.args(what))
 }
 
 /// As cargo would call it.
 fn command(deny: &Path, arguments: &[&str]) -> Result<Command> {
     let cargo = agent::cargo()?;
     let mut command = Command::new(deny);
-    command.args(["--workspace", "--all-features", "--locked"]).args(arguments);
+    command.args(["--workspace", "--all-features", "--locked", "--config", POLICY]).args(arguments);
     command.current_dir(paths::root()).env("CARGO", cargo.get_program());
     Ok(command)
 }
