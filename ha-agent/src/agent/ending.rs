@@ -16,6 +16,7 @@ use crate::config::Mode;
 use crate::core::pair::report::Why;
 use crate::net::macvlan::Macvlan;
 use crate::peer::link::Link;
+use crate::sys::hurry::Hurry;
 
 /// What runs until the end.
 pub(super) struct Parts {
@@ -33,13 +34,20 @@ pub(super) struct Parts {
 impl Parts {
     /// Ends them, each after those that need it, since the agent ends like this. The peer takes over before, if it can. In
     /// strict mode, what was heard last is kept in `state`.
-    pub(super) async fn end(self, result: &Result<Ended, AgentError>, reporter: &Reporter, state: &Path) {
+    pub(super) async fn end(
+        self,
+        result: &Result<Ended, AgentError>,
+        reporter: &Reporter,
+        state: &Path,
+        hurry: &Hurry,
+    ) {
         let stays = match result {
             Ok(Ended::Told) | Err(_) => Stays::Nothing,
             Ok(Ended::Succeeded(_)) => Stays::Attachments,
             Ok(Ended::Stays(_)) => Stays::All,
         };
         let goes = stays != Stays::All;
+        hurry.set(!goes);
         // Not where this process goes on.
         if stays == Stays::Nothing {
             manager::stopping();

@@ -54,6 +54,7 @@ use crate::journal::recorder::{Recorder, Recording};
 use crate::journal::trace::{self, Header};
 use crate::net::link::Monitor;
 use crate::peer::link::{self, Link};
+use crate::sys::hurry::Hurry;
 use crate::sys::{capabilities, clock, process};
 use clerk::Clerk;
 use detector::lease::{Terms, Vouching};
@@ -104,12 +105,12 @@ pub enum Ended {
 /// What was asked, and where the answer goes: what was done, or why nothing was.
 type Reload = oneshot::Sender<Result<String, String>>;
 
-/// Runs until SIGTERM or SIGINT, then leaves in order. SIGHUP reloads the configuration.
+/// Runs until SIGTERM or SIGINT, then leaves in order. SIGHUP reloads the configuration. The hurry is over once it serves.
 ///
 /// # Errors
 ///
 /// See [`AgentError`]. Whatever was attached or taken until then is given back.
-pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
+pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, AgentError> {
     is_possible(&config)?;
     // Before anything is attached: from here on a signal ends the agent in order.
     let mut signals = Signals::new().map_err(|cause| AgentError::Os { what: "signals", cause })?;
@@ -149,7 +150,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
         is_paired: pair::is_paired(&config),
         recorder: None,
     };
-    let begun = begin(&config, &monitor, &mut follower, recording, setups, channels).await;
+    let begun = begin(&config, &monitor, &mut follower, recording, setups, channels, hurry).await;
     let Begun { granted, mut detector, written } = match begun {
         Ok(begun) => begun,
         Err(error) => {
@@ -208,7 +209,7 @@ pub async fn run(config: Config, files: Files) -> Result<Ended, AgentError> {
         _ = &mut executor => Err(AgentError::Ended("the executor")),
     };
     Parts { inputs, detector, end_keeping, keeping, follower, executor, pairing, link, written }
-        .end(&result, &reporter, &files.state)
+        .end(&result, &reporter, &files.state, hurry)
         .await;
     result
 }
@@ -283,6 +284,7 @@ async fn begin(
     recording: Option<Recording>,
     setups: Vec<VhostSetup>,
     channels: Channels,
+    hurry: &Hurry,
 ) -> Result<Begun, AgentError> {
     // At start, unlike later, an interface that can't be used is a mistake of the operator's.
     upkeep::begin(monitor, follower).await?;
@@ -294,6 +296,7 @@ async fn begin(
         Ok((detector::start(setups, config.auth.mode, config.realtime.priority, channels)?, written))
     });
     let (detector, written) = started.map_err(|cause| AgentError::Os { what: "a thread", cause })?;
+    hurry.set(false);
     Ok(Begun { granted, detector, written })
 }
 

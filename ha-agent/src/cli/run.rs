@@ -6,6 +6,7 @@ use super::exit::Exit;
 use super::{ConfigArg, ControlArg, PinsArg, fail};
 use crate::agent::{self, Ended};
 use crate::config::{self, Config};
+use crate::sys::hurry::Hurry;
 use crate::sys::rights::{self, Kept};
 use crate::update::guard::become_program;
 
@@ -35,8 +36,16 @@ pub(super) fn run(args: &Args) -> Exit {
         tracing::warn!("{warning}");
     }
     give_up_rights(&config);
+    // Others may be waiting for what an agent before this one served.
+    let hurry = Hurry::begin(config.realtime.priority.is_some());
+    let (joins, leaves) = (hurry.clone(), hurry.clone());
     // Two threads: one may wait inside the kernel while the other answers.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .on_thread_start(move || joins.join())
+        .on_thread_stop(move || leaves.leave())
+        .enable_all()
+        .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime: {error}; look at `ulimit -a`"), Exit::Os),
@@ -48,7 +57,7 @@ pub(super) fn run(args: &Args) -> Exit {
         pins: args.pins.pins.clone(),
         record: args.record.clone(),
     };
-    let ended = runtime.block_on(agent::run(config, files));
+    let ended = runtime.block_on(agent::run(config, files, &hurry));
     // Before another program begins: its threads are gone.
     drop(runtime);
     match ended {

@@ -3,6 +3,7 @@
 pub mod capabilities;
 pub mod clock;
 pub mod ethtool;
+pub mod hurry;
 pub mod idle;
 pub(crate) mod interface_name;
 pub mod packet_socket;

@@ -48,13 +48,8 @@ pub enum Refusal {
 ///
 /// [`Refusal::Priority`]: without the right, nothing changes.
 pub fn set_priority(priority: u8) -> Result<(), Refusal> {
-    let parameters = libc::sched_param { sched_priority: priority.into() };
-    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
-    // SAFETY: the call reads the parameters, which outlive it, and writes to no memory of ours. 0 is this thread.
-    if unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) } == 0 {
-        return Ok(());
-    }
-    let cause = io::Error::last_os_error();
+    // 0 is this thread.
+    let Err(cause) = schedule(0, Some(priority)) else { return Ok(()) };
     // Whoever may, and is refused all the same, is in a control group that has no real-time budget.
     let remedy = if capabilities::has(Capability::SysNice) {
         "give its control group real-time (cpu.rt_runtime_us)"
@@ -62,6 +57,18 @@ pub fn set_priority(priority: u8) -> Result<(), Refusal> {
         "grant CAP_SYS_NICE or raise the limit (LimitRTPRIO=99)"
     };
     Err(Refusal::Priority { priority, cause, remedy })
+}
+
+/// Schedules a thread in `SCHED_FIFO` with a priority, or as usual. Threads that it starts are scheduled as usual.
+pub(super) fn schedule(thread: libc::pid_t, priority: Option<u8>) -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: priority.unwrap_or(0).into() };
+    let policy = if priority.is_some() { libc::SCHED_FIFO } else { libc::SCHED_OTHER };
+    let policy = policy | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: the call reads the parameters, which outlive it, and writes to no memory of ours.
+    match unsafe { libc::sched_setscheduler(thread, policy, &raw const parameters) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Makes the top of the calling thread's stack, more than any of ours needs, resident.

@@ -56,6 +56,8 @@ pub(super) struct Host {
     sources: Sources,
     /// When the last advertisement left; `None` if it could not be sent.
     advertised: Option<Instant>,
+    /// What the last one said.
+    said: Option<Advertisement>,
     /// Whether advertisements left, one after the other, since this was last asked.
     outcomes: Vec<bool>,
     addresses: Addresses,
@@ -107,6 +109,7 @@ impl Host {
             voice: Voice::new(understudy),
             sources: Sources::UNSPECIFIED,
             advertised: None,
+            said: None,
             outcomes: Vec::new(),
             addresses: Addresses::default(),
             listens: Instant::from_nanos(0),
@@ -414,7 +417,16 @@ impl Host {
         }
     }
 
+    /// Says at once what it said last, if it is master: the peers wait from now on.
+    pub(super) fn say_once_more(&mut self) {
+        if let Some(advertisement) = self.said.filter(|_| self.machine.state() == State::Master) {
+            self.voice.interrupt();
+            self.advertise(advertisement, None);
+        }
+    }
+
     fn advertise(&mut self, advertisement: Advertisement, due: Option<Instant>) {
+        self.said = Some(advertisement);
         // Whatever left before is no witness for this one.
         self.advertised = None;
         let mut next_counter = Self::counters(

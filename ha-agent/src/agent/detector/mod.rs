@@ -397,6 +397,7 @@ impl Detector {
             Input::Hold(hold) => self.demote(now, demotion::Cause::Hold, hold),
             Input::Stay => {
                 self.stays = true;
+                self.hosts.iter_mut().for_each(Host::say_once_more);
                 self.vouching.as_mut().map(Vouching::stay).unwrap_or_default();
             }
             Input::Leave => self.each_host(now, |host| host.handle(now, Event::Leave)),
