@@ -97,6 +97,20 @@ fn bpftool_shows_program_and_maps_by_name_with_typed_fields() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_verifier_takes_every_program() -> Result<()> {
+    if !lab::available() {
+        return Ok(());
+    }
+    let verified = Command::new(lab::agent_binary()?).args(["bpf", "verify"]).output()?;
+    ensure!(verified.status.success(), "{verified:?}");
+    let verified = String::from_utf8(verified.stdout)?;
+    let lines: BTreeMap<_, _> = verified.lines().filter_map(|line| line.split_once(": ")).collect();
+    ensure!(lines.keys().eq(&["ha_carp", "ha_empty", "ha_exit"]), "{verified}");
+    ensure!(lines.values().all(|line| line.starts_with("verified_insns ")), "{verified}");
+    Ok(())
+}
+
 /// The XDP programs on a node's interfaces.
 fn attached(node: &Node) -> Result<Vec<Value>> {
     let net = bpftool(node, "net")?;

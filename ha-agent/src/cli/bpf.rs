@@ -1,5 +1,5 @@
-//! `ha-agent bpf`: what an agent has in the kernel, as `bpftool` shows it; and the program without the agent, for those who
-//! work on it.
+//! `ha-agent bpf`: what an agent has in the kernel, as `bpftool` shows it; and the programs without the agent, for those who
+//! work on them.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::Exit;
 use super::{fail, say};
-use crate::dataplane::{Dataplane, EXIT, Loaded, PROGRAM};
+use crate::dataplane::{self, Dataplane, EXIT, Loaded, PROGRAM, Verified};
 use crate::net::link::{Interfaces, Monitor};
 use crate::net::place::Stage;
 
@@ -24,6 +24,8 @@ pub struct Args {
 enum Command {
     /// Show the programs of all agents on this machine, with their attachments and maps.
     Show,
+    /// Have the kernel's verifier check each program of this binary, and show what it says. Nothing is attached.
+    Verify,
     /// Load the program and attach it to one interface, until SIGINT or SIGTERM.
     Load {
         /// The interface.
@@ -39,6 +41,7 @@ pub(super) fn run(args: &Args) -> Exit {
     runtime.block_on(async {
         match &args.command {
             Command::Show => show_all().await,
+            Command::Verify => verify_all(),
             Command::Load { interface } => load(interface).await,
         }
     })
@@ -81,6 +84,33 @@ async fn show_all() -> Exit {
         }
     }
     Exit::Ok
+}
+
+/// One line a program, and the verifier's log before one that is refused.
+fn verify_all() -> Exit {
+    let all = match dataplane::verify() {
+        Ok(all) => all,
+        Err(error) => return fail(&error, error.exit()),
+    };
+    let mut exit = Exit::Ok;
+    for Verified { name, outcome } in &all {
+        match outcome {
+            // The kernel counts since 5.16.
+            Ok(info) => say(format_args!(
+                "{name}: verified_insns {}  xlated {}B  jited {}B",
+                info.verified_instruction_count().unwrap_or_default(),
+                info.size_translated().unwrap_or_default(),
+                info.size_jitted(),
+            )),
+            Err(error) => {
+                if let Some(log) = error.verifier_log() {
+                    say(log);
+                }
+                exit = fail(&format_args!("{name}: {error}"), error.exit());
+            }
+        }
+    }
+    exit
 }
 
 async fn load(interface: &str) -> Exit {

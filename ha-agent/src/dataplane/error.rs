@@ -1,7 +1,7 @@
 //! What can go wrong with the kernel's half, and what to do about it.
 
 use std::error::Error;
-use std::io;
+use std::{fs, io};
 
 use aya::EbpfError;
 use aya::maps::MapError;
@@ -10,6 +10,9 @@ use aya::programs::ProgramError;
 
 use super::Owner;
 use crate::cli::exit::Exit;
+
+/// What the kernel, or the library that talks to it, said.
+type Cause = Box<dyn Error + Send + Sync>;
 
 /// Why the program could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -28,22 +31,32 @@ pub enum LoadError {
     /// The system call does not exist.
     #[error("this kernel has no BPF ({0}); ha-agent needs Linux 5.15 or later with CONFIG_BPF_SYSCALL")]
     NoBpf(#[source] io::Error),
-    /// The verifier, or an older kernel, refuses the program.
+    /// The kernel is older than what the program is made of: `bpf_timer`, which watches for silence, is of 5.15.
     #[error(
-        "the kernel refuses the BPF program ({cause}); ha-agent needs Linux 5.15 or later: report this with `uname -r` and the verifier's log"
+        "this is Linux {release}, and the BPF program needs 5.15 or later ({cause}); boot a newer kernel, such as Debian 12's"
+    )]
+    TooOld {
+        /// As in `uname -r`.
+        release: String,
+        /// What the kernel said.
+        cause: Cause,
+    },
+    /// The verifier refuses the program.
+    #[error(
+        "the kernel refuses the BPF program ({cause}); report this with `uname -r` and the verifier's log, which `ha-agent bpf verify` shows"
     )]
     Refused {
         /// What the kernel said.
-        cause: Box<dyn Error + Send + Sync>,
+        cause: Cause,
         /// The verifier's log; may be empty.
         log: String,
     },
     /// A map could not be made, read or written.
     #[error("a BPF map failed ({0}); ha-agent needs Linux 5.15 or later")]
-    Map(#[source] Box<dyn Error + Send + Sync>),
+    Map(#[source] Cause),
     /// Something could not be pinned.
     #[error("what is to outlive the agent could not be pinned ({0}); is the directory of --pins writable?")]
-    Pin(#[source] Box<dyn Error + Send + Sync>),
+    Pin(#[source] Cause),
 }
 
 /// Why the program could not be attached to an interface.
@@ -95,7 +108,7 @@ pub enum AttachError {
         /// The interface.
         interface: String,
         /// What the kernel said.
-        cause: Box<dyn Error + Send + Sync>,
+        cause: Cause,
     },
     /// The program is not loaded.
     #[error("the BPF program is not loaded")]
@@ -111,6 +124,7 @@ impl LoadError {
             Self::NoObject
             | Self::Missing(_)
             | Self::NoBpf(_)
+            | Self::TooOld { .. }
             | Self::Refused { .. }
             | Self::Map(_)
             | Self::Pin(_) => Exit::Unavailable,
@@ -126,6 +140,7 @@ impl LoadError {
             | Self::Missing(_)
             | Self::NoPermission(_)
             | Self::NoBpf(_)
+            | Self::TooOld { .. }
             | Self::Refused { .. }
             | Self::Map(_)
             | Self::Pin(_) => None,
@@ -133,7 +148,8 @@ impl LoadError {
     }
 
     pub(super) fn from_ebpf(error: EbpfError) -> Self {
-        Self::by_errno(error).unwrap_or_else(|error| Self::Map(Box::new(error)))
+        // An old kernel may know no map of such a kind.
+        Self::by_errno(error).unwrap_or_else(|error| Self::if_too_old(Box::new(error), Self::Map))
     }
 
     pub(super) fn from_map(error: MapError) -> Self {
@@ -152,13 +168,18 @@ impl LoadError {
             };
             // The error's own text carries the whole log.
             let cause = match error {
-                ProgramError::LoadError { io_error, .. } => {
-                    Box::new(io_error) as Box<dyn Error + Send + Sync>
-                }
+                ProgramError::LoadError { io_error, .. } => Box::new(io_error) as Cause,
                 other => Box::new(other),
             };
-            Self::Refused { cause, log }
+            Self::if_too_old(cause, |cause| Self::Refused { cause, log })
         })
+    }
+
+    /// That the kernel is too old, where it is; what else it is where not.
+    fn if_too_old(cause: Cause, or_else: impl FnOnce(Cause) -> Self) -> Self {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let release = release.trim();
+        if is_too_old(release) { Self::TooOld { release: release.to_owned(), cause } } else { or_else(cause) }
     }
 
     /// The two causes that the operator can do something about, told by the system call's error.
@@ -197,8 +218,41 @@ fn second(owner: &Owner) -> &'static str {
     }
 }
 
+/// Whether a kernel, by what `uname -r` says, is older than [`NEEDED`]. One that can't be told is not.
+fn is_too_old(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else { return false };
+    (major, minor) < NEEDED
+}
+
 /// The system call's error at the end of a chain of causes.
 pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
     let chain = std::iter::successors(Some(error), |error| (*error).source());
     chain.filter_map(|error| error.downcast_ref::<io::Error>()).find_map(io::Error::raw_os_error)
+}
+
+/// The first kernel with all that the program is made of.
+const NEEDED: (u32, u32) = (5, 15);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_kernel_is_told_by_its_release() {
+        let table = [
+            ("5.10.0-46-cloud-amd64", true),
+            ("4.19.0", true),
+            ("5.14.21-150500.55-default", true),
+            ("5.15.0", false),
+            ("6.1.0-50-cloud-amd64", false),
+            ("6.12.117+deb13-cloud-amd64", false),
+            ("10.0", false),
+            ("5", false),
+            ("", false),
+        ];
+        for (release, expected) in table {
+            assert_eq!(is_too_old(release), expected, "{release}");
+        }
+    }
 }

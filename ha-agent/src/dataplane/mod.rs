@@ -14,6 +14,7 @@ mod object;
 mod pins;
 mod standing;
 mod tables;
+mod verify;
 
 use std::collections::HashMap;
 use std::io;
@@ -36,6 +37,7 @@ pub use object::embedded;
 pub use pins::{PinError, Pins};
 pub use standing::Standings;
 pub use tables::{Counters, Given, Memory, Patiences, Tables};
+pub use verify::{Verified, verify};
 
 /// The loaded program and its attachments.
 #[derive(Debug)]
