@@ -1,10 +1,12 @@
 # What the guest's tests share: two nodes on a wire, and an agent on each. To be sourced by bash.
 
-set -euo pipefail
+. /tests/lib/kernel.sh
 
 # The key, and where each node has its files.
 readonly PASSPHRASE=secret
 readonly FILES=/run/nodes
+# Where what outlives each agent is pinned, if that is wanted: not below /sys, of which every node has its own.
+pins=
 
 say() { printf '  %s\n' "$*"; }
 
@@ -36,7 +38,7 @@ clean() {
         ip netns pids "$node" | xargs -r kill -9
         ip netns delete "$node"
     done
-    rm -rf "$FILES"
+    rm -rf "$FILES" ${pins:+"$pins"/*}
 }
 
 # in_node NODE COMMAND...
@@ -64,15 +66,20 @@ configure() {
     } >"$FILES/$node/ha-agent.toml"
 }
 
-# agent NODE COMMAND...: `ha-agent COMMAND` on the node.
+# check NODE, status NODE [OPTION...]: `ha-agent` with that command on the node.
 check() { in_node "$1" ha-agent check --config "$FILES/$1/ha-agent.toml"; }
 status() { in_node "$1" ha-agent status --control "$FILES/$1/control.sock" "${@:2}"; }
 
+# agent NODE: runs its agent.
+agent() {
+    # In its place: $! of start is the agent then.
+    exec ip netns exec "$1" ha-agent run --config "$FILES/$1/ha-agent.toml" --control "$FILES/$1/control.sock" \
+        ${pins:+--pins "$pins/$1"}
+}
+
 # start NODE: starts its agent.
 start() {
-    # Not by in_node: $! would be the shell that runs it.
-    ip netns exec "$1" ha-agent run --config "$FILES/$1/ha-agent.toml" --control "$FILES/$1/control.sock" \
-        2>>"$FILES/$1/log" &
+    agent "$1" 2>>"$FILES/$1/log" &
     echo $! >"$FILES/$1/pid"
     # The shell says nothing when it is killed.
     disown
@@ -112,6 +119,20 @@ attached() { in_node "$1" bpftool net | sed -n '/^xdp:/,/^$/s/^\([^(]*\)([0-9]*)
 # accepted NODE: how many advertisements it accepted.
 accepted() { status "$1" | sed -n 's/^  receive *.*, \([0-9]*\) accepted.*/\1/p'; }
 
+# pinned NODE: what of its agent outlives it, by name.
+pinned() { find "$pins/$1" -type f 2>/dev/null -exec basename {} \; | sort | tr '\n' ' '; }
+
+# takeover NODE: its last one after a silence, in ms from the last advertisement that it heard to its patience's end,
+# and from there to its own first one. By the guest's clock.
+takeover() {
+    local json heard deadline advertised
+    json=$(status "$1" --json || true)
+    heard=$(last_ns last_heard "$json") deadline=$(last_ns deadline "$json") advertised=$(last_ns advertised "$json")
+    printf '%s + %s\n' "$(ms $((deadline - heard)))" "$(ms $((advertised - deadline)))"
+}
+last_ns() { tr ',{}' '\n\n\n' <<<"$2" | sed -n "s/^ *\"$1_ns\": *\([0-9]*\)$/\1/p" | tail -n 1; }
+ms() { printf '%d.%02d' $(($1 / 1000000)) $(($1 / 10000 % 100)); }
+
 # hears NODE: it goes on to accept advertisements.
 hears() {
     local before
@@ -125,7 +146,7 @@ gets_address() { within 10 has_address "$@" || fail "$1 should have $3 on $2: $(
 has_address() { ip -n "$1" -o address show dev "$2" | grep -F " $3 " >/dev/null; }
 
 # failover IFACE ADDRESS: with configurations on it, a becomes master and b its backup; a is killed, b takes over;
-# a comes back as backup, and takes over when b leaves in order.
+# a comes back as backup, and takes over when b leaves in order. Sets `noticed`: see takeover.
 failover() {
     start a
     becomes a MASTER
@@ -134,9 +155,12 @@ failover() {
     becomes b BACKUP
     hears b
     say "b receives at: $(attached b)"
+    [ -z "$pins" ] || [[ $(pinned b) == *ha_exit*link-* ]] || fail "it should outlive b's agent: $(pinned b)"
     stop a
     becomes b MASTER
     gets_address b "$1" "$2"
+    noticed=$(takeover b)
+    say "b took over after $noticed ms"
     start a
     becomes a BACKUP
     hears a

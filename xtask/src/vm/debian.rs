@@ -17,8 +17,9 @@ use crate::{
 
 /// Debian 12 with its backports: what runs on this machine, if it is one.
 pub(super) const DEBIAN_12: [&str; 2] = ["bookworm", "bookworm-backports"];
-/// Two releases and the backports of the first: what runs nowhere but in the guest.
-pub(super) const DEBIAN_12_AND_13: [&str; 3] = ["bookworm", "bookworm-backports", "trixie"];
+/// All releases with kernels that the agent could meet, and their backports: what runs nowhere but in the guest.
+pub(super) const DEBIAN_11_TO_13: [&str; 5] =
+    ["bullseye", "bookworm", "bookworm-backports", "trixie", "trixie-backports"];
 
 /// The directory `name` in the cache, with the packages that `fetch` fetches from `suites` unpacked in it. That is
 /// done once; delete the directory to have it done again.
@@ -57,9 +58,21 @@ pub(super) fn unpacked(
     Ok(finished)
 }
 
+/// Names in the lists of `suites` that begin with `beginning`.
+///
+/// # Errors
+///
+/// apt fails, or the cache cannot be written.
+pub(super) fn names(suites: &[&str], beginning: &str) -> Result<Vec<String>> {
+    let _lock = paths::lock("vm")?;
+    Archive::open(&paths::cache_dir()?.join("vm/names"), suites)?.names(beginning)
+}
+
 /// apt with lists of its own.
 pub(super) struct Archive {
     dir: PathBuf,
+    /// Where the lists are kept, for the next one.
+    lists: PathBuf,
 }
 
 impl Archive {
@@ -97,8 +110,8 @@ impl Archive {
     }
 
     fn open(dir: &Path, suites: &[&str]) -> Result<Self> {
-        let archive = Self { dir: dir.to_owned() };
-        for needed in [archive.packages().join("partial"), dir.join("lists/partial")] {
+        let archive = Self { dir: dir.to_owned(), lists: paths::cache_dir()?.join("vm/lists") };
+        for needed in [archive.packages().join("partial"), archive.lists.join("partial")] {
             fs::create_dir_all(&needed).with_context(|| format!("cannot create {}", needed.display()))?;
         }
         if !Path::new(KEYRING).exists() {
@@ -113,11 +126,11 @@ impl Archive {
 
     fn apt(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        let at = |option: &str, path: &str| format!("{option}={}", self.dir.join(path).display());
+        let at = |option: &str, path: &Path| format!("{option}={}", path.display());
         let places = [
-            at("Dir::Etc::SourceList", "sources.list"),
-            at("Dir::State::Lists", "lists"),
-            at("Dir::Cache", ""),
+            at("Dir::Etc::SourceList", &self.dir.join("sources.list")),
+            at("Dir::State::Lists", &self.lists),
+            at("Dir::Cache", &self.dir),
         ];
         for option in places.iter().map(String::as_str).chain(APT_OPTIONS) {
             command.args(["-o", option]);
@@ -155,9 +168,11 @@ fn source_list(suites: &[&str]) -> String {
 /// Where all packages come from.
 pub(super) const MIRROR: &str = "http://deb.debian.org/debian";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-const APT_OPTIONS: [&str; 5] = [
+const APT_OPTIONS: [&str; 6] = [
     // Nothing of this machine's own lists.
     "Dir::Etc::SourceParts=/dev/null",
+    // Lists of other suites stay for whoever asks for those.
+    "APT::Get::List-Cleanup=false",
     // Only the lists of packages.
     "Acquire::Languages=none",
     "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",

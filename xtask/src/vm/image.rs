@@ -1,4 +1,4 @@
-//! The guest's root: this machine's programs with their libraries, the agent, the tests.
+//! The guest's root: this machine's programs with their libraries, those that were built for it, the tests.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,8 @@ use crate::process::output;
 
 /// What goes into it.
 pub(super) struct Contents<'a> {
-    pub(super) agent: &'a Path,
+    /// Programs beside this machine's own: name and file.
+    pub(super) programs: &'a [(&'a str, PathBuf)],
     /// Where the package busybox-static is unpacked.
     pub(super) busybox: &'a Path,
     pub(super) kernel: &'a Kernel,
@@ -49,12 +50,11 @@ pub(super) fn write(path: &Path, contents: &Contents<'_>) -> Result<()> {
 fn files(contents: &Contents<'_>) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     files.insert("bin/busybox".to_owned(), read(&contents.busybox.join("bin/busybox"))?);
-    let mut programs = vec![contents.agent.to_owned()];
+    let mut programs = contents.programs.to_owned();
     for name in PROGRAMS {
-        programs.push(in_path(name).with_context(|| format!("{name} is not there: install it"))?);
+        programs.push((name, in_path(name).with_context(|| format!("{name} is not there: install it"))?));
     }
-    for program in programs {
-        let name = program.file_name().unwrap_or_default().to_string_lossy();
+    for (name, program) in programs {
         files.insert(format!("usr/bin/{name}"), read(&program)?);
         for library in libraries(&output(Command::new("ldd").arg(&program))?)? {
             files.insert(library.clone(), read(Path::new(&library))?);
@@ -110,8 +110,9 @@ fn libraries(ldd: &str) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Beside busybox, whose own `ip` knows less.
-const PROGRAMS: [&str; 8] = ["bash", "bpftool", "bridge", "ethtool", "ip", "tc", "tcpdump", "timeout"];
+/// Beside busybox, whose own `ip` and `grep` know less.
+const PROGRAMS: [&str; 9] =
+    ["bash", "bpftool", "bridge", "ethtool", "grep", "ip", "tc", "tcpdump", "timeout"];
 /// Each with what it needs. Packet sockets and network namespaces are built into Debian's kernels.
 const MODULES: [&str; 5] = ["8021q", "bonding", "bridge", "macvlan", "veth"];
 /// What the guest mounts something on.

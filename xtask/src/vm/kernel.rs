@@ -27,14 +27,18 @@ pub(super) struct Module {
     pub(super) contents: Vec<u8>,
 }
 
-/// What may stand on the command line: numbers and dots.
+/// What stands on the command line for [`all`].
+pub(super) const ALL: &str = "all";
+
+/// What may stand on the command line: numbers and dots, or [`ALL`].
 ///
 /// # Errors
 ///
 /// There is anything else: it becomes a file's name, and the beginning of a package's.
 pub(super) fn version(text: &str) -> Result<String> {
-    if text.split('.').any(|part| part.is_empty() || !part.bytes().all(|byte| byte.is_ascii_digit())) {
-        bail!("a version is like 6.12 or 6.1");
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if text != ALL && !text.split('.').all(is_number) {
+        bail!("a version is like 6.12 or 6.1, or `{ALL}`");
     }
     Ok(text.to_owned())
 }
@@ -45,23 +49,36 @@ pub(super) fn version(text: &str) -> Result<String> {
 ///
 /// Debian has none, or it cannot be fetched.
 pub(super) fn kernel(version: &str) -> Result<Kernel> {
-    let root = debian::unpacked(&format!("linux-{version}"), &debian::DEBIAN_12_AND_13, |archive| {
-        let names = archive.names("linux-image-")?;
-        let Some(package) = newest(&names, version) else {
-            bail!("Debian 12 and 13 have no kernel {version} for virtual machines");
+    let root = debian::unpacked(&format!("linux-{version}"), &debian::DEBIAN_11_TO_13, |archive| {
+        let names = archive.names("linux-")?;
+        let Some(release) = newest(&names, version) else {
+            bail!("Debian 11 to 13 have no kernel {version} for virtual machines");
         };
-        archive.download(&[package])
+        // Newer ones are in parts.
+        let parts = ["image", "binary", "modules", "base"].map(|part| format!("linux-{part}-{release}"));
+        let parts: Vec<_> = parts.iter().filter(|part| names.contains(part)).map(String::as_str).collect();
+        archive.download(&parts)
     })?;
-    let boot = root.join("boot");
-    let entries = fs::read_dir(&boot).with_context(|| format!("cannot read {}", boot.display()))?;
-    let mut names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let release = names.find_map(|name| name.strip_prefix("vmlinuz-").map(str::to_owned));
-    let release = release.with_context(|| format!("no kernel in {}", boot.display()))?;
     // Since Debian 13, they are below /usr.
-    let modules = ["usr/lib/modules", "lib/modules"].map(|dir| root.join(dir).join(&release));
-    let modules = modules.into_iter().find(|dir| dir.exists());
+    let modules = ["usr/lib/modules", "lib/modules"].map(|dir| root.join(dir)).into_iter();
+    let modules = modules.filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten().next();
     let modules = modules.with_context(|| format!("no modules in {}", root.display()))?;
-    Ok(Kernel { image: boot.join(format!("vmlinuz-{release}")), release, modules })
+    let release = modules.file_name().to_string_lossy().into_owned();
+    let modules = modules.path();
+    // Where there are parts, it is beside its modules.
+    let images = [root.join(format!("boot/vmlinuz-{release}")), modules.join("vmlinuz")];
+    let image = images.into_iter().find(|image| image.is_file());
+    let image = image.with_context(|| format!("no kernel in {}", root.display()))?;
+    Ok(Kernel { release, image, modules })
+}
+
+/// The beginnings of the versions of all kernels that Debian has, `MAJOR.MINOR`, oldest first.
+///
+/// # Errors
+///
+/// Debian cannot be asked.
+pub(super) fn all() -> Result<Vec<String>> {
+    Ok(series(&debian::names(&debian::DEBIAN_11_TO_13, "linux-")?))
 }
 
 impl Kernel {
@@ -104,22 +121,38 @@ impl Kernel {
     }
 }
 
-/// The package with the newest kernel of `version`.
+/// The newest release of `version`.
 fn newest<'a>(packages: &'a [String], version: &str) -> Option<&'a str> {
-    let release = |package: &'a str| {
-        package.strip_prefix("linux-image-")?.strip_suffix("-cloud-amd64").filter(|release| {
-            let rest = release.strip_prefix(version);
-            // Not 6.12 for 6.1, and not the package that only names the newest.
-            rest.is_some_and(|rest| rest.starts_with(['.', '-', '+']))
-                && release.matches(['.', '-']).count() > 1
-        })
+    // Not 6.12 for 6.1.
+    let is_wanted =
+        |release: &&str| release.strip_prefix(version).is_some_and(|rest| rest.starts_with(['.', '-', '+']));
+    releases(packages).filter(is_wanted).max_by_key(|release| numbers(release))
+}
+
+/// Each `MAJOR.MINOR` among the packages once, in order.
+fn series(packages: &[String]) -> Vec<String> {
+    let two = |release| match numbers(release)[..] {
+        [major, minor, ..] => Some((major, minor)),
+        [] | [_] => None,
     };
-    let kernels = packages.iter().filter_map(|package| Some((numbers(release(package)?), package.as_str())));
-    kernels.max().map(|(_, package)| package)
+    let found: BTreeSet<_> = releases(packages).filter_map(two).collect();
+    found.into_iter().map(|(major, minor)| format!("{major}.{minor}")).collect()
+}
+
+/// The kernels for virtual machines among the packages, as in `uname -r`. Not the packages that only name the newest.
+fn releases(packages: &[String]) -> impl Iterator<Item = &str> {
+    let names = packages.iter().filter_map(|package| package.strip_prefix("linux-image-"));
+    names.filter(|name| {
+        let release = name.strip_suffix("-cloud-amd64");
+        let has = |part: &str| packages.contains(&format!("linux-{part}-{name}"));
+        release.is_some_and(|release| release.matches(['.', '-']).count() > 1)
+            // Of newer ones that are in parts, the archive does not keep all.
+            && (has("modules") || !has("binary"))
+    })
 }
 
 /// What counts when releases are compared.
-fn numbers(release: &str) -> Vec<u32> {
+pub(super) fn numbers(release: &str) -> Vec<u32> {
     release.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
 }
 
@@ -180,13 +213,22 @@ mod tests {
             "linux-image-6.1-cloud-amd64",
             "linux-image-cloud-amd64",
             "linux-image-6.12.107+deb13-cloud-arm64",
+            "linux-image-7.2.12+deb13-cloud-amd64",
+            "linux-binary-7.2.12+deb13-cloud-amd64",
+            "linux-modules-7.2.12+deb13-cloud-amd64",
+            "linux-image-7.2.13+deb13-cloud-amd64",
+            "linux-binary-7.2.13+deb13-cloud-amd64",
+            "linux-image-7.1.8+deb13-cloud-amd64",
+            "linux-binary-7.1.8+deb13-cloud-amd64",
         ]
         .map(str::to_owned);
         let table = [
-            ("6.12", Some("linux-image-6.12.107+deb13-cloud-amd64")),
-            ("6.12.94", Some("linux-image-6.12.94+deb12-cloud-amd64")),
-            ("6.1", Some("linux-image-6.1.0-50-cloud-amd64")),
-            ("6", Some("linux-image-6.12.107+deb13-cloud-amd64")),
+            ("6.12", Some("6.12.107+deb13-cloud-amd64")),
+            ("6.12.94", Some("6.12.94+deb12-cloud-amd64")),
+            ("6.1", Some("6.1.0-50-cloud-amd64")),
+            ("6", Some("6.12.107+deb13-cloud-amd64")),
+            ("7", Some("7.2.12+deb13-cloud-amd64")),
+            ("7.1", None),
             ("6.2", None),
             ("12", None),
         ];
@@ -194,11 +236,13 @@ mod tests {
             assert_eq!(newest(&packages, version), expected, "{version}");
         }
         assert_eq!(newest(&[], "6.12"), None);
+        assert_eq!(series(&packages), ["6.1", "6.12", "7.2"]);
+        assert_eq!(series(&[]), [""; 0]);
     }
 
     #[test]
     fn a_version_is_numbers_and_dots() {
-        for good in ["6", "6.1", "6.12.107"] {
+        for good in ["6", "6.1", "6.12.107", ALL] {
             assert_eq!(version(good).unwrap(), good);
         }
         for bad in ["", ".", "6.", "6..1", "../x", "6.1-cloud", "latest"] {

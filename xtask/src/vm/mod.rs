@@ -8,6 +8,7 @@
 //!     │  └─ cpio   its format
 //!     ├─ machine   QEMU, which emulates the processor: neither KVM nor root is needed
 //!     ├─ verdict   what the guest reported
+//!     ├─ table     the same of several kernels, for the documentation
 //!     └─ pair      with `--pair` instead: two nodes with the same disks
 //! ```
 //!
@@ -19,26 +20,37 @@ mod image;
 mod kernel;
 mod machine;
 mod pair;
+mod table;
 mod verdict;
 
-use std::{collections::BTreeSet, env, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
     agent, packages, paths,
-    process::{say, timed},
+    process::{output, say, timed},
 };
+use kernel::Kernel;
+use table::Row;
 
-/// What runs, and on which kernel.
+/// What runs, and on which kernels.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The kernel: the beginning of a version that Debian 12 or 13 has
-    #[arg(long, default_value = "6.12", value_name = "VERSION", value_parser = kernel::version)]
-    kernel: String,
-    /// The tests, by name; all of them if none is named. With `--pair`: the stories
+    /// The kernel: the beginning of a version that Debian 11 to 13 or their backports have, or `all` of them; may be repeated
+    #[arg(long = "kernel", default_value = "6.12", value_name = "VERSION", value_parser = kernel::version)]
+    kernels: Vec<String>,
+    /// The tests, by name; if none is named, all of them, and on several kernels those of the table. With `--pair`: the stories
     #[arg(value_name = "TEST")]
     tests: Vec<String>,
+    /// Write what the tests found out into docs/kernels.md, a row for each kernel on which none failed
+    #[arg(long, conflicts_with_all = ["tests", "pair"])]
+    write_table: bool,
     /// Two nodes with the same disks, a target that serves those, and a client: a guest each (as root)
     #[arg(long)]
     pair: bool,
@@ -52,22 +64,23 @@ pub(crate) struct Args {
     #[arg(long, requires = "pair")]
     keep: bool,
     /// Take this agent instead of building one
-    #[arg(long, value_name = "FILE", requires = "pair")]
+    #[arg(long, value_name = "FILE")]
     agent: Option<PathBuf>,
 }
 
-/// Builds the agent, boots the guest, and shows what the tests print.
+/// Builds the agent, boots the guests, one after the other, and shows what the tests print.
 ///
 /// # Errors
 ///
-/// Something cannot be built or fetched, the guest does not come to its end, or a test fails.
+/// Something cannot be built or fetched, a guest does not come to its end, or a test fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if env::consts::ARCH != "x86_64" {
         bail!("the guest is an x86-64 machine made of this one's programs, which are {}", env::consts::ARCH);
     }
     if args.pair {
+        let [kernel] = args.kernels.as_slice() else { bail!("with --pair, all guests have the same kernel") };
         return pair::run(&pair::Settings {
-            kernel: &args.kernel,
+            kernel,
             stories: &args.tests,
             rounds: args.rounds,
             seed: args.seed.unwrap_or_else(|| u64::from(std::process::id())),
@@ -75,36 +88,93 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             agent: args.agent.as_deref(),
         });
     }
-    let tests = chosen(&available()?, &args.tests)?;
+    let all = args.kernels.iter().any(|kernel| kernel == kernel::ALL);
+    let several = all || args.kernels.len() > 1 || args.write_table;
+    let available = available()?;
+    let usual = if several { table::TESTS.to_vec() } else { available.iter().map(String::as_str).collect() };
+    let tests = chosen(&available, &args.tests, &usual)?;
     packages::ensure(&PACKAGES)?;
-    let agent = agent::build_agent()?;
-    let qemu = machine::qemu()?;
-    let kernel = kernel::kernel(&args.kernel)?;
-    let busybox =
-        debian::unpacked("busybox", &debian::DEBIAN_12, |archive| archive.download(&["busybox-static"]))?;
+    let kernels = if all { kernel::all()? } else { args.kernels.clone() };
 
     // A directory of its own: others may run theirs at the same time.
     let dir = paths::target_dir()?.join(format!("vm/{}", std::process::id()));
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let image = dir.join("initramfs");
-    image::write(
-        &image,
-        &image::Contents { agent: &agent, busybox: &busybox, kernel: &kernel, tests: &tests },
-    )?;
-    say(format_args!("booting Linux {} for: {}", kernel.release, tests.join(", ")));
-    let guest = machine::Guest {
-        qemu: &qemu,
-        kernel: &kernel.image,
-        initramfs: &image,
-        dir: &dir,
-        tests: tests.len(),
-    };
-    let report = timed("guest", || guest.run());
-    // What cannot be removed is in nobody's way; the console's log stays if something failed.
-    let _ = fs::remove_file(&image);
-    verdict::judge(&report?, &tests)?;
+    let parts = Parts::ready(&dir, args.agent.as_deref(), &tests)?;
+    let mut failed = Vec::new();
+    for version in &kernels {
+        let ended = timed(&format!("Linux {version}"), || {
+            let kernel = kernel::kernel(version)?;
+            let facts = parts.boot(&kernel)?;
+            if args.write_table { table::write(Row::new(&kernel, &facts)?) } else { Ok(()) }
+        });
+        if let Err(error) = ended {
+            say(format_args!("Linux {version}: {error:#}"));
+            failed.push(version.as_str());
+        }
+    }
+    if !failed.is_empty() {
+        bail!("did not end well on Linux {}", failed.join(", "));
+    }
+    // What cannot be removed is in nobody's way.
     let _ = fs::remove_dir_all(&dir);
     Ok(())
+}
+
+/// All that guests are made of but their kernel.
+struct Parts<'a> {
+    /// Of this run alone.
+    dir: &'a Path,
+    qemu: PathBuf,
+    busybox: PathBuf,
+    programs: [(&'a str, PathBuf); 2],
+    /// Names.
+    tests: &'a [String],
+}
+
+impl<'a> Parts<'a> {
+    /// Builds and fetches what is not there.
+    fn ready(dir: &'a Path, agent: Option<&Path>, tests: &'a [String]) -> Result<Self> {
+        let agent = match agent {
+            Some(path) => path.to_owned(),
+            None => agent::build_agent()?,
+        };
+        Ok(Self {
+            dir,
+            qemu: machine::qemu()?,
+            busybox: debian::unpacked("busybox", &debian::DEBIAN_12, |archive| {
+                archive.download(&["busybox-static"])
+            })?,
+            programs: [
+                ("ha-agent", stripped(&agent, dir.join("ha-agent"))?),
+                ("packets", stripped(&agent::build_tests("packets")?, dir.join("packets"))?),
+            ],
+            tests,
+        })
+    }
+
+    /// Runs the tests on `kernel`. Returns what they found out.
+    fn boot(&self, kernel: &Kernel) -> Result<BTreeMap<String, String>> {
+        let Self { dir, qemu, busybox, programs, tests } = self;
+        let dir = dir.join(&kernel.release);
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let image = dir.join("initramfs");
+        image::write(&image, &image::Contents { programs, busybox, kernel, tests })?;
+        say(format_args!("booting Linux {} for: {}", kernel.release, tests.join(", ")));
+        let guest =
+            machine::Guest { qemu, kernel: &kernel.image, initramfs: &image, dir: &dir, tests: tests.len() };
+        let report = guest.run();
+        // The console's log stays.
+        let _ = fs::remove_file(&image);
+        let report = report?;
+        verdict::judge(&report, tests)?;
+        Ok(verdict::facts(&report))
+    }
+}
+
+/// A copy of `program` without what a debugger would need, which the guest has no room for.
+fn stripped(program: &Path, to: PathBuf) -> Result<PathBuf> {
+    output(Command::new("strip").arg("-o").arg(&to).arg(program))?;
+    Ok(to)
 }
 
 /// The names of all tests.
@@ -115,13 +185,14 @@ fn available() -> Result<BTreeSet<String>> {
     Ok(names.filter_map(|name| name.strip_suffix(".sh").map(str::to_owned)).collect())
 }
 
-/// Those that were asked for, in that order, or all.
-fn chosen(available: &BTreeSet<String>, wanted: &[String]) -> Result<Vec<String>> {
+/// Those that were asked for, in that order, or the usual ones.
+fn chosen(available: &BTreeSet<String>, wanted: &[String], usual: &[&str]) -> Result<Vec<String>> {
     if let Some(unknown) = wanted.iter().find(|name| !available.contains(*name)) {
         let names: Vec<_> = available.iter().map(String::as_str).collect();
         bail!("there is no test '{unknown}' for the guest; there are {}", names.join(", "));
     }
-    Ok(if wanted.is_empty() { available.iter().cloned().collect() } else { wanted.to_vec() })
+    let usual = || usual.iter().map(|&name| name.to_owned()).collect();
+    Ok(if wanted.is_empty() { usual() } else { wanted.to_vec() })
 }
 
 /// What is run in the guest.
@@ -130,8 +201,18 @@ fn guest_dir() -> PathBuf {
 }
 
 /// Where the programs come from that the guest is made of.
-const PACKAGES: [&str; 8] =
-    ["bash", "bpftool", "coreutils", "ethtool", "iproute2", "libc-bin", "tcpdump", "xz-utils"];
+const PACKAGES: [&str; 10] = [
+    "bash",
+    "binutils",
+    "bpftool",
+    "coreutils",
+    "ethtool",
+    "grep",
+    "iproute2",
+    "libc-bin",
+    "tcpdump",
+    "xz-utils",
+];
 
 #[cfg(test)]
 mod tests {
@@ -141,14 +222,14 @@ mod tests {
     fn tests_are_chosen_by_name() {
         let available: BTreeSet<String> = ["bond", "vlan"].map(str::to_owned).into();
         let table: [(&[&str], Option<&[&str]>); 4] = [
-            (&[], Some(&["bond", "vlan"])),
+            (&[], Some(&["vlan"])),
             (&["vlan"], Some(&["vlan"])),
             (&["vlan", "bond"], Some(&["vlan", "bond"])),
             (&["vlan", "vlam"], None),
         ];
         for (wanted, expected) in table {
             let wanted: Vec<_> = wanted.iter().map(|&name| name.to_owned()).collect();
-            let found = chosen(&available, &wanted).ok();
+            let found = chosen(&available, &wanted, &["vlan"]).ok();
             assert_eq!(found, expected.map(|names| names.iter().map(|&name| name.to_owned()).collect()));
         }
     }

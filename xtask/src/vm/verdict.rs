@@ -1,4 +1,7 @@
-//! The guest's report: a line for each test that ended, `NAME CODE SECONDS`, and at last `end`.
+//! The guest's report: a line for each test that ended, `NAME CODE SECONDS`, one for each fact that they found out, `fact
+//! NAME VALUE`, and at last `end`.
+
+use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 
@@ -30,6 +33,15 @@ pub(super) fn judge(report: &str, tests: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// What the tests found out, by name.
+pub(super) fn facts(report: &str) -> BTreeMap<String, String> {
+    let fact = |line: &str| {
+        let (name, value) = line.strip_prefix("fact ")?.split_once(' ')?;
+        Some((name.to_owned(), value.trim().to_owned()))
+    };
+    report.lines().filter_map(fact).collect()
+}
+
 /// The exit code of timeout(1).
 const TIMED_OUT: &str = "124";
 
@@ -53,5 +65,12 @@ mod tests {
             let error = judge(report, &tests).err().map(|error| error.to_string());
             assert_eq!(error, failed.map(|names| format!("failed in the guest: {names}")), "{report:?}");
         }
+    }
+
+    #[test]
+    fn facts_have_a_name_and_a_value() {
+        let report = "bond 0 1.2\nfact lacks a b, c\nfact empty\nfact programs x 1 \nend\n";
+        let expected = [("lacks", "a b, c"), ("programs", "x 1")];
+        assert_eq!(facts(report), expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
     }
 }
