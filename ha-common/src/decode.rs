@@ -16,6 +16,12 @@ use crate::wire::{carp, ethernet, ipv4, ipv6};
 pub trait Cursor {
     /// `N` bytes at `offset`, or `None` where the frame ends before.
     fn get<const N: usize>(&self, offset: usize) -> Option<&[u8; N]>;
+
+    /// The VLAN of a tag that was taken off the frame before it can be read, if one was.
+    #[inline(always)]
+    fn tag(&self) -> Option<u16> {
+        None
+    }
 }
 
 impl Cursor for &[u8] {
@@ -180,6 +186,13 @@ impl<'a> Candidate<'a> {
 #[inline(always)]
 pub(crate) fn link_layer<C: Cursor>(frame: &C) -> Option<(u16, u16, u16, usize)> {
     let ethertype = ethernet::Header(frame.get(0)?).ethertype();
+    if let Some(taken_off) = frame.tag() {
+        if ethertype != ethernet::DOT1Q {
+            return Some((0, taken_off, ethertype, ethernet::LEN));
+        }
+        let inner = ethernet::Tag(frame.get(ethernet::LEN)?);
+        return Some((taken_off, inner.vlan(), inner.ethertype(), ethernet::LEN + ethernet::TAG_LEN));
+    }
     if ethertype != ethernet::DOT1Q && ethertype != ethernet::DOT1AD {
         return Some((0, 0, ethertype, ethernet::LEN));
     }

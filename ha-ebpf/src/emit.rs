@@ -3,7 +3,7 @@
 //! The agent is woken for a record that may make it act. One that says what the agent knows waits for the next of these,
 //! or until it has been in the ring for [`UNREAD_NS`].
 
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::EbpfContext;
 use aya_log_ebpf::warn;
 use ha_common::{abi::Advert, judge::Desk, reason::Reason};
 
@@ -14,7 +14,7 @@ use crate::{
 
 /// Pushes an advertisement, or counts its loss where the ring is full.
 #[inline(always)]
-pub(crate) fn advert(ctx: &XdpContext, desk: &Desk, stamp_ns: u64, signer: u32, heard: &Heard) {
+pub(crate) fn advert(ctx: &impl EbpfContext, desk: &Desk, stamp_ns: u64, signer: u32, heard: &Heard) {
     let slot = desk.watch.slot;
     match HA_EVENTS.reserve(0) {
         Some(mut entry) => {

@@ -1,8 +1,11 @@
-//! The XDP program: looks at every frame that an interface receives, finds the CARP advertisements for our
-//! virtual hosts, stamps them and pushes them into the ring.
+//! The kernel programs: look at every frame that an interface receives, find the CARP advertisements for our
+//! virtual hosts, stamp them and push them into the ring.
 //!
-//! It observes, and never changes a frame. [`judge`] says what a frame is; what that means for it stands in one
-//! place, the table in [`ha_carp`]:
+//! There are two, which differ in where they read the frame and how they answer: [`ha_carp`] for XDP, in the driver or in
+//! the generic path, and [`ha_carp_tc`] for traffic control (`tcx`), for an interface whose XDP is somebody else's.
+//!
+//! They observe, and never change a frame. [`judge`] says what a frame is; what that means for it stands in one
+//! place, the table in [`look`]:
 //!
 //! | frame | verdict | counted |
 //! |---|---|---|
@@ -28,9 +31,14 @@ mod maps;
 mod packet;
 
 use aya_ebpf::{
-    bindings::xdp_action::{XDP_DROP, XDP_PASS},
-    macros::{raw_tracepoint, xdp},
-    programs::{RawTracePointContext, XdpContext},
+    EbpfContext,
+    bindings::{
+        TC_ACT_SHOT,
+        tcx_action_base::TCX_NEXT,
+        xdp_action::{XDP_DROP, XDP_PASS},
+    },
+    macros::{classifier, raw_tracepoint, xdp},
+    programs::{RawTracePointContext, TcContext, XdpContext},
 };
 use ha_common::{
     abi::{COMMON_SLOT, Watch},
@@ -39,20 +47,26 @@ use ha_common::{
     wire::carp,
 };
 
-use crate::maps::Maps;
+use crate::{maps::Maps, packet::Packet};
 
 #[expect(unreachable_pub, reason = "the kernel reaches it")]
 #[xdp]
 pub fn ha_carp(ctx: XdpContext) -> u32 {
-    let frame = packet::Packet::new(&ctx);
-    match decode(&frame) {
-        Frame::Foreign if lease::forbids(&frame) => XDP_DROP,
-        Frame::Foreign => XDP_PASS,
-        Frame::NotCarp(reason) => {
-            maps::count_refused(COMMON_SLOT, reason);
-            XDP_PASS
-        }
-        Frame::Carp(candidate) => carp(&ctx, &candidate),
+    match look(&ctx, ctx.ingress_ifindex() as u32, &Packet::new(&ctx)) {
+        Verdict::Pass => XDP_PASS,
+        Verdict::Drop => XDP_DROP,
+    }
+}
+
+#[expect(unreachable_pub, reason = "the kernel reaches it")]
+#[classifier]
+pub fn ha_carp_tc(ctx: TcContext) -> i32 {
+    // SAFETY: the context is the kernel's, which stays while the program runs.
+    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    match look(&ctx, ifindex, &Packet::of_buffer(&ctx)) {
+        // Whoever comes after us is asked, too.
+        Verdict::Pass => TCX_NEXT,
+        Verdict::Drop => TC_ACT_SHOT as i32,
     }
 }
 
@@ -71,27 +85,47 @@ pub fn ha_empty(_ctx: XdpContext) -> u32 {
     XDP_PASS
 }
 
+/// What becomes of a frame.
+#[derive(Clone, Copy)]
+enum Verdict {
+    Pass,
+    Drop,
+}
+
+#[inline(always)]
+fn look(ctx: &impl EbpfContext, ifindex: u32, frame: &Packet<'_>) -> Verdict {
+    match decode(frame) {
+        Frame::Foreign if lease::forbids(frame) => Verdict::Drop,
+        Frame::Foreign => Verdict::Pass,
+        Frame::NotCarp(reason) => {
+            maps::count_refused(COMMON_SLOT, reason);
+            Verdict::Pass
+        }
+        Frame::Carp(candidate) => carp(ctx, ifindex, &candidate),
+    }
+}
+
 /// CARP, for us or for somebody else.
 #[inline(always)]
-fn carp(ctx: &XdpContext, candidate: &Candidate<'_>) -> u32 {
+fn carp(ctx: &impl EbpfContext, ifindex: u32, candidate: &Candidate<'_>) -> Verdict {
     // It is always there.
-    let Some(desk) = maps::desk() else { return XDP_PASS };
-    let judgement = judge(candidate, ctx.ingress_ifindex() as u32, &Maps, desk);
+    let Some(desk) = maps::desk() else { return Verdict::Pass };
+    let judgement = judge(candidate, ifindex, &Maps, desk);
     lease::doubt(desk);
     match judgement {
         Judgement::Others(reason) => {
             maps::count_refused(COMMON_SLOT, reason);
-            XDP_PASS
+            Verdict::Pass
         }
         Judgement::Refused(reason) => {
             maps::count_refused(desk.watch.slot, reason);
             maps::sight(desk.watch.slot, reason, desk.source);
-            if desk.watch.has(Watch::PASS_REFUSED) { XDP_PASS } else { XDP_DROP }
+            if desk.watch.has(Watch::PASS_REFUSED) { Verdict::Pass } else { Verdict::Drop }
         }
         Judgement::Accepted { stamp_ns, signer } => {
             let heard = countdown::set_back(desk.watch.slot, &desk.key, stamp_ns, carp::Header(&desk.carp));
             emit::advert(ctx, desk, stamp_ns, signer, &heard);
-            XDP_PASS
+            Verdict::Pass
         }
     }
 }

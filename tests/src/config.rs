@@ -19,6 +19,8 @@ pub struct AgentConfig {
     pub clock_difference: Option<String>,
     /// Name of the interface.
     pub interface: String,
+    /// Where on their way frames are read: `auto`, `native`, `generic` or `tcx`.
+    pub receive: Option<String>,
     /// Virtual host.
     pub vhid: u8,
     /// Addresses with prefix length.
@@ -77,6 +79,7 @@ impl Default for AgentConfig {
             mode: None,
             clock_difference: None,
             interface: "eth0".to_owned(),
+            receive: None,
             vhid: 10,
             addresses: vec!["10.77.0.100/24".to_owned()],
             advbase: 1,
@@ -133,6 +136,7 @@ impl AgentConfig {
         add("clock_difference", quoted(&self.clock_difference));
         add("[[vhost]]\nname", Some("\"data\"".to_owned()));
         add("interface", Some(format!("{:?}", self.interface)));
+        add("receive", quoted(&self.receive));
         add("vhid", Some(self.vhid.to_string()));
         add("addresses", Some(format!("{:?}", self.addresses)));
         add("advbase", Some(self.advbase.to_string()));

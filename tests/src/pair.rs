@@ -117,6 +117,26 @@ impl Pair {
         bail!("{from} and then {to} should have advertised");
     }
 
+    /// Which of the two nodes answers a client for the virtual address that has forgotten who has it, so many times. The
+    /// client is to run on the witness.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be made to forget.
+    pub fn claims(&self, times: u32) -> Result<[bool; 2]> {
+        let from = self.capture.mark();
+        for _ in 0..times {
+            self.witness.netns.ip("neigh flush dev eth0")?;
+            thread::sleep(Duration::from_millis(20));
+        }
+        let frames = self.capture.frames(from);
+        let hardware = [self.a.hardware("eth0")?, self.b.hardware("eth0")?];
+        Ok(hardware.map(|hardware| {
+            let mut claims = frames.iter().filter(|frame| frame.claims() == Some(VIRTUAL));
+            claims.any(|frame| frame.hardware() == Some(hardware))
+        }))
+    }
+
     /// The gratuitous ARPs for an address, from the `from`th frame on.
     #[must_use]
     pub fn announcements(&self, from: usize, address: Ipv4Addr) -> Vec<Captured> {

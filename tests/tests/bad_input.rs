@@ -219,7 +219,7 @@ fn a_second_agent_leaves_the_first_one_alone() -> Result<()> {
     let files = Files::new()?;
     let error = refusal::refusal(&lab.node, &files.run()?, 69, || Ok(()))?;
     let pid = first.process.pid().to_string();
-    for word in ["another ha-agent", "eth0", &format!("process {pid};"), "stop it first"] {
+    for word in ["another ha-agent", "eth0", &format!("process {pid} (ha-agent)"), "stop it first"] {
         ensure!(error.contains(word), "no '{word}' in: {error}");
     }
     ensure!(!files.socket().exists(), "its control socket was left");
@@ -240,6 +240,8 @@ fn somebody_else_s_program_is_not_replaced() -> Result<()> {
     let program = refusal::program(&lab.node)?;
     ensure!(program.is_some(), "the other program is not attached");
     let files = Files::new()?;
+    let config = AgentConfig { receive: Some("native".to_owned()), ..AgentConfig::default() };
+    fs::write(files.config(), config.toml("a"))?;
     // To see its name takes rights that the agent gives up.
     for (command, whose) in [(files.run()?, "bpftool prog show id"), (files.check()?, "foreign (program ")] {
         let error = refusal::refusal(&lab.node, &command, 69, || Ok(()))?;

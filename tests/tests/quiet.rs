@@ -30,13 +30,13 @@ fn a_master_whose_agent_is_stopped_answers_no_more_once_its_lease_is_over() -> R
         let b = start(&pair.b, 100)?;
         b.wait_for_state(0, "BACKUP")?;
         let _client = Client::start(&pair.witness.netns, VIRTUAL)?;
-        ensure!(claims(&pair, 20)? == [true, false], "only the master answers");
+        ensure!(pair.claims(20)? == [true, false], "only the master answers");
 
         let mark = b.mark();
         a.process.signal(Signal::SIGSTOP)?;
         b.wait_for_state(mark, "MASTER")?;
         thread::sleep(LEASE + GRACE);
-        ensure!(claims(&pair, 20)? == [!quiet, true], "{lease}: the one that is stopped");
+        ensure!(pair.claims(20)? == [!quiet, true], "{lease}: the one that is stopped");
 
         let mark = a.mark();
         a.process.signal(Signal::SIGCONT)?;
@@ -46,7 +46,7 @@ fn a_master_whose_agent_is_stopped_answers_no_more_once_its_lease_is_over() -> R
         ensure!((lease["silenced"].as_u64() > Some(0)) == quiet, "{lease:#}");
         // They agree again, and whoever serves answers.
         let agreed = Instant::now();
-        while let found = claims(&pair, 5)?
+        while let found = pair.claims(5)?
             && found[0] == found[1]
         {
             ensure!(agreed.elapsed() < PATIENCE, "both answer, or neither: {found:?}");
@@ -75,7 +75,7 @@ fn a_master_whose_agent_was_killed_is_quiet_until_the_next_one_knows_who_serves(
     ensure!(pair.a.has_address(VIRTUAL)?, "its kernel has the address still");
     thread::sleep(DEFAULT_LEASE + GRACE);
     ensure!(self::program(&pair.a)? == Some(program), "the program does not outlive the agent");
-    ensure!(claims(&pair, 20)? == [false, true], "the one that was killed");
+    ensure!(pair.claims(20)? == [false, true], "the one that was killed");
 
     // Another one goes on with what is there, in one step.
     a.restart(&pair.a)?;
@@ -103,7 +103,7 @@ fn a_master_whose_agent_was_killed_is_quiet_until_the_next_one_knows_who_serves(
     a.restart(&pair.a)?;
     a.wait_for_state(0, "MASTER")?;
     thread::sleep(DEFAULT_LEASE + GRACE);
-    ensure!(claims(&pair, 20)? == [true, false], "it is quiet");
+    ensure!(pair.claims(20)? == [true, false], "it is quiet");
 
     let pins = a.pins();
     ensure!(pins.exists());
@@ -129,12 +129,12 @@ fn the_end_of_the_agent_ends_the_lease_as_soon_as_another_one_may_serve() -> Res
         let standby = AgentConfig { advskew: 100, ..master.clone() };
         let (mut a, b) = pair.start(&master, &standby)?;
         let _client = Client::start(&pair.witness.netns, VIRTUAL)?;
-        ensure!(claims(&pair, 20)? == [true, false], "only the master answers");
+        ensure!(pair.claims(20)? == [true, false], "only the master answers");
         let mark = b.mark();
         a.kill()?;
         b.wait_for_state(mark, "MASTER")?;
         thread::sleep(Duration::from_millis(2 * dead));
-        ensure!(claims(&pair, 20)? == [false, true], "{interval}: the one that was killed");
+        ensure!(pair.claims(20)? == [false, true], "{interval}: the one that was killed");
         // The threads of another process are none of its.
         a.restart(&pair.a)?;
         a.wait_for_state(0, "BACKUP")?;
@@ -143,7 +143,7 @@ fn the_end_of_the_agent_ends_the_lease_as_soon_as_another_one_may_serve() -> Res
         a.wait_for_state(on_a, "MASTER")?;
         ensure!(Command::new("true").status()?.success());
         thread::sleep(Duration::from_millis(2 * dead) + GRACE);
-        ensure!(claims(&pair, 20)? == [true, false], "{interval}: another process has ended");
+        ensure!(pair.claims(20)? == [true, false], "{interval}: another process has ended");
         a.leave()?;
     }
     Ok(())
@@ -170,21 +170,6 @@ fn link(agent: &Agent) -> Result<u64> {
 fn unload(agent: &Agent) -> Result<Output> {
     let mut command = Command::new(lab::agent_binary()?);
     Ok(command.arg("unload").arg("--pins").arg(agent.pins()).output()?)
-}
-
-/// Which of the two nodes answers a client that has forgotten who has the address, so many times.
-fn claims(pair: &Pair, times: u32) -> Result<[bool; 2]> {
-    let from = pair.capture.mark();
-    for _ in 0..times {
-        pair.witness.netns.ip("neigh flush dev eth0")?;
-        thread::sleep(Duration::from_millis(20));
-    }
-    let frames = pair.capture.frames(from);
-    let hardware = [pair.a.hardware("eth0")?, pair.b.hardware("eth0")?];
-    Ok(hardware.map(|hardware| {
-        let mut claims = frames.iter().filter(|frame| frame.claims() == Some(VIRTUAL));
-        claims.any(|frame| frame.hardware() == Some(hardware))
-    }))
 }
 
 const LEASE: Duration = Duration::from_millis(300);

@@ -9,7 +9,7 @@ use super::{FollowError, PATIENCE, RecordFileError};
 use crate::cli::exit::Exit;
 use crate::control::server::ServerError;
 use crate::core::pair::report::Why;
-use crate::dataplane::LoadError;
+use crate::dataplane::{AttachError, LoadError};
 use crate::journal::recorder::RecordError;
 use crate::sys::capabilities;
 use crate::witness::WitnessFileError;
@@ -71,6 +71,17 @@ pub enum AgentError {
 }
 
 impl AgentError {
+    /// The verifier's log, where it refused a program.
+    #[must_use]
+    pub fn verifier_log(&self) -> Option<&str> {
+        match self {
+            Self::Load(error) | Self::Interface(FollowError::Attach(AttachError::Load(error))) => {
+                error.verifier_log()
+            }
+            _ => None,
+        }
+    }
+
     /// The exit code that fits.
     #[must_use]
     pub fn exit(&self) -> Exit {

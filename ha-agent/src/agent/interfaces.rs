@@ -16,23 +16,24 @@ use super::detector::Input;
 use super::follow_error::FollowError;
 use super::hosts;
 use super::rules::Rules;
-use crate::config::{Config, MacChoice, VhostConfig};
+use crate::config::{Config, MacChoice, Receive, VhostConfig};
+use crate::control::status::Receiving;
 use crate::core::{Family, Link, LinkDown};
-use crate::dataplane::{AttachError, Dataplane, Mode};
+use crate::dataplane::{self, AttachError, Dataplane, Mode};
 use crate::exec::{Order, Orders, Target};
 use crate::net::address::Addresses;
 use crate::net::advertise::Path;
 use crate::net::announce::Announcer;
-use crate::net::claim::{Claim, Claimant};
 use crate::net::link::{Interface, Interfaces};
 use crate::net::macvlan::{self, Macvlan, Parents, virtual_mac};
 use crate::net::membership::Membership;
 use crate::net::place::{self, Place, Spot, Stripped};
+use crate::sys::claim::Claim;
 use crate::sys::ethtool;
 use crate::sys::packet_socket::PacketSocket;
 
-/// How each interface of the configuration receives, in words; for the status.
-pub type Modes = Arc<Mutex<BTreeMap<String, String>>>;
+/// How each interface of the configuration receives; for the status.
+pub type Modes = Arc<Mutex<BTreeMap<String, Receiving>>>;
 
 /// Everything that depends on an interface's being there.
 #[derive(Debug)]
@@ -82,6 +83,7 @@ struct Attached {
     mode: Mode,
     /// For how many of ours.
     users: usize,
+    /// Keeps other agents away.
     _claim: Claim,
 }
 
@@ -244,7 +246,7 @@ impl Follower {
         let asked: Vec<_> = here.flat_map(|config| &config.addresses).map(ipnet::IpNet::addr).collect();
         let membership = Membership::join(interface.index, joins(Family::V4), joins(Family::V6), &asked)
             .map_err(|cause| FollowError::Membership { interface: name.to_owned(), cause })?;
-        let (spot, stripped) = choose(place);
+        let (spot, stripped) = choose(place, self.receive(name));
         self.attach(name, &spot, stripped, interfaces)?;
         let followed = Followed {
             index: interface.index,
@@ -275,7 +277,9 @@ impl Follower {
             );
             followed.name.clone_from(&interface.name);
         }
-        let (spot, stripped) = choose(&place::place(interfaces, &interface.name)?);
+        let place = place::place(interfaces, &interface.name)?;
+        let (spot, stripped) = choose(&place, self.receive(name));
+        let Some(Some(followed)) = self.followed.get(name) else { return Ok(()) };
         if followed.spot == spot {
             return Ok(());
         }
@@ -300,30 +304,47 @@ impl Follower {
         if let Some(stripped) = stripped {
             tracing::warn!(interface = name, "{stripped}; until then it receives in the generic path");
         }
-        let mode = if let Some(attached) = self.attached.get_mut(&spot.index) {
-            attached.users += 1;
-            attached.mode
-        } else {
-            let occupant = interfaces.by_index(spot.index).and_then(|interface| interface.program);
-            let claimed = |Claimant(pid)| AttachError::Claimed { interface: spot.interface.clone(), pid };
-            let claim = Claim::take(spot.index).map_err(claimed)?;
-            let mode = self.dataplane.attach(&spot.interface, spot.index, occupant, spot.stage)?;
-            match mode {
-                Mode::Native => tracing::info!(interface = name, "attached in the driver (native XDP)"),
-                Mode::Generic => tracing::warn!(
-                    interface = name,
-                    "attached to {} in the generic path; frames are stamped later, after the kernel \
-                         copied them",
-                    spot.interface
-                ),
+        let modes = Mode::allowed(self.receive(name), spot.stage);
+        let mode = match self.attached.get_mut(&spot.index) {
+            Some(attached) if modes.contains(&attached.mode) => {
+                attached.users += 1;
+                attached.mode
             }
-            self.attached.insert(spot.index, Attached { mode, users: 1, _claim: claim });
-            mode
+            Some(&mut Attached { mode, .. }) => {
+                return Err(AttachError::Otherwise { interface: spot.interface.clone(), mode }.into());
+            }
+            None => self.attach_first(spot, modes, interfaces)?,
         };
-        let text =
+        let by =
             if spot.interface == name { mode.to_string() } else { format!("{mode} on {}", spot.interface) };
-        self.lock_modes().insert(name.to_owned(), text);
+        self.lock_modes().insert(name.to_owned(), Receiving { by, lost: mode.lost() });
         Ok(())
+    }
+
+    fn attach_first(
+        &mut self,
+        spot: &Spot,
+        modes: &[Mode],
+        interfaces: &Interfaces,
+    ) -> Result<Mode, FollowError> {
+        let interface = spot.interface.as_str();
+        let claim = Claim::take(spot.index)
+            .map_err(|process| AttachError::Claimed { interface: interface.to_owned(), process })?;
+        let occupant = interfaces.by_index(spot.index).and_then(|interface| interface.program);
+        let on = dataplane::Interface { name: interface, index: spot.index, occupant };
+        let mode = self.dataplane.attach(on, modes)?;
+        match mode.lost() {
+            None => tracing::info!(interface, "attached in the driver (native XDP)"),
+            Some(lost) => tracing::warn!(interface, "attached by {mode}: {lost}"),
+        }
+        self.attached.insert(spot.index, Attached { mode, users: 1, _claim: claim });
+        Ok(mode)
+    }
+
+    /// How it is to be received there: all virtual hosts on one interface say the same.
+    fn receive(&self, name: &str) -> Receive {
+        let mut there = self.vhosts.iter().filter(|member| member.config.interface == name);
+        there.next().map(|member| member.config.receive).unwrap_or_default()
     }
 
     fn detach(&mut self, index: u32) {
@@ -512,13 +533,18 @@ impl Follower {
         members.filter(|(_, member)| member.config.interface == name).map(|(vhost, _)| vhost).collect()
     }
 
-    fn lock_modes(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+    fn lock_modes(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Receiving>> {
         self.modes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Where to attach, and what takes VLAN tags off elsewhere, if that is why.
-fn choose(place: &Place) -> (Spot, Option<Stripped>) {
+fn choose(place: &Place, receive: Receive) -> (Spot, Option<Stripped>) {
+    match receive {
+        Receive::Auto | Receive::Native | Receive::Generic => {}
+        // What was taken off is known there.
+        Receive::Tcx => return (place.at.clone(), None),
+    }
     let strips = |interface: &str| {
         ethtool::strips_vlan_tags(interface).unwrap_or_else(|error| {
             tracing::debug!(interface, %error, "whether it takes VLAN tags off is not known");

@@ -9,7 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::Exit;
 use super::{fail, say};
-use crate::dataplane::{self, Dataplane, EXIT, Loaded, PROGRAM, Verified};
+use crate::config::Receive;
+use crate::dataplane::{self, Dataplane, EXIT, Loaded, Mode, PROGRAM, PROGRAM_TC, Verified};
 use crate::net::link::{Interfaces, Monitor};
 use crate::net::place::Stage;
 
@@ -30,6 +31,9 @@ enum Command {
     Load {
         /// The interface.
         interface: String,
+        /// The one for traffic control, not for XDP
+        #[arg(long)]
+        tcx: bool,
     },
 }
 
@@ -42,7 +46,9 @@ pub(super) fn run(args: &Args) -> Exit {
         match &args.command {
             Command::Show => show_all().await,
             Command::Verify => verify_all(),
-            Command::Load { interface } => load(interface).await,
+            Command::Load { interface, tcx } => {
+                load(interface, if *tcx { Receive::Tcx } else { Receive::Auto }).await
+            }
         }
     })
 }
@@ -113,7 +119,7 @@ fn verify_all() -> Exit {
     exit
 }
 
-async fn load(interface: &str) -> Exit {
+async fn load(interface: &str, receive: Receive) -> Exit {
     let Loaded { mut dataplane, tables: _tables, events: _events, .. } = match Dataplane::load() {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -135,11 +141,16 @@ async fn load(interface: &str) -> Exit {
         let error = format!("interface {interface} does not exist; `ip link` lists those that do");
         return fail(&error, Exit::Unavailable);
     };
-    let mode = match dataplane.attach(interface, found.index, found.program, Stage::Any) {
+    let on = dataplane::Interface { name: interface, index: found.index, occupant: found.program };
+    let mode = match dataplane.attach(on, Mode::allowed(receive, Stage::Any)) {
         Ok(mode) => mode,
         Err(error) => return fail(&error, error.exit()),
     };
-    match dataplane.program().map(|program| program.info()) {
+    let info = match mode {
+        Mode::Native | Mode::Generic => dataplane.program().map(|program| program.info()),
+        Mode::Tcx => dataplane.program_tc().map(|program| program.info()),
+    };
+    match info {
         Ok(Ok(info)) => show(&info),
         Ok(Err(error)) => return fail(&error, Exit::Unavailable),
         Err(error) => return fail(&error, error.exit()),
@@ -155,7 +166,11 @@ async fn load(interface: &str) -> Exit {
 fn show(program: &ProgramInfo) {
     let tag = program.tag();
     let name = program.name_as_str().unwrap_or_default();
-    let kind = if name == EXIT { "raw_tracepoint" } else { "xdp" };
+    let kind = match name {
+        EXIT => "raw_tracepoint",
+        PROGRAM_TC => "sched_cls",
+        _ => "xdp",
+    };
     say(format_args!("{}: {kind}  name {name}  tag {tag:016x}  gpl", program.id()));
     say(format_args!(
         "\txlated {}B  jited {}B  memlock {}B  verified_insns {}",
@@ -189,4 +204,4 @@ async fn ended() -> io::Result<()> {
 }
 
 /// What an agent loads.
-const OURS: [&str; 2] = [PROGRAM, EXIT];
+const OURS: [&str; 3] = [PROGRAM, PROGRAM_TC, EXIT];

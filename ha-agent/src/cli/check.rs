@@ -10,13 +10,12 @@ use std::time::Duration;
 use super::exit::Exit;
 use super::{ConfigArg, fail, say};
 use crate::agent::{AgentError, FollowError, hosts};
-use crate::config::{self, Config, Mode, PaceConfig, Url, VhostConfig, WitnessConfig, WitnessKind};
+use crate::config::{self, Config, Mode, PaceConfig, Receive, Url, VhostConfig, WitnessConfig, WitnessKind};
 use crate::core::{Priority, Sources};
-use crate::dataplane::{AttachError, Dataplane, Owner};
-use crate::net::claim::{Claim, Claimant};
+use crate::dataplane::{AttachError, Dataplane, Mode as Receiver, Owner};
 use crate::net::link::{Interface, Interfaces, Kind, Monitor};
 use crate::net::place::{self, Place};
-use crate::sys::{capabilities, ethtool};
+use crate::sys::{capabilities, claim, ethtool};
 use crate::witness::{Keeper, Terms};
 
 /// Arguments of `check`.
@@ -139,17 +138,25 @@ fn check_interface(config: &Config, interfaces: &Interfaces, name: &str) -> Resu
     let stripped = place.stripped(strips);
     let spot = place.instead.as_ref().filter(|_| stripped.is_some()).unwrap_or(&place.at);
     let occupant = interfaces.by_index(spot.index).and_then(|interface| interface.program);
-    if let Some(Claimant(pid)) = Claim::held(spot.index) {
-        return Ok(vec![format!("served by a running agent: process {pid}")]);
+    if let Some(process) = claim::holder(spot.index) {
+        return Ok(vec![format!("served by a running agent: {process}")]);
     }
-    if let Some(owner) = occupant.map(Owner::of) {
-        if owner.is_agent() {
-            return Ok(vec![format!("served by a running agent: {owner}")]);
-        }
-        return Err(AttachError::Foreign { interface: spot.interface.clone(), owner: Some(owner) }.into());
-    }
+    let mut there = config.vhosts.iter().filter(|vhost| vhost.interface == name);
+    let receive = there.next().map(|vhost| vhost.receive).unwrap_or_default();
     let mut sentences =
         vec![describe_link(config, interfaces, interface), describe_place(&place, stripped.is_some())];
+    if let Some(owner) = occupant.map(Owner::of) {
+        if owner.is_agent() {
+            return Ok(vec![format!("served by an agent, or left by one: {owner}")]);
+        }
+        if !Receiver::allowed(receive, spot.stage).contains(&Receiver::Tcx) {
+            return Err(AttachError::Foreign { interface: spot.interface.clone(), owner: Some(owner) }.into());
+        }
+        if receive == Receive::Auto {
+            sentences
+                .push(format!("warning: another XDP program is there, {owner}: receives by tcx, behind it"));
+        }
+    }
     let card = card(interfaces, interface);
     sentences.push(machine::describe_coalescing(&card.name, ethtool::coalescing(&card.name), slack(config)));
     sentences.extend(stripped.map(|stripped| stripped.to_string()));

@@ -68,9 +68,7 @@ pub(super) fn run(args: &Args) -> Exit {
             fail(&format!("{} can't be started: {error}", path.display()), Exit::Os)
         }
         Err(error) => {
-            if let agent::AgentError::Load(error) = &error
-                && let Some(log) = error.verifier_log()
-            {
+            if let Some(log) = error.verifier_log() {
                 tracing::debug!("the verifier's log:\n{log}");
             }
             fail(&error, error.exit())

@@ -253,6 +253,9 @@ fn describe(text: &mut String, vhost: &VhostStatus) -> std::fmt::Result {
     let receive = vhost.receive.as_deref().unwrap_or("not attached");
     let VhostStatus { mode, accepted, sent, .. } = vhost;
     writeln!(text, "  receive   {receive}, {mode} mode, {accepted} accepted, {sent} sent")?;
+    if let Some(lost) = &vhost.receive_lost {
+        writeln!(text, "            {lost}")?;
+    }
     if vhost.stalls > 0 {
         writeln!(
             text,

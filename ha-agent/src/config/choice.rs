@@ -80,6 +80,18 @@ choices! {
         Pass = "pass",
     }
 
+    /// Where on their way advertisements are read.
+    Receive {
+        /// Where it is soonest possible.
+        Auto = "auto",
+        /// XDP, in the driver.
+        Native = "native",
+        /// XDP, in the kernel's generic path.
+        Generic = "generic",
+        /// Traffic control, behind XDP.
+        Tcx = "tcx",
+    }
+
     /// A MAC address to be used.
     MacChoice {
         /// The interface's own.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::Receive;
 use super::address::Family;
 use super::document::Line;
 use super::passphrase::{MakeOne, PASSPHRASE_LIMIT};
@@ -243,6 +244,11 @@ pub(super) enum Mistake {
     NameTaken { name: String, line: Line },
     #[error("vhid {vhid} on '{interface}' is taken by vhost '{owner}' at {line}; use another vhid")]
     VhidTaken { vhid: u8, interface: Excerpt, owner: String, line: Line },
+    #[error(
+        "receive \"{receive}\" on '{interface}' is not what vhost '{owner}' at {line} has, \"{other}\"; an interface has one \
+         receiver, so give both the same"
+    )]
+    ReceiveDiffers { receive: Receive, other: Receive, interface: Excerpt, owner: String, line: Line },
     #[error(
         "address '{address}' is taken by vhost '{owner}' at {line}; an address belongs to one virtual host"
     )]

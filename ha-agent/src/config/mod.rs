@@ -38,6 +38,7 @@
 //! [[vhost]]
 //! name = "data"
 //! interface = "eth0"
+//! receive = "auto"                   # default, or "native", "generic" or "tcx": where frames are read
 //! vhid = 10                          # 1 to 255
 //! addresses = ["10.77.0.100/24", "2001:db8::100/64"]  # 1 to 64 of either family
 //! advbase = 1                        # 0 to 254, default 1: priority on the wire, lower wins
@@ -180,8 +181,8 @@ pub use self::charge::{
     ChargeConfig, FenceConfig, PlaceConfig, ServiceConfig, ServiceKind, VolumeConfig, VolumeKind,
 };
 pub use self::choice::{
-    BusyChoice, FamilyRule, FenceLevel, LeaseDrop, MacChoice, Mode, OnFailure, Refused, SelfFenceChoice,
-    Strangers, WatchdogUse,
+    BusyChoice, FamilyRule, FenceLevel, LeaseDrop, MacChoice, Mode, OnFailure, Receive, Refused,
+    SelfFenceChoice, Strangers, WatchdogUse,
 };
 pub use self::error::ConfigError;
 pub use self::passphrase::Passphrase;
@@ -371,6 +372,8 @@ pub struct VhostConfig {
     pub name: String,
     /// The network interface: 1 to 15 bytes, a name that the kernel would accept.
     pub interface: String,
+    /// Where on their way advertisements are read; the same for all virtual hosts on one interface.
+    pub receive: Receive,
     /// The virtual host identifier, 1 to 255 (CARP specification §2).
     pub vhid: u8,
     /// 1 to 64 addresses with their host bits, each once, of either family, in the order of the file.

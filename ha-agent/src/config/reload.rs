@@ -345,6 +345,7 @@ fn vhost_changes(
     let VhostConfig {
         name,
         interface,
+        receive,
         vhid,
         addresses,
         advbase,
@@ -362,6 +363,7 @@ fn vhost_changes(
         critical,
     } = to;
     require_same(name, "interface", &OneLine(&from.interface), &OneLine(interface))?;
+    require_same(name, "receive", &from.receive, receive)?;
     require_same(name, "vhid", &from.vhid, vhid)?;
     require_same_elements(name, "addresses", &from.addresses, addresses)?;
     require_same(name, "advbase", &from.advbase, advbase)?;

@@ -123,6 +123,7 @@ pub(super) static VHOST_TABLE: Schema = Schema {
     keys: &[
         &NAME,
         &INTERFACE,
+        &RECEIVE,
         &VHID,
         &ADDRESSES,
         &ADVBASE,
@@ -143,6 +144,7 @@ pub(super) static VHOST_TABLE: Schema = Schema {
 };
 pub(super) static NAME: Key = Key { name: "name", example: "name = \"data\"" };
 pub(super) static INTERFACE: Key = Key { name: "interface", example: "interface = \"eth0\"" };
+pub(super) static RECEIVE: Key = Key { name: "receive", example: "receive = \"auto\"" };
 pub(super) static VHID: Key = Key { name: "vhid", example: "vhid = 10" };
 pub(super) static ADDRESSES: Key = Key { name: "addresses", example: "addresses = [\"10.77.0.100/24\"]" };
 pub(super) static ADVBASE: Key = Key { name: "advbase", example: "advbase = 1" };

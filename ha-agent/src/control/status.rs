@@ -101,9 +101,12 @@ pub struct VhostStatus {
     pub name: String,
     /// The interface that it lives on.
     pub interface: String,
-    /// How frames are received there: `native` or `generic`, with the interface that the program is attached to
+    /// How frames are received there: `native`, `generic` or `tcx`, with the interface that the program is attached to
     /// where that is another one; `null` while the interface is not there.
     pub receive: Option<String>,
+    /// What is lost by it, against the driver (`native`); `null` if nothing is.
+    #[serde(default)]
+    pub receive_lost: Option<String>,
     /// Its number.
     pub vhid: u8,
     /// Its addresses.
@@ -258,9 +261,18 @@ pub struct Parts<'a> {
     /// When the agent started.
     pub started: Instant,
     /// How frames are received.
-    pub receive: Option<String>,
+    pub receive: Option<Receiving>,
     /// What goes wrong.
     pub fault: Option<String>,
+}
+
+/// How frames are received on an interface.
+#[derive(Clone, Debug)]
+pub struct Receiving {
+    /// By what, and where if that is another interface.
+    pub by: String,
+    /// What is lost by it.
+    pub lost: Option<&'static str>,
 }
 
 impl VhostStatus {
@@ -277,7 +289,8 @@ impl VhostStatus {
         Self {
             name: config.name.clone(),
             interface: config.interface.clone(),
-            receive: parts.receive.clone(),
+            receive: parts.receive.as_ref().map(|receive| receive.by.clone()),
+            receive_lost: parts.receive.as_ref().and_then(|receive| receive.lost).map(str::to_owned),
             vhid: config.vhid,
             addresses: config.addresses.clone(),
             advbase: config.advbase,

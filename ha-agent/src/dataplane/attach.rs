@@ -5,29 +5,33 @@ use std::fs;
 use std::path::Path;
 
 use aya::programs::links::FdLink;
+use aya::programs::tc::{NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcError};
 use aya::programs::xdp::{XdpLink, XdpLinkId};
-use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
+use aya::programs::{
+    LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode, loaded_programs, tc,
+};
 
 use super::error::errno;
-use super::{AttachError, Attachment, PROGRAM};
-use crate::net::place::Stage;
+use super::{AttachError, Attachment, PROGRAM, PROGRAM_TC};
+use crate::sys::claim::Process;
 
-/// Where an interface runs the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// In the driver.
-    Native,
-    /// In the kernel's generic path, after the frame was copied into a socket buffer.
-    Generic,
+/// An attachment that ends with this process.
+#[derive(Debug)]
+pub(super) enum Link {
+    Xdp(XdpLinkId),
+    Tc(SchedClassifierLinkId),
 }
 
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-        })
-    }
+/// An interface to attach to.
+#[derive(Clone, Copy, Debug)]
+pub struct Interface<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its number.
+    pub index: u32,
+    /// The number of the XDP program that it runs already, where netlink showed one: it serves to name its owner, and to
+    /// find out whether it is what an earlier agent has left.
+    pub occupant: Option<u32>,
 }
 
 /// Whose program an interface runs already.
@@ -39,15 +43,6 @@ pub struct Owner {
     pub name: Option<String>,
     /// A process that holds the program's link, where it can be seen.
     pub process: Option<Process>,
-}
-
-/// A process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
-    /// Its number.
-    pub pid: u32,
-    /// Its name.
-    pub name: String,
 }
 
 impl Owner {
@@ -64,7 +59,7 @@ impl Owner {
     /// Whether it is another agent.
     #[must_use]
     pub fn is_agent(&self) -> bool {
-        self.name.as_deref() == Some(PROGRAM)
+        self.name.as_deref().is_some_and(|name| [PROGRAM, PROGRAM_TC].contains(&name))
     }
 }
 
@@ -75,69 +70,93 @@ impl fmt::Display for Owner {
             None => write!(f, "program {0}; `bpftool prog show id {0}` shows whose it is", self.program)?,
         }
         match &self.process {
-            Some(process) => write!(f, " of process {} ({})", process.pid, process.name),
+            Some(process) => write!(f, " of {process}"),
             None => Ok(()),
         }
     }
 }
 
-pub(super) fn attach(
-    xdp: &mut Xdp,
-    interface: &str,
-    ifindex: u32,
-    occupant: Option<u32>,
-    stage: Stage,
-) -> Result<(Mode, XdpLinkId), AttachError> {
-    let refused = |error: ProgramError| refused(error, interface, occupant);
-    match stage {
-        Stage::Generic => {}
-        Stage::Any => match xdp.attach_to_if_index(ifindex, XdpMode::Driver) {
-            Ok(link) => return Ok((Mode::Native, link)),
-            Err(error) if !is_unsupported(&error) => return Err(refused(error)),
-            Err(error) => tracing::debug!(interface, %error, "the driver takes no program"),
-        },
-    }
-    let link = xdp.attach_to_if_index(ifindex, XdpMode::Skb).map_err(refused)?;
-    Ok((Mode::Generic, link))
+/// Attaches the XDP program.
+pub(super) fn xdp(program: &mut Xdp, on: Interface<'_>, mode: XdpMode) -> Result<Link, AttachError> {
+    let link = program.attach_to_if_index(on.index, mode);
+    link.map(Link::Xdp).map_err(|error| refused(error, on))
 }
 
-/// Puts the program in the place of another one, in one step.
-pub(super) fn replace(xdp: &mut Xdp, interface: &str, link: FdLink) -> Result<XdpLinkId, AttachError> {
+/// Attaches the other one as a `tcx` program (since 6.6), before all that are there. It may be pinned.
+pub(super) fn tcx(program: &mut SchedClassifier, on: Interface<'_>) -> Result<Link, AttachError> {
+    let first = TcAttachOptions::TcxOrder(LinkOrder::first());
+    let link = program.attach_with_options(on.name, TcAttachType::Ingress, first);
+    link.map(Link::Tc).map_err(|error| refused(error, on))
+}
+
+/// Attaches the other one as a filter of the queueing discipline `clsact`, as kernels before 6.6 have it. It can't be
+/// pinned: one that a killed agent has left stays, and is removed here by its name.
+pub(super) fn filter(program: &mut SchedClassifier, on: Interface<'_>) -> Result<Link, AttachError> {
+    let kernel = |error| refused(ProgramError::TcError(error), on);
+    match tc::qdisc_add_clsact(on.name) {
+        Err(error) if errno(&error) != Some(libc::EEXIST) => return Err(kernel(error)),
+        Ok(()) | Err(_) => {}
+    }
+    match tc::qdisc_detach_program(on.name, TcAttachType::Ingress, PROGRAM_TC) {
+        Err(TcError::IoError(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(kernel(error)),
+        Ok(()) => tracing::info!(interface = on.name, "a filter was left of an earlier agent: removed"),
+    }
+    let options = TcAttachOptions::Netlink(NlOptions { priority: 1, ..NlOptions::default() });
+    let link = program.attach_with_options(on.name, TcAttachType::Ingress, options);
+    link.map(Link::Tc).map_err(|error| refused(error, on))
+}
+
+/// Puts the XDP program in the place of another one, in one step.
+pub(super) fn replace_xdp(program: &mut Xdp, interface: &str, link: FdLink) -> Result<Link, AttachError> {
     let kernel = |cause| AttachError::Kernel { interface: interface.to_owned(), cause };
     let link = XdpLink::try_from(link).map_err(|error| kernel(Box::new(error)))?;
-    xdp.attach_to_link(link).map_err(|error| kernel(Box::new(error)))
+    program.attach_to_link(link).map(Link::Xdp).map_err(|error| kernel(Box::new(error)))
+}
+
+/// The same for the other one.
+pub(super) fn replace_tcx(
+    program: &mut SchedClassifier,
+    interface: &str,
+    link: FdLink,
+) -> Result<Link, AttachError> {
+    let kernel = |cause| AttachError::Kernel { interface: interface.to_owned(), cause };
+    let link = SchedClassifierLink::try_from(link).map_err(|error| kernel(Box::new(error)))?;
+    program.attach_to_link(link).map(Link::Tc).map_err(|error| kernel(Box::new(error)))
 }
 
 /// Has an attachment outlive this process.
-pub(super) fn pin(
-    xdp: &mut Xdp,
-    interface: &str,
-    link: XdpLinkId,
-    path: &Path,
-) -> Result<Attachment, AttachError> {
-    let kernel = |cause| AttachError::Kernel { interface: interface.to_owned(), cause };
-    let link = xdp.take_link(link).map_err(|error| kernel(Box::new(error)))?;
-    let link = FdLink::try_from(link).map_err(|error| kernel(Box::new(error)))?;
+pub(super) fn pin(link: FdLink, interface: &str, path: &Path) -> Result<Attachment, AttachError> {
     // What was there before has its pin already.
     let link = if path.exists() { Ok(link) } else { link.pin(path).map(FdLink::from) };
-    let link = link.map_err(|error| kernel(Box::new(error)))?;
+    let link = link
+        .map_err(|error| AttachError::Kernel { interface: interface.to_owned(), cause: Box::new(error) })?;
     Ok(Attachment::Pinned { link, path: path.to_owned() })
 }
 
-fn refused(error: ProgramError, interface: &str, occupant: Option<u32>) -> AttachError {
-    let interface = interface.to_owned();
+/// Another agent's program among those that traffic control runs, where that can be seen and is not what was left for this
+/// one, as one of the programs `ours`.
+pub(super) fn other_agent(on: Interface<'_>, ours: &[u32]) -> Option<Owner> {
+    let (_, programs) = SchedClassifier::query_tcx(on.name, TcAttachType::Ingress).ok()?;
+    let others = programs.iter().filter(|program| program.name_as_str() == Some(PROGRAM_TC));
+    others.map(aya::programs::ProgramInfo::id).find(|id| !ours.contains(id)).map(Owner::of)
+}
+
+fn refused(error: ProgramError, on: Interface<'_>) -> AttachError {
+    let interface = on.name.to_owned();
     match errno(&error) {
-        Some(libc::EBUSY | libc::EEXIST) => match occupant.map(Owner::of) {
+        Some(libc::EBUSY | libc::EEXIST) => match on.occupant.map(Owner::of) {
             Some(owner) if owner.is_agent() => AttachError::SecondAgent { interface, owner },
             owner => AttachError::Foreign { interface, owner },
         },
         Some(libc::ENODEV) => AttachError::NoInterface { interface },
         Some(libc::EPERM | libc::EACCES) => AttachError::NoPermission { interface },
+        _ if is_unsupported(&error) => AttachError::Unsupported { interface, cause: Box::new(error) },
         _ => AttachError::Kernel { interface, cause: Box::new(error) },
     }
 }
 
-/// The driver has no native mode, or not for this interface as it is set up.
+/// The driver has no native mode, or not for this interface as it is set up; or the kernel no such attachment.
 fn is_unsupported(error: &ProgramError) -> bool {
     matches!(
         errno(error),
@@ -154,7 +173,6 @@ fn holder_of(program: u32) -> Option<Process> {
         let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).ok()?;
         let mut infos = infos.flatten().filter_map(|info| fs::read_to_string(info.path()).ok());
         infos.find(|info| info.contains("link_type") && info.contains(&wanted))?;
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        Some(Process { pid, name: name.trim().to_owned() })
+        Some(Process::of(pid))
     })
 }

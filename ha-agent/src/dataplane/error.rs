@@ -8,8 +8,9 @@ use aya::maps::MapError;
 use aya::pin::PinError;
 use aya::programs::ProgramError;
 
-use super::Owner;
+use super::{Mode, Owner};
 use crate::cli::exit::Exit;
+use crate::sys::claim::Process;
 
 /// What the kernel, or the library that talks to it, said.
 type Cause = Box<dyn Error + Send + Sync>;
@@ -70,18 +71,8 @@ pub enum AttachError {
         /// Who it is.
         owner: Owner,
     },
-    /// Another agent that runs serves the interface.
-    #[error(
-        "another ha-agent already serves {interface}: process {pid}; stop it first, or add the virtual host to its configuration"
-    )]
-    Claimed {
-        /// The interface.
-        interface: String,
-        /// Its process; 0 where it can't be seen from here.
-        pid: u32,
-    },
     /// Somebody else's program is there. It stays.
-    #[error("another XDP program is attached to {interface}{}; ha-agent does not replace it: detach it (`ip link set dev {interface} xdp off`) or use another interface", .owner.as_ref().map_or(String::new(), |owner| format!(": {owner}")))]
+    #[error("another XDP program is attached to {interface}{}; ha-agent does not replace it: detach it (`ip link set dev {interface} xdp off`) or set receive = \"auto\"", .owner.as_ref().map_or(String::new(), |owner| format!(": {owner}")))]
     Foreign {
         /// The interface.
         interface: String,
@@ -100,6 +91,48 @@ pub enum AttachError {
         /// The interface.
         interface: String,
     },
+    /// Another agent serves the interface, by whatever way.
+    #[error(
+        "another ha-agent already serves {interface}: {process}; stop it first, or add the virtual host to its configuration"
+    )]
+    Claimed {
+        /// The interface.
+        interface: String,
+        /// Who it is.
+        process: Process,
+    },
+    /// Another virtual host receives there otherwise.
+    #[error(
+        "{interface} receives by {mode} already, for another virtual host of ours; give both the same `receive`"
+    )]
+    Otherwise {
+        /// The interface.
+        interface: String,
+        /// How it receives.
+        mode: Mode,
+    },
+    /// The interface has no driver that could run it.
+    #[error(
+        "{interface} has no driver that runs the program: frames come from another interface; set receive = \"auto\""
+    )]
+    NoDriver {
+        /// The interface.
+        interface: String,
+    },
+    /// Neither driver nor kernel offers it.
+    #[error(
+        "the program can't be attached to {interface} in this way ({cause}); set receive = \"auto\", or see \
+         `ip -d link show {interface}` for its kind and settings"
+    )]
+    Unsupported {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        cause: Box<dyn Error + Send + Sync>,
+    },
+    /// The kernel refuses the program for it.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// The kernel refuses for another reason.
     #[error(
         "the kernel does not attach the program to {interface} ({cause}); `ip -d link show {interface}` shows its kind and settings"
@@ -110,9 +143,6 @@ pub enum AttachError {
         /// What the kernel said.
         cause: Cause,
     },
-    /// The program is not loaded.
-    #[error("the BPF program is not loaded")]
-    Missing,
 }
 
 impl LoadError {
@@ -199,12 +229,15 @@ impl AttachError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::NoPermission { .. } => Exit::NoPermission,
+            Self::Load(error) => error.exit(),
             Self::SecondAgent { .. }
             | Self::Claimed { .. }
+            | Self::Otherwise { .. }
             | Self::Foreign { .. }
+            | Self::NoDriver { .. }
+            | Self::Unsupported { .. }
             | Self::NoInterface { .. }
-            | Self::Kernel { .. }
-            | Self::Missing => Exit::Unavailable,
+            | Self::Kernel { .. } => Exit::Unavailable,
         }
     }
 }

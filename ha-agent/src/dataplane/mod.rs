@@ -10,6 +10,7 @@ mod events;
 mod exit;
 mod lease;
 mod log;
+mod mode;
 mod object;
 mod pins;
 mod standing;
@@ -18,21 +19,22 @@ mod verify;
 
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Map, MapData, MapError, RingBuf};
 use aya::programs::links::FdLink;
-use aya::programs::xdp::XdpLinkId;
-use aya::programs::{ProgramError, Xdp};
+use aya::programs::{ProgramError, SchedClassifier, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 
-use crate::net::place::Stage;
+use attach::Link;
 
-pub use attach::{Mode, Owner, Process};
+pub use attach::{Interface, Owner};
 pub use error::{AttachError, LoadError};
 pub use events::Events;
 pub use exit::EXIT;
 pub use lease::Lease;
+pub use mode::Mode;
 pub use object::embedded;
 pub use pins::{PinError, Pins};
 pub use standing::Standings;
@@ -51,7 +53,7 @@ pub struct Dataplane {
 #[derive(Debug)]
 enum Attachment {
     /// It ends with this process.
-    Ours(XdpLinkId),
+    Ours(Link),
     /// It outlives it.
     Pinned { link: FdLink, path: PathBuf },
 }
@@ -80,30 +82,37 @@ pub struct Loaded {
 }
 
 impl Dataplane {
-    /// Loads the program that the build put into this binary. Attaches it to nothing yet.
+    /// Loads the XDP program that the build put into this binary. Attaches it to nothing yet.
     ///
     /// # Errors
     ///
     /// See [`LoadError`]: no rights, a kernel without BPF, or one whose verifier refuses the program.
     pub fn load() -> Result<Loaded, LoadError> {
-        Self::load_pinned(None)
+        Self::load_object(embedded().ok_or(LoadError::NoObject)?)
     }
 
-    /// The same, with what outlives the process there.
+    /// Makes the maps, of which some outlive the process there. A program is loaded when it is first attached: that takes a
+    /// good tenth of a second, and one of the two is enough.
     ///
     /// # Errors
     ///
     /// As [`Dataplane::load`].
     pub fn load_pinned(pins: Option<Pins>) -> Result<Loaded, LoadError> {
-        Self::load_object(embedded().ok_or(LoadError::NoObject)?, pins)
+        Self::make(embedded().ok_or(LoadError::NoObject)?, pins)
     }
 
-    /// Loads a program from an object's bytes.
+    /// Loads the XDP program from an object's bytes.
     ///
     /// # Errors
     ///
     /// As [`Dataplane::load`].
-    pub fn load_object(object: &[u8], pins: Option<Pins>) -> Result<Loaded, LoadError> {
+    pub fn load_object(object: &[u8]) -> Result<Loaded, LoadError> {
+        let mut loaded = Self::make(object, None)?;
+        loaded.dataplane.program()?;
+        Ok(loaded)
+    }
+
+    fn make(object: &[u8], pins: Option<Pins>) -> Result<Loaded, LoadError> {
         let mut loader = EbpfLoader::new();
         loader.verifier_log_level(VerifierLogLevel::STATS);
         if let Some(pins) = &pins {
@@ -112,12 +121,6 @@ impl Dataplane {
             }
         }
         let mut bpf = loader.load(object).map_err(LoadError::from_ebpf)?;
-        let program: &mut Xdp = bpf
-            .program_mut(PROGRAM)
-            .ok_or(LoadError::Missing(PROGRAM))?
-            .try_into()
-            .map_err(LoadError::from_program)?;
-        program.load().map_err(LoadError::from_program)?;
         if let Some(pins) = &pins {
             // Of a kernel without it, the lease ends as it was granted.
             if let Err(error) = exit::watch(&mut bpf, pins) {
@@ -137,40 +140,146 @@ impl Dataplane {
         Ok(Loaded { dataplane, tables, events, counters, memory, given, patiences, lease, standings })
     }
 
-    /// Attaches the program to an interface: in the driver if the stage allows, else in the kernel's generic path.
-    ///
-    /// `occupant` is the number of the program that the interface runs already, where netlink showed one:
-    /// it serves to name its owner, and to find out whether it is what an earlier agent has left, in whose place it is put.
+    /// Attaches the program to an interface in the first of these modes that is possible there. What an earlier agent has
+    /// left there is replaced in one step, if its mode is among them, and removed otherwise.
     ///
     /// # Errors
     ///
     /// See [`AttachError`]; no other program that is there is ever replaced.
-    pub fn attach(
+    pub fn attach(&mut self, on: Interface<'_>, modes: &[Mode]) -> Result<Mode, AttachError> {
+        let mut left =
+            self.pins.as_ref().map(|pins| pins.attachments(on.index, on.occupant)).unwrap_or_default();
+        // Somebody else's program is there to stay: nothing is loaded in vain.
+        let mut refused = self.foreign(on, &left)?;
+        left.retain(|(mode, _)| {
+            let stays = modes.contains(mode);
+            if let Some(pins) = self.pins.as_ref().filter(|_| !stays) {
+                pins.remove(on.index, *mode);
+            }
+            stays
+        });
+        // An interface has one XDP program: that of an earlier agent goes on where it is.
+        let xdp_left = left.iter().map(|(mode, _)| *mode).find(|mode| mode.is_xdp());
+        let order = xdp_left.into_iter().chain(modes.iter().copied().filter(|mode| Some(*mode) != xdp_left));
+        for mode in order {
+            let taken = matches!(refused, Some(AttachError::Foreign { .. }));
+            if mode.is_xdp() && taken {
+                continue;
+            }
+            let found = left.iter().position(|(found, _)| *found == mode).map(|index| left.remove(index).1);
+            match self.attach_in(mode, on, found) {
+                Ok(attachment) => {
+                    if let Some(foreign) = refused.filter(|_| taken) {
+                        tracing::warn!(interface = on.name, "{foreign}; until then it receives by {mode}");
+                    }
+                    for (mode, _) in left {
+                        self.pins.iter().for_each(|pins| pins.remove(on.index, mode));
+                    }
+                    self.attached.insert(on.index, attachment);
+                    return Ok(mode);
+                }
+                Err(error @ (AttachError::Foreign { .. } | AttachError::Unsupported { .. })) => {
+                    tracing::debug!(interface = on.name, %error, "not possible by {mode}");
+                    // Who is there says more than what else is not possible.
+                    refused = refused.filter(|_| taken).or(Some(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refused.unwrap_or_else(|| AttachError::NoDriver { interface: on.name.to_owned() }))
+    }
+
+    /// Why the interface has no room for an XDP program of ours, if it has none.
+    ///
+    /// # Errors
+    ///
+    /// No interface has two agents, however they receive. What was `left` is this one's own.
+    fn foreign(
+        &self,
+        on: Interface<'_>,
+        left: &[(Mode, FdLink)],
+    ) -> Result<Option<AttachError>, AttachError> {
+        let interface = on.name.to_owned();
+        let ours: Vec<u32> = left.iter().filter_map(|(_, link)| pins::program(link)).collect();
+        let owner = on.occupant.filter(|program| !ours.contains(program)).map(Owner::of);
+        let other = owner.clone().filter(Owner::is_agent).or_else(|| attach::other_agent(on, &ours));
+        match (other, owner) {
+            (Some(owner), _) => Err(AttachError::SecondAgent { interface, owner }),
+            (None, Some(owner)) => Ok(Some(AttachError::Foreign { interface, owner: Some(owner) })),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Attaches in one mode; in the place of what was left, if anything was.
+    fn attach_in(
         &mut self,
-        interface: &str,
-        ifindex: u32,
-        occupant: Option<u32>,
-        stage: Stage,
-    ) -> Result<Mode, AttachError> {
-        let program = self.bpf.program_mut(PROGRAM).ok_or(AttachError::Missing)?;
-        let program: &mut Xdp = program.try_into().map_err(|_| AttachError::Missing)?;
-        let left = self.pins.as_ref().and_then(|pins| pins.attachment(ifindex, occupant, stage));
-        let (mode, attachment) = match left {
-            Some((mode, link)) => (mode, attach::replace(program, interface, link)?),
-            None => attach::attach(program, interface, ifindex, occupant, stage)?,
+        mode: Mode,
+        on: Interface<'_>,
+        left: Option<FdLink>,
+    ) -> Result<Attachment, AttachError> {
+        let link = match (mode, left) {
+            (Mode::Native | Mode::Generic, Some(left)) => {
+                attach::replace_xdp(self.program()?, on.name, left)?
+            }
+            (Mode::Native, None) => attach::xdp(self.program()?, on, XdpMode::Driver)?,
+            (Mode::Generic, None) => attach::xdp(self.program()?, on, XdpMode::Skb)?,
+            (Mode::Tcx, left) => return self.attach_tc(on, left),
         };
-        let attachment = match &self.pins {
-            Some(pins) => attach::pin(program, interface, attachment, &pins.link(ifindex, mode))?,
-            None => Attachment::Ours(attachment),
+        self.keep(link, on, mode)
+    }
+
+    fn attach_tc(&mut self, on: Interface<'_>, left: Option<FdLink>) -> Result<Attachment, AttachError> {
+        let program = self.program_tc()?;
+        let replaced = left.map(|left| attach::replace_tcx(program, on.name, left)).transpose();
+        // What was left of an interface that is gone.
+        let replaced =
+            replaced.inspect_err(|error| tracing::debug!(interface = on.name, %error, "not replaced"));
+        let link = match replaced {
+            Ok(Some(link)) => link,
+            Ok(None) | Err(_) => {
+                if let Some(pins) = &self.pins {
+                    pins.remove(on.index, Mode::Tcx);
+                }
+                let program = self.program_tc()?;
+                match attach::tcx(program, on) {
+                    Err(AttachError::Unsupported { .. }) => {
+                        return attach::filter(program, on).map(Attachment::Ours);
+                    }
+                    attached => attached?,
+                }
+            }
         };
-        self.attached.insert(ifindex, attachment);
-        Ok(mode)
+        self.keep(link, on, Mode::Tcx)
+    }
+
+    /// Has an attachment outlive this process, where there are pins.
+    fn keep(&mut self, link: Link, on: Interface<'_>, mode: Mode) -> Result<Attachment, AttachError> {
+        let Some(path) = self.pins.as_ref().map(|pins| pins.link(on.index, mode)) else {
+            return Ok(Attachment::Ours(link));
+        };
+        let kernel = |cause| AttachError::Kernel { interface: on.name.to_owned(), cause };
+        let link = match link {
+            Link::Xdp(id) => {
+                let link = self.program()?.take_link(id).map_err(|error| kernel(Box::new(error)))?;
+                FdLink::try_from(link)
+            }
+            Link::Tc(id) => {
+                let link = self.program_tc()?.take_link(id).map_err(|error| kernel(Box::new(error)))?;
+                FdLink::try_from(link)
+            }
+        };
+        attach::pin(link.map_err(|error| kernel(Box::new(error)))?, on.name, &path)
     }
 
     /// Detaches the program from an interface, which may be gone already.
     pub fn detach(&mut self, ifindex: u32) {
         let detached = match self.attached.remove(&ifindex) {
-            Some(Attachment::Ours(link)) => self.program().is_ok_and(|program| program.detach(link).is_ok()),
+            Some(Attachment::Ours(Link::Xdp(link))) => {
+                self.program().is_ok_and(|program| program.detach(link).is_ok())
+            }
+            Some(Attachment::Ours(Link::Tc(link))) => {
+                self.program_tc().is_ok_and(|program| program.detach(link).is_ok())
+            }
             Some(Attachment::Pinned { link, path }) => {
                 // It ends with the last of the two.
                 drop(link);
@@ -199,14 +308,28 @@ impl Dataplane {
         self.pins = None;
     }
 
-    /// The program itself: to run it on packets of one's own, or to ask the kernel about it.
+    /// The XDP program itself, loaded when first asked for: to attach it, to run it on packets of one's own, or to ask the
+    /// kernel about it.
     ///
     /// # Errors
     ///
-    /// Never, once it was loaded.
-    pub fn program(&mut self) -> Result<&mut Xdp, AttachError> {
-        let program = self.bpf.program_mut(PROGRAM).ok_or(AttachError::Missing)?;
-        program.try_into().map_err(|_| AttachError::Missing)
+    /// As [`Dataplane::load`].
+    pub fn program(&mut self) -> Result<&mut Xdp, LoadError> {
+        self.xdp(PROGRAM)
+    }
+
+    /// The program for traffic control, as [`program`](Self::program).
+    ///
+    /// # Errors
+    ///
+    /// As [`Dataplane::load`].
+    pub fn program_tc(&mut self) -> Result<&mut SchedClassifier, LoadError> {
+        let program = self.bpf.program_mut(PROGRAM_TC).ok_or(LoadError::Missing(PROGRAM_TC))?;
+        let program: &mut SchedClassifier = program.try_into().map_err(LoadError::from_program)?;
+        match program.load() {
+            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
+            Err(error) => Err(LoadError::from_program(error)),
+        }
     }
 
     /// The program that does nothing, loaded when first asked for: what measurements compare the real one
@@ -216,7 +339,11 @@ impl Dataplane {
     ///
     /// As [`Dataplane::load`].
     pub fn empty_program(&mut self) -> Result<&mut Xdp, LoadError> {
-        let program = self.bpf.program_mut(EMPTY).ok_or(LoadError::Missing(EMPTY))?;
+        self.xdp(EMPTY)
+    }
+
+    fn xdp(&mut self, name: &'static str) -> Result<&mut Xdp, LoadError> {
+        let program = self.bpf.program_mut(name).ok_or(LoadError::Missing(name))?;
         let program: &mut Xdp = program.try_into().map_err(LoadError::from_program)?;
         match program.load() {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
@@ -243,13 +370,27 @@ impl Drop for Dataplane {
     }
 }
 
+/// A map, by a handle of its own: the program's stays open, for another program of the object to be loaded with it later.
 fn take<M: TryFrom<Map, Error = MapError>>(bpf: &mut Ebpf, name: &'static str) -> Result<M, LoadError> {
-    let map = bpf.take_map(name).ok_or(LoadError::Missing(name))?;
-    map.try_into().map_err(LoadError::from_map)
+    let data = match bpf.map(name) {
+        Some(
+            Map::Array(data)
+            | Map::PerCpuArray(data)
+            | Map::HashMap(data)
+            | Map::LruHashMap(data)
+            | Map::RingBuf(data),
+        ) => data,
+        _ => return Err(LoadError::Missing(name)),
+    };
+    let handle = data.fd().as_fd().try_clone_to_owned().map_err(MapError::IoError);
+    let map = handle.and_then(MapData::from_fd).and_then(Map::from_map_data);
+    map.and_then(M::try_from).map_err(LoadError::from_map)
 }
 
 /// The program's name, as `bpftool prog show` prints it.
 pub const PROGRAM: &str = "ha_carp";
+/// The name of the one for traffic control.
+pub const PROGRAM_TC: &str = "ha_carp_tc";
 const EMPTY: &str = "ha_empty";
 /// The maps that outlive the agent.
 const OUTLIVES: [&str; 5] = ["HA_LEASE", "HA_GUARDED", "HA_DOUBT", "HA_SILENCED", "HA_STANDING"];

@@ -20,7 +20,6 @@ use ha_common::abi::VERSION;
 use rustix::fs::{FlockOperation, flock, statfs};
 
 use super::Mode;
-use crate::net::place::Stage;
 
 /// The directory, which is this agent's alone for as long as it runs.
 #[derive(Debug)]
@@ -115,24 +114,24 @@ impl Pins {
         self.place().join(format!("{LINK}{ifindex}-{mode}"))
     }
 
-    /// What an earlier agent has attached to an interface, if that runs it still, as its `occupant`, and it may stay there.
-    /// Else it is removed.
-    pub(super) fn attachment(
-        &self,
-        ifindex: u32,
-        occupant: Option<u32>,
-        stage: Stage,
-    ) -> Option<(Mode, FdLink)> {
-        [Mode::Native, Mode::Generic].into_iter().find_map(|mode| {
+    /// What an earlier agent has attached to an interface, of which `occupant` is the XDP program. An attachment of a program
+    /// that is not there any more is removed.
+    pub(super) fn attachments(&self, ifindex: u32, occupant: Option<u32>) -> Vec<(Mode, FdLink)> {
+        let left = |mode: Mode| {
             let path = self.link(ifindex, mode);
             let link = FdLink::from(PinnedLink::from_pin(&path).ok()?);
-            let is_there = link.info().is_ok_and(|info| Some(info.program_id()) == occupant);
-            let may_stay = (stage, mode) != (Stage::Generic, Mode::Native);
-            if !is_there || !may_stay {
+            if mode.is_xdp() && (occupant.is_none() || program(&link) != occupant) {
                 remove(&path);
+                return None;
             }
-            (is_there && may_stay).then_some((mode, link))
-        })
+            Some((mode, link))
+        };
+        [Mode::Native, Mode::Generic, Mode::Tcx].into_iter().filter_map(left).collect()
+    }
+
+    /// Removes an attachment to an interface, if there is one.
+    pub(super) fn remove(&self, ifindex: u32, mode: Mode) {
+        remove(&self.link(ifindex, mode));
     }
 
     /// Removes what an earlier agent has attached to other interfaces than these.
@@ -149,6 +148,11 @@ impl Pins {
     pub fn clear(&self) {
         remove(&self.directory);
     }
+}
+
+/// The number of the program that an attachment runs.
+pub(super) fn program(link: &FdLink) -> Option<u32> {
+    link.info().ok().map(|info| info.program_id())
 }
 
 fn entries(directory: &Path) -> Vec<PathBuf> {

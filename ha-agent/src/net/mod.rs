@@ -3,7 +3,6 @@
 pub mod address;
 pub mod advertise;
 pub mod announce;
-pub mod claim;
 pub mod link;
 pub mod macvlan;
 pub mod membership;

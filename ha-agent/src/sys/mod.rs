@@ -1,6 +1,7 @@
 //! What the operating system offers and no crate wraps as we need it.
 
 pub mod capabilities;
+pub mod claim;
 pub mod clock;
 pub mod ethtool;
 pub mod hurry;

@@ -17,6 +17,8 @@ pub const ARP: u16 = 0x0806;
 pub const DOT1Q: u16 = 0x8100;
 /// `EtherType` of an outer (802.1ad) tag.
 pub const DOT1AD: u16 = 0x88a8;
+/// The bits of a tag that are the VLAN identifier.
+pub const VLAN_MASK: u16 = 0x0fff;
 /// The broadcast address.
 pub const BROADCAST: Mac = [0xff; 6];
 
@@ -56,7 +58,7 @@ impl Tag<'_> {
     #[inline(always)]
     #[must_use]
     pub fn vlan(&self) -> u16 {
-        u16::from_be_bytes([self.0[0], self.0[1]]) & 0x0fff
+        u16::from_be_bytes([self.0[0], self.0[1]]) & VLAN_MASK
     }
 
     /// What follows the tag.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use aya::programs::{TestRun, TestRunOptions};
 use ha_agent::dataplane::{
-    Counters, Dataplane, Events, Given, Lease, LoadError, Loaded, Memory, Patiences, Tables,
+    Counters, Dataplane, Events, Given, Interface, Lease, LoadError, Loaded, Memory, Mode, Patiences, Tables,
 };
 use ha_common::abi::{
     self, Address, Advert, COMMON_SLOT, COUNTER_SLOTS, FAMILY_IPV4, GivenKey, HeardKey, Patience, Record,
@@ -18,13 +18,41 @@ use lab::Site;
 use lab::capture::now_ns;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::outcome::{Judged, Outcome};
+use crate::outcome::{Judged, Outcome, XDP_DROP, XDP_PASS};
 use crate::packet::l3_offset;
+
+/// Which of the two programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// For XDP.
+    Xdp,
+    /// For traffic control.
+    Tc,
+}
+
+impl Hook {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Xdp, Self::Tc];
+
+    /// Whether the kernel lets a frame arrive: not without an Ethernet header, and in a socket buffer not without what has
+    /// to follow it.
+    #[must_use]
+    pub fn takes(self, frame: &[u8]) -> bool {
+        let behind = match (self, frame.get(12..14)) {
+            (Self::Xdp, _) => 0,
+            (Self::Tc, Some([0x08, 0x00])) => 20,
+            (Self::Tc, Some([0x86, 0xdd])) => 40,
+            (Self::Tc, _) => 1,
+        };
+        frame.len() >= 14 + behind
+    }
+}
 
 /// The loaded program, with maps of its own and what they held before the next frame; beside it user space's
 /// judge, which gets the same frames in the same order.
 pub struct Kernel {
     dataplane: Dataplane,
+    hook: Hook,
     events: Events,
     tables: Tables,
     counters: Counters,
@@ -40,7 +68,7 @@ pub struct Kernel {
 
 /// What one run did.
 pub struct Run {
-    /// What the program returned.
+    /// What the program returned, as XDP says it.
     pub verdict: u32,
     /// What it counted, by slot, where that is not nothing.
     pub counted: Vec<(u32, abi::Counters)>,
@@ -49,7 +77,13 @@ pub struct Run {
 }
 
 impl Kernel {
-    /// Loads the program and lets it watch; `None` where that is not possible, with the reason printed.
+    /// Loads the XDP program and lets it watch: see [`Kernel::load_at`].
+    #[must_use]
+    pub fn load(site: &Site) -> Option<Self> {
+        Self::load_at(Hook::Xdp, site)
+    }
+
+    /// Loads a program and lets it watch; `None` where that is not possible, with the reason printed.
     ///
     /// Where everything is said to be there (`HA_TEST_ROOT`), nothing is skipped.
     ///
@@ -57,7 +91,7 @@ impl Kernel {
     ///
     /// If the program can't be loaded for another reason.
     #[must_use]
-    pub fn load(site: &Site) -> Option<Self> {
+    pub fn load_at(hook: Hook, site: &Site) -> Option<Self> {
         if !lab::available() {
             return None;
         }
@@ -81,6 +115,7 @@ impl Kernel {
         let (nowhere, before) = (Site::default(), BTreeMap::from([(COMMON_SLOT, abi::Counters::default())]));
         let mut kernel = Self {
             dataplane,
+            hook,
             events,
             tables,
             counters,
@@ -93,6 +128,20 @@ impl Kernel {
         };
         kernel.tell(site);
         Some(kernel)
+    }
+
+    /// Attaches the program to an interface of this thread's network namespace, where it watches what arrives there.
+    ///
+    /// # Panics
+    ///
+    /// If it can't be attached.
+    pub fn attach(&mut self, interface: &str, index: u32) {
+        let on = Interface { name: interface, index, occupant: None };
+        let mode = match self.hook {
+            Hook::Xdp => Mode::Native,
+            Hook::Tc => Mode::Tcx,
+        };
+        self.dataplane.attach(on, &[mode]).expect("an interface to attach to");
     }
 
     /// Lets it watch for something else. What is remembered stays, and what the site has heard is added.
@@ -286,19 +335,34 @@ impl Kernel {
     /// If it does not run, or changes the frame.
     pub fn run(&mut self, frame: &[u8], repeat: u32) -> Run {
         let mut after = vec![0; frame.len()];
-        let program = self.dataplane.program().expect("the loaded program");
-        let started = now_ns();
-        let result = program.test_run(TestRunOptions {
+        let options = TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut after),
             repeat,
             ..TestRunOptions::new()
-        });
-        let time_ns = [started, now_ns()];
+        };
+        let (result, time_ns) = match self.hook {
+            Hook::Xdp => {
+                let program = self.dataplane.program().expect("the loaded program");
+                let started = now_ns();
+                (program.test_run(options), [started, now_ns()])
+            }
+            Hook::Tc => {
+                let program = self.dataplane.program_tc().expect("the program for traffic control");
+                let started = now_ns();
+                (program.test_run(options), [started, now_ns()])
+            }
+        };
         let result = result.unwrap_or_else(|error| panic!("BPF_PROG_TEST_RUN of {frame:02x?}: {error:?}"));
         assert_eq!(usize::try_from(result.data_size_out), Ok(frame.len()), "its length was changed");
         assert_eq!(after, frame, "it was changed");
-        Run { verdict: result.return_value, counted: self.counted(), time_ns }
+        let verdict = match (self.hook, result.return_value) {
+            (Hook::Xdp, verdict) => verdict,
+            (Hook::Tc, TCX_NEXT) => XDP_PASS,
+            (Hook::Tc, TC_ACT_SHOT) => XDP_DROP,
+            (Hook::Tc, verdict) => panic!("{verdict} for {frame:02x?}"),
+        };
+        Run { verdict, counted: self.counted(), time_ns }
     }
 
     /// Everything that is in the ring, oldest first.
@@ -448,3 +512,7 @@ fn difference(now: &abi::Counters, before: &abi::Counters) -> abi::Counters {
         ringfull: ringfull - before.ringfull,
     }
 }
+
+/// What the program for traffic control returns (`linux/bpf.h`, `linux/pkt_cls.h`).
+const TCX_NEXT: u32 = u32::MAX;
+const TC_ACT_SHOT: u32 = 2;

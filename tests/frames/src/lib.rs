@@ -9,7 +9,7 @@ pub mod packet;
 pub mod site;
 
 pub use advertisement::Advertisement;
-pub use kernel::Kernel;
+pub use kernel::{Hook, Kernel};
 pub use outcome::Outcome;
 pub use packet::{Packet, Packet6};
 pub use site::site;

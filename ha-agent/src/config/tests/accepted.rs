@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::super::choice::Choice;
 use super::super::{
     Config, FamilyRule, LeaseConfig, LeaseDrop, MacChoice, Mode, PaceConfig, Passphrase, PeerConfig,
-    RealtimeConfig, Refused, VhostConfig,
+    RealtimeConfig, Receive, Refused, VhostConfig,
 };
 use super::{
     CONFIG, FULL, GOOD, KEY, OLD_KEY, OLD_SECRET, SECRET, Site, addresses, changed, changed_in, peers,
@@ -53,6 +53,7 @@ fn the_keys_of_families_strict_mode_and_peers_arrive() {
     };
     let admin = VhostConfig {
         unicast: ips(&["fe80::2"]),
+        receive: Receive::Tcx,
         ..vhost("admin", "eth1", 10, &["2001:db8::1/64", "fe80::100/64"])
     };
     assert_eq!(config.vhosts, [data, admin]);
@@ -173,6 +174,7 @@ fn every_word_of_a_choice_is_accepted() {
         value.split_once('"').expect("its end").0
     }
     check("mode", |config| config.auth.mode);
+    check("receive", |config| config.vhosts[1].receive);
     check("refused", |config| config.vhosts[0].refused);
     check("mac", |config| config.vhosts[0].mac);
     check("advertise_from", |config| config.vhosts[0].advertise_from);
@@ -455,6 +457,7 @@ fn vhost(name: &str, interface: &str, vhid: u8, addresses: &[&str]) -> VhostConf
     VhostConfig {
         name: name.into(),
         interface: interface.into(),
+        receive: Receive::Auto,
         vhid,
         addresses: networks(addresses),
         advbase: 1,

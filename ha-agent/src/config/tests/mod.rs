@@ -164,6 +164,7 @@ interface = "eth1"
 vhid = 10
 addresses = ["2001:db8::1/64", "fe80::100/64"]
 unicast = ["fe80::2"]
+receive = "tcx"
 
 [realtime]
 priority = 10

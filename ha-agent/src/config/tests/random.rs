@@ -117,6 +117,7 @@ const TOKENS: &[&str] = &[
     "clock_difference ",
     "peers ",
     "unicast ",
+    "receive ",
     "refused ",
     "mac ",
     "advertise_from ",

@@ -209,7 +209,12 @@ const CHANGES: &[(&str, &str, &str)] = &[
     (
         "vhid = 10\n",
         "id = 10\nadvskw = 1\n",
-        "9: unknown key 'id' in [[vhost]]; known keys are name, interface, vhid, addresses, advbase, advskew, interval, detect, preempt, peers, unicast, refused, mac, advertise_from, families, announce_every, group, critical",
+        "9: unknown key 'id' in [[vhost]]; known keys are name, interface, receive, vhid, addresses, advbase, advskew, interval, detect, preempt, peers, unicast, refused, mac, advertise_from, families, announce_every, group, critical",
+    ),
+    (
+        "interface = \"eth1\"\n",
+        "interface = \"eth0\"\nreceive = \"tcx\"\n",
+        "20: receive \"tcx\" on 'eth0' is not what vhost 'data' at line 6 has, \"auto\"; an interface has one receiver, so give both the same",
     ),
     ("name = \"data\"\n", "", "6: missing key 'name' in [[vhost]]; add name = \"data\""),
     ("interface = \"eth0\"\n", "", "6: missing key 'interface' in [[vhost]]; add interface = \"eth0\""),

@@ -296,6 +296,12 @@ const RESTARTS: &[(&str, &str, &str, &str)] = &[
     (FULL, "unicast = [\"fe80::2\"]\n", "", "fe80::2 was removed from unicast of virtual host 'admin'"),
     (
         FULL,
+        "receive = \"tcx\"",
+        "receive = \"auto\"",
+        "receive of virtual host 'admin' changed from tcx to auto",
+    ),
+    (
+        FULL,
         "mac = \"virtual\"",
         "mac = \"interface\"",
         "mac of virtual host 'data' changed from virtual to interface",

@@ -48,6 +48,7 @@ peers = ["10.77.0.2", "fe80::2"]
 name = "admin"
 interface = "eth1"
 unicast = ["fe80::2"]
+receive = "tcx"
 
 [realtime]
 priority = 10
@@ -206,12 +207,12 @@ fn each_key_has_one_home() {
         (
             "\"shared.json\"",
             "\"\"",
-            "ha-agent.toml:31: shared '' is not a file name; write shared = \"shared.json\"",
+            "ha-agent.toml:32: shared '' is not a file name; write shared = \"shared.json\"",
         ),
         (
             "\"shared.json\"",
             "7",
-            "ha-agent.toml:31: shared must be a string, not an integer; write shared = \"shared.json\"",
+            "ha-agent.toml:32: shared must be a string, not an integer; write shared = \"shared.json\"",
         ),
     ] {
         assert_refused(&changed_in(OWN, from, to), TEXT, expected);

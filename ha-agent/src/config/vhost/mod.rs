@@ -17,7 +17,7 @@ use super::error::ConfigError;
 use super::mistake::Mistake;
 use super::quote::Excerpt;
 use super::table::Table;
-use super::{MacChoice, Mode, PaceConfig, Refused, VhostConfig, address, schema, value};
+use super::{MacChoice, Mode, PaceConfig, Receive, Refused, VhostConfig, address, schema, value};
 
 /// The virtual hosts read so far, and what each of them holds alone.
 pub(super) struct Vhosts<'a> {
@@ -26,6 +26,8 @@ pub(super) struct Vhosts<'a> {
     done: Vec<VhostConfig>,
     /// The byte offset of each one's table, where its addresses are.
     starts: Vec<usize>,
+    /// The same where its interface is.
+    own_starts: Vec<usize>,
     warnings: Vec<String>,
     // Who has it, as an index into `done`.
     names: HashMap<String, usize>,
@@ -55,6 +57,7 @@ impl<'a> Vhosts<'a> {
             mode,
             done: Vec::new(),
             starts: Vec::new(),
+            own_starts: Vec::new(),
             warnings: Vec::new(),
             names: HashMap::new(),
             vhids: HashMap::new(),
@@ -75,6 +78,7 @@ impl<'a> Vhosts<'a> {
         let interface = table.text(&schema::INTERFACE, value::interface)?.into_inner();
         let vhid = self.vhid(table, &interface)?;
         let addresses = self.addresses(table, &name, &interface)?;
+        let receive = self.receive(table, &interface)?;
         let advbase = table.number(&schema::ADVBASE, "advbase", 0..=ADV_MAX)?;
         let advskew = table.number(&schema::ADVSKEW, "advskew", 0..=ADV_MAX)?;
         let preempt = table.optional(&schema::PREEMPT)?;
@@ -86,6 +90,7 @@ impl<'a> Vhosts<'a> {
         let mut vhost = VhostConfig {
             name,
             interface,
+            receive,
             vhid,
             addresses,
             advbase: advbase.map_or(DEFAULT_ADVBASE, Spanned::into_inner),
@@ -108,6 +113,7 @@ impl<'a> Vhosts<'a> {
         (vhost.mac, vhost.advertise_from) = self.macs(table, &vhost)?;
         self.done.push(vhost);
         self.starts.push(table.shared_start());
+        self.own_starts.push(table.start);
         Ok(())
     }
 
@@ -119,6 +125,24 @@ impl<'a> Vhosts<'a> {
             return Err(self.document.error(at, mistake));
         }
         Ok(name)
+    }
+
+    /// An interface has one receiver: all virtual hosts on it say the same.
+    fn receive(&self, table: &Table<'_>, interface: &str) -> Result<Receive, ConfigError> {
+        let receive = table.choice(&schema::RECEIVE)?;
+        let at = receive.as_ref().map_or(table.start, |receive| receive.span().start);
+        let receive = receive.map_or(Receive::default(), Spanned::into_inner);
+        let other = self.done.iter().position(|vhost| vhost.interface == interface);
+        match other.and_then(|index| Some((index, self.done.get(index)?))) {
+            Some((index, vhost)) if vhost.receive != receive => {
+                let (owner, line) = (vhost.name.clone(), self.document.line(self.own_starts[index], at));
+                let interface = Excerpt::new(interface);
+                let mistake =
+                    Mistake::ReceiveDiffers { receive, other: vhost.receive, interface, owner, line };
+                Err(self.document.error(at, mistake))
+            }
+            Some(_) | None => Ok(receive),
+        }
     }
 
     fn vhid(&mut self, table: &Table<'_>, interface: &str) -> Result<u8, ConfigError> {

@@ -1,0 +1,244 @@
+//! The other receivers: for an interface whose XDP is somebody else's, or because the configuration says so.
+
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use frames::kernel::Hook;
+use frames::site::{LOOPBACK, site};
+use frames::{Kernel, Packet};
+use ha_common::abi::{Record, WatchKey};
+use lab::capture::sending_socket;
+use lab::netns::run;
+use lab::pair::{A, B, VIRTUAL, at_once};
+use lab::pauses::undisturbed;
+use lab::refusal::{self, Files};
+use lab::{Agent, AgentConfig, Client, Echo, Lan, Node, Pair, Ucarp, UcarpConfig, foreign};
+use nix::sys::signal::Signal;
+use nix::sys::socket::{MsgFlags, send};
+
+#[test]
+fn beside_a_foreign_xdp_program_the_agent_serves_by_tcx() -> Result<()> {
+    if !lab::available() {
+        return Ok(());
+    }
+    undisturbed(|| {
+        let pair = Pair::new("foreign")?;
+        foreign::attach(&pair.b)?;
+        let program = refusal::program(&pair.b)?.context("the other program is not attached")?;
+        let (mut a, b) = pair.start(&config("auto", 0), &config("auto", 100))?;
+        heard(&b, "tcx")?;
+        ensure!(
+            a.vhost()?["receive"] == "native" && a.vhost()?["receive_lost"].is_null(),
+            "{:#}",
+            a.vhost()?
+        );
+        let warned =
+            |line: &String| line.contains("WARN") && line.contains("foreign") && line.contains("tcx");
+        ensure!(b.process.lines().iter().any(warned), "no warning of it: {:#?}", b.process.lines());
+
+        let mark = b.mark();
+        a.kill()?;
+        b.wait_for_state(mark, "MASTER")?;
+        pair.only_master(B, 20)?;
+        let gap = pair.gap(A, B)?;
+        ensure!(gap < Duration::from_millis(60), "it took {gap:?}");
+        ensure!(b.vhost()?["last_change"]["cause"] == "silence", "{:#}", b.vhost()?);
+
+        second_is_refused(&pair.b, &b)?;
+        ensure!(refusal::program(&pair.b)? == Some(program), "the other program is gone");
+        b.leave()?;
+        ensure!(refusal::program(&pair.b)? == Some(program), "the other program is gone");
+        ensure!(filters(&pair.b)? == 0, "it left something");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_is_chosen_serves_and_nothing_else() -> Result<()> {
+    at_once(&[("generic", |pair| chosen(pair, "generic")), ("tcx", |pair| chosen(pair, "tcx"))])
+}
+
+fn chosen(pair: &Pair, receive: &str) -> Result<()> {
+    let (mut a, b) = pair.start(&config(receive, 0), &config(receive, 100))?;
+    heard(&b, receive)?;
+    for native in [config("native", 0), config("auto", 0)] {
+        // By whatever way the first one receives.
+        let files = Files::new()?;
+        fs::write(files.config(), native.toml("b"))?;
+        let error = refusal::refusal(&pair.b, &files.run()?, 69, || Ok(()))?;
+        ensure!(error.contains("another ha-agent already serves eth0"), "{error}");
+    }
+    let mark = b.mark();
+    a.kill()?;
+    b.wait_for_state(mark, "MASTER")?;
+    pair.only_master(B, 20)
+}
+
+#[test]
+fn what_the_driver_can_not_do_is_refused_where_only_that_is_wanted() -> Result<()> {
+    at_once(&[("refused", |pair| {
+        pair.a.netns.ip("link add br1 type bridge")?;
+        foreign::attach(&pair.b)?;
+        let cases = [
+            (&pair.a, "br1", "native", "no driver"),
+            (&pair.b, "eth0", "native", "another XDP program"),
+            (&pair.b, "eth0", "generic", "another XDP program"),
+        ];
+        for (node, interface, receive, word) in cases {
+            let files = Files::new()?;
+            let config = AgentConfig { interface: interface.to_owned(), ..config(receive, 0) };
+            fs::write(files.config(), config.toml("a"))?;
+            let error = refusal::refusal(node, &files.run()?, 69, || Ok(()))?;
+            ensure!(error.contains(word) && error.contains("receive = \"auto\""), "{receive}: {error}");
+        }
+        Ok(())
+    })])
+}
+
+#[test]
+fn it_hears_ucarp() -> Result<()> {
+    at_once(&[("ucarp", |pair| {
+        let ucarp = UcarpConfig::default();
+        let mut ucarp = Ucarp::start(&pair.b, &ucarp)?;
+        ucarp.wait_for_state(0, "MASTER")?;
+        let ours = AgentConfig { interval: None, detect: None, ..config("tcx", 100) };
+        let ours = Agent::start(&pair.a, &ours)?;
+        ours.wait_for_state(0, "BACKUP")?;
+        ours.until(PATIENCE, |vhost| (vhost["accepted"].as_u64() > Some(2)).then_some(()))?;
+        let mark = ours.mark();
+        ucarp.process.kill()?;
+        ours.wait_for_state(mark, "MASTER").map(drop)
+    })])
+}
+
+/// In a socket buffer the first tag lies beside the frame, and only a second one in it.
+#[test]
+fn tags_are_read_where_they_lie() -> Result<()> {
+    if !lab::available() {
+        return Ok(());
+    }
+    let lan = Lan::new("tags")?;
+    let node = lan.node("node", A)?;
+    let adverts = node.netns.run(|| {
+        run("ip", "link add in0 type veth peer name out0")?;
+        for name in ["in0", "out0"] {
+            run("ip", &format!("link set {name} addrgenmode none up"))?;
+        }
+        let index = nix::net::if_::if_nametoindex("in0")?;
+        let mut site = site();
+        for (key, watch) in std::mem::take(&mut site.watches) {
+            let ifindex = if key.ifindex == LOOPBACK { index } else { key.ifindex };
+            site.watches.insert(WatchKey { ifindex, ..key }, watch);
+        }
+        let Some(mut kernel) = Kernel::load_at(Hook::Tc, &site) else { return Ok(Vec::new()) };
+        kernel.attach("in0", index);
+        let socket = sending_socket("out0")?;
+        for tags in [vec![], vec![(0x8100, 5)], vec![(0x88a8, 100), (0x8100, 5)], vec![(0x8100, 6)]] {
+            send(socket.as_raw_fd(), &Packet { tags, ..Packet::default() }.bytes(), MsgFlags::empty())?;
+        }
+        let records = std::iter::from_fn(|| kernel.wait_for_record(Duration::from_millis(200)));
+        let tags = records.map(|record| match record {
+            Record::Advert(advert) => Ok((advert.watch.outer_vlan, advert.watch.vlan)),
+            other => Err(anyhow!("{other:?}")),
+        });
+        tags.collect()
+    })??;
+    ensure!(adverts == [(0, 0), (0, 5), (100, 5)], "{adverts:?}");
+    Ok(())
+}
+
+#[test]
+fn what_a_killed_agent_has_attached_stays_goes_quiet_and_is_taken_over() -> Result<()> {
+    if !lab::available() {
+        return Ok(());
+    }
+    let pair = Pair::new("pinned")?;
+    let (mut a, b) = pair.start(&config("tcx", 0), &config("auto", 100))?;
+    let _client = Client::start(&pair.witness.netns, VIRTUAL)?;
+    ensure!(pair.claims(20)? == [true, false], "only the master answers");
+    let mark = b.mark();
+    a.kill()?;
+    b.wait_for_state(mark, "MASTER")?;
+    ensure!(pair.a.has_address(VIRTUAL)?, "its kernel has the address still");
+    thread::sleep(DEFAULT_LEASE + GRACE);
+    ensure!(filters(&pair.a)? == 1, "the program does not outlive the agent");
+    ensure!(pair.claims(20)? == [false, true], "the one that was killed");
+
+    // Another one goes on with what is there.
+    a.restart(&pair.a)?;
+    a.process.wait_for_line(0, "answered for no virtual address", PATIENCE)?;
+    ensure!(filters(&pair.a)? == 1, "not in its place");
+    heard(&a, "tcx")?;
+    // And one that is to receive otherwise does not leave it there.
+    a.kill()?;
+    a.rewrite(&pair.a, &config("auto", 0))?;
+    a.restart(&pair.a)?;
+    heard(&a, "native")?;
+    ensure!(filters(&pair.a)? == 0, "both are attached");
+    a.leave()?;
+    b.leave()
+}
+
+#[test]
+fn a_master_that_is_killed_and_started_again_goes_on() -> Result<()> {
+    if !lab::available() {
+        return Ok(());
+    }
+    let pair = Pair::new("goes-on")?;
+    let _echoes = [Echo::start(&pair.a.netns, VIRTUAL)?, Echo::start(&pair.b.netns, VIRTUAL)?];
+    let slow = |advskew| AgentConfig { interval: Some("500ms".to_owned()), ..config("tcx", advskew) };
+    let (mut a, b) = pair.start(&slow(0), &slow(100))?;
+    let client = Client::start(&pair.witness.netns, VIRTUAL)?;
+    let mark = b.mark();
+    for _ in 0..3 {
+        a.replace(&pair.a, Signal::SIGKILL)?;
+        a.process.wait_for_line(0, "INIT -> MASTER: the agent before", PATIENCE)?;
+        pair.advertisement(pair.capture.mark(), |_| true)?;
+    }
+    ensure!(b.changes(mark).is_empty(), "{:?}", b.changes(mark));
+    ensure!(client.lost() == 0, "{} requests were lost", client.lost());
+    Ok(())
+}
+
+/// Waits until an agent has heard the other one for a while, and judges how.
+fn heard(agent: &Agent, receive: &str) -> Result<()> {
+    let vhost =
+        agent.until(PATIENCE, |vhost| (vhost["accepted"].as_u64() > Some(10)).then(|| vhost.clone()))?;
+    ensure!(vhost["receive"] == receive, "{vhost:#}");
+    ensure!(vhost["receive_lost"].is_null() == (receive == "native"), "{vhost:#}");
+    ensure!(vhost["watch"] == "kernel", "{vhost:#}");
+    Ok(())
+}
+
+/// Another agent for the same interface is refused, and leaves the first one alone.
+fn second_is_refused(node: &Node, first: &Agent) -> Result<()> {
+    let files = Files::new()?;
+    let error = refusal::refusal(node, &files.run()?, 69, || Ok(()))?;
+    let process = format!("process {} (ha-agent)", first.process.pid());
+    for word in ["another ha-agent", "eth0", &process, "stop it first"] {
+        ensure!(error.contains(word), "no '{word}' in: {error}");
+    }
+    ensure!(first.vhost()?["receive"].is_string(), "{:#}", first.vhost()?);
+    Ok(())
+}
+
+/// How many of our programs traffic control runs on a node's `eth0`.
+fn filters(node: &Node) -> Result<usize> {
+    let query = || {
+        let kind = aya::programs::TcAttachType::Ingress;
+        let (_, programs) = aya::programs::SchedClassifier::query_tcx("eth0", kind)?;
+        anyhow::Ok(programs.iter().filter(|program| program.name_as_str() == Some("ha_carp_tc")).count())
+    };
+    node.netns.run(query)?
+}
+
+fn config(receive: &str, advskew: u8) -> AgentConfig {
+    AgentConfig { receive: Some(receive.to_owned()), advskew, ..AgentConfig::default() }
+}
+
+const DEFAULT_LEASE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_secs(10);
