@@ -10,7 +10,7 @@ use frames::kernel::Hook;
 use frames::site::{LOOPBACK, site};
 use frames::{Kernel, Packet};
 use ha_common::abi::{Record, WatchKey};
-use lab::capture::sending_socket;
+use lab::capture::{now_ns, sending_socket};
 use lab::netns::run;
 use lab::pair::{A, B, VIRTUAL, at_once};
 use lab::pauses::undisturbed;
@@ -58,7 +58,11 @@ fn beside_a_foreign_xdp_program_the_agent_serves_by_tcx() -> Result<()> {
 
 #[test]
 fn what_is_chosen_serves_and_nothing_else() -> Result<()> {
-    at_once(&[("generic", |pair| chosen(pair, "generic")), ("tcx", |pair| chosen(pair, "tcx"))])
+    at_once(&[
+        ("generic", |pair| chosen(pair, "generic")),
+        ("tcx", |pair| chosen(pair, "tcx")),
+        ("packet", |pair| chosen(pair, "packet")),
+    ])
 }
 
 fn chosen(pair: &Pair, receive: &str) -> Result<()> {
@@ -100,18 +104,49 @@ fn what_the_driver_can_not_do_is_refused_where_only_that_is_wanted() -> Result<(
 
 #[test]
 fn it_hears_ucarp() -> Result<()> {
-    at_once(&[("ucarp", |pair| {
-        let ucarp = UcarpConfig::default();
-        let mut ucarp = Ucarp::start(&pair.b, &ucarp)?;
-        ucarp.wait_for_state(0, "MASTER")?;
-        let ours = AgentConfig { interval: None, detect: None, ..config("tcx", 100) };
-        let ours = Agent::start(&pair.a, &ours)?;
-        ours.wait_for_state(0, "BACKUP")?;
-        ours.until(PATIENCE, |vhost| (vhost["accepted"].as_u64() > Some(2)).then_some(()))?;
-        let mark = ours.mark();
-        ucarp.process.kill()?;
-        ours.wait_for_state(mark, "MASTER").map(drop)
-    })])
+    at_once(&[
+        ("by-tcx", |pair| beside_ucarp(pair, "tcx")),
+        ("by-packet", |pair| beside_ucarp(pair, "packet")),
+    ])
+}
+
+fn beside_ucarp(pair: &Pair, receive: &str) -> Result<()> {
+    let mut ucarp = Ucarp::start(&pair.b, &UcarpConfig::default())?;
+    ucarp.wait_for_state(0, "MASTER")?;
+    let ours = AgentConfig { interval: None, detect: None, ..config(receive, 100) };
+    let ours = Agent::start(&pair.a, &ours)?;
+    ours.wait_for_state(0, "BACKUP")?;
+    ours.until(PATIENCE, |vhost| (vhost["accepted"].as_u64() > Some(2)).then_some(()))?;
+    let mark = ours.mark();
+    ucarp.process.kill()?;
+    ours.wait_for_state(mark, "MASTER").map(drop)
+}
+
+#[test]
+fn by_a_packet_socket_a_silence_is_noticed_in_time_and_what_is_refused_is_told() -> Result<()> {
+    if !lab::available() {
+        return Ok(());
+    }
+    undisturbed(|| {
+        let pair = Pair::new("socket")?;
+        let config = |advskew, passphrase: &str| AgentConfig {
+            mode: Some("strict".to_owned()),
+            passphrases: vec![passphrase.to_owned()],
+            ..config("packet", advskew)
+        };
+        let (mut a, b) = pair.start(&config(0, "secret"), &config(100, "secret"))?;
+        heard(&b, "packet")?;
+        let stranger = Agent::start(&pair.witness, &config(50, "another"))?;
+        b.until(PATIENCE, |vhost| (vhost["refused"]["badauth"].as_u64() > Some(5)).then_some(()))?;
+        stranger.leave()?;
+        let mark = b.mark();
+        a.kill()?;
+        b.wait_for_state(mark, "MASTER")?;
+        let gap = pair.gap(A, B)?;
+        ensure!(gap < Duration::from_millis(60), "it took {gap:?}");
+        second_is_refused(&pair.b, &b)?;
+        b.leave()
+    })
 }
 
 /// In a socket buffer the first tag lies beside the frame, and only a second one in it.
@@ -120,34 +155,47 @@ fn tags_are_read_where_they_lie() -> Result<()> {
     if !lab::available() {
         return Ok(());
     }
-    let lan = Lan::new("tags")?;
-    let node = lan.node("node", A)?;
-    let adverts = node.netns.run(|| {
-        run("ip", "link add in0 type veth peer name out0")?;
-        for name in ["in0", "out0"] {
-            run("ip", &format!("link set {name} addrgenmode none up"))?;
-        }
-        let index = nix::net::if_::if_nametoindex("in0")?;
-        let mut site = site();
-        for (key, watch) in std::mem::take(&mut site.watches) {
-            let ifindex = if key.ifindex == LOOPBACK { index } else { key.ifindex };
-            site.watches.insert(WatchKey { ifindex, ..key }, watch);
-        }
-        let Some(mut kernel) = Kernel::load_at(Hook::Tc, &site) else { return Ok(Vec::new()) };
-        kernel.attach("in0", index);
-        let socket = sending_socket("out0")?;
-        for tags in [vec![], vec![(0x8100, 5)], vec![(0x88a8, 100), (0x8100, 5)], vec![(0x8100, 6)]] {
-            send(socket.as_raw_fd(), &Packet { tags, ..Packet::default() }.bytes(), MsgFlags::empty())?;
-        }
-        let records = std::iter::from_fn(|| kernel.wait_for_record(Duration::from_millis(200)));
-        let tags = records.map(|record| match record {
-            Record::Advert(advert) => Ok((advert.watch.outer_vlan, advert.watch.vlan)),
-            other => Err(anyhow!("{other:?}")),
-        });
-        tags.collect()
-    })??;
-    ensure!(adverts == [(0, 0), (0, 5), (100, 5)], "{adverts:?}");
+    for by_socket in [false, true] {
+        let lan = Lan::new("tags")?;
+        let node = lan.node("node", A)?;
+        let adverts = node.netns.run(move || tags(by_socket))??;
+        ensure!(adverts == [(0, 0), (0, 5), (100, 5)], "by a socket: {by_socket}, {adverts:?}");
+    }
     Ok(())
+}
+
+/// The tags of the advertisements that are heard of those that are sent.
+fn tags(by_socket: bool) -> Result<Vec<(u16, u16)>> {
+    run("ip", "link add in0 type veth peer name out0")?;
+    for name in ["in0", "out0"] {
+        run("ip", &format!("link set {name} addrgenmode none up"))?;
+    }
+    let index = nix::net::if_::if_nametoindex("in0")?;
+    let mut site = site();
+    for (key, watch) in std::mem::take(&mut site.watches) {
+        let ifindex = if key.ifindex == LOOPBACK { index } else { key.ifindex };
+        site.watches.insert(WatchKey { ifindex, ..key }, watch);
+    }
+    let Some(mut kernel) = Kernel::load_at(Hook::Tc, &site) else { return Ok(Vec::new()) };
+    let mut packets = by_socket.then(|| kernel.hear("in0", index));
+    if !by_socket {
+        kernel.attach("in0", index);
+    }
+    let (socket, began) = (sending_socket("out0")?, now_ns());
+    for tags in [vec![], vec![(0x8100, 5)], vec![(0x88a8, 100), (0x8100, 5)], vec![(0x8100, 6)]] {
+        send(socket.as_raw_fd(), &Packet { tags, ..Packet::default() }.bytes(), MsgFlags::empty())?;
+    }
+    let records: Vec<_> = match &mut packets {
+        Some(packets) => std::iter::from_fn(|| packets.next()).collect(),
+        None => std::iter::from_fn(|| kernel.wait_for_record(Duration::from_millis(200))).collect(),
+    };
+    let tags = records.into_iter().map(|record| match record {
+        Record::Advert(advert) if (began..now_ns()).contains(&advert.stamp_ns) => {
+            Ok((advert.watch.outer_vlan, advert.watch.vlan))
+        }
+        other => Err(anyhow!("{other:?}, begun at {began}")),
+    });
+    tags.collect()
 }
 
 #[test]
@@ -209,7 +257,8 @@ fn heard(agent: &Agent, receive: &str) -> Result<()> {
         agent.until(PATIENCE, |vhost| (vhost["accepted"].as_u64() > Some(10)).then(|| vhost.clone()))?;
     ensure!(vhost["receive"] == receive, "{vhost:#}");
     ensure!(vhost["receive_lost"].is_null() == (receive == "native"), "{vhost:#}");
-    ensure!(vhost["watch"] == "kernel", "{vhost:#}");
+    // A kernel program has a timer; a socket does not.
+    ensure!(vhost["watch"] == if receive == "packet" { "agent" } else { "kernel" }, "{vhost:#}");
     Ok(())
 }
 

@@ -333,6 +333,10 @@ impl Follower {
         let occupant = interfaces.by_index(spot.index).and_then(|interface| interface.program);
         let on = dataplane::Interface { name: interface, index: spot.index, occupant };
         let mode = self.dataplane.attach(on, modes)?;
+        if let Some(packets) = self.dataplane.take_packets() {
+            // It is gone only while the agent ends.
+            let _ = self.detector.send(Input::Hear(Box::new(packets)));
+        }
         match mode.lost() {
             None => tracing::info!(interface, "attached in the driver (native XDP)"),
             Some(lost) => tracing::warn!(interface, "attached by {mode}: {lost}"),
@@ -543,7 +547,7 @@ fn choose(place: &Place, receive: Receive) -> (Spot, Option<Stripped>) {
     match receive {
         Receive::Auto | Receive::Native | Receive::Generic => {}
         // What was taken off is known there.
-        Receive::Tcx => return (place.at.clone(), None),
+        Receive::Tcx | Receive::Packet => return (place.at.clone(), None),
     }
     let strips = |interface: &str| {
         ethtool::strips_vlan_tags(interface).unwrap_or_else(|error| {

@@ -148,7 +148,7 @@ async fn load(interface: &str, receive: Receive) -> Exit {
     };
     let info = match mode {
         Mode::Native | Mode::Generic => dataplane.program().map(|program| program.info()),
-        Mode::Tcx => dataplane.program_tc().map(|program| program.info()),
+        Mode::Tcx | Mode::Packet => dataplane.program_tc().map(|program| program.info()),
     };
     match info {
         Ok(Ok(info)) => show(&info),

@@ -90,6 +90,8 @@ choices! {
         Generic = "generic",
         /// Traffic control, behind XDP.
         Tcx = "tcx",
+        /// A packet socket, read by the agent.
+        Packet = "packet",
     }
 
     /// A MAC address to be used.

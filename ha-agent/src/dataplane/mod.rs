@@ -12,6 +12,7 @@ mod lease;
 mod log;
 mod mode;
 mod object;
+mod packets;
 mod pins;
 mod standing;
 mod tables;
@@ -21,6 +22,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aya::maps::{Map, MapData, MapError, RingBuf};
 use aya::programs::links::FdLink;
@@ -28,6 +30,7 @@ use aya::programs::{ProgramError, SchedClassifier, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 
 use attach::Link;
+use packets::{Counted, Switch};
 
 pub use attach::{Interface, Owner};
 pub use error::{AttachError, LoadError};
@@ -36,6 +39,7 @@ pub use exit::EXIT;
 pub use lease::Lease;
 pub use mode::Mode;
 pub use object::embedded;
+pub use packets::Packets;
 pub use pins::{PinError, Pins};
 pub use standing::Standings;
 pub use tables::{Counters, Given, Memory, Patiences, Tables};
@@ -47,6 +51,10 @@ pub struct Dataplane {
     bpf: Ebpf,
     attached: HashMap<u32, Attachment>,
     pins: Option<Pins>,
+    counted: Counted,
+    packets: Option<Switch>,
+    /// What is heard by them, until it is taken.
+    heard: Option<Packets>,
 }
 
 /// An attachment to an interface.
@@ -56,6 +64,8 @@ enum Attachment {
     Ours(Link),
     /// It outlives it.
     Pinned { link: FdLink, path: PathBuf },
+    /// There is none: a socket of this process receives.
+    Packets,
 }
 
 /// A loaded program, in parts that live apart.
@@ -128,14 +138,15 @@ impl Dataplane {
             }
         }
         let tables = Tables::take(&mut bpf)?;
-        let counters = Counters::take(&mut bpf)?;
+        let counted = Counted::default();
+        let counters = Counters::take(&mut bpf, Arc::clone(&counted))?;
         let memory = Memory::take(&mut bpf)?;
         let given = Given::take(&mut bpf)?;
         let patiences = Patiences::take(&mut bpf)?;
         let lease = Lease::take(&mut bpf)?;
         let standings = Standings::take(&mut bpf)?;
         let events: RingBuf<MapData> = take(&mut bpf, "HA_EVENTS")?;
-        let dataplane = Self { bpf, attached: HashMap::new(), pins };
+        let dataplane = Self { bpf, attached: HashMap::new(), pins, counted, packets: None, heard: None };
         let events = Events::new(events);
         Ok(Loaded { dataplane, tables, events, counters, memory, given, patiences, lease, standings })
     }
@@ -178,7 +189,11 @@ impl Dataplane {
                     self.attached.insert(on.index, attachment);
                     return Ok(mode);
                 }
-                Err(error @ (AttachError::Foreign { .. } | AttachError::Unsupported { .. })) => {
+                Err(
+                    error @ (AttachError::Foreign { .. }
+                    | AttachError::Unsupported { .. }
+                    | AttachError::Load(LoadError::Refused { .. })),
+                ) => {
                     tracing::debug!(interface = on.name, %error, "not possible by {mode}");
                     // Who is there says more than what else is not possible.
                     refused = refused.filter(|_| taken).or(Some(error));
@@ -224,6 +239,7 @@ impl Dataplane {
             (Mode::Native, None) => attach::xdp(self.program()?, on, XdpMode::Driver)?,
             (Mode::Generic, None) => attach::xdp(self.program()?, on, XdpMode::Skb)?,
             (Mode::Tcx, left) => return self.attach_tc(on, left),
+            (Mode::Packet, _) => return self.hear(on),
         };
         self.keep(link, on, mode)
     }
@@ -250,6 +266,27 @@ impl Dataplane {
             }
         };
         self.keep(link, on, Mode::Tcx)
+    }
+
+    /// Receives by a packet socket.
+    fn hear(&mut self, on: Interface<'_>) -> Result<Attachment, AttachError> {
+        let kernel = |cause| AttachError::Kernel { interface: on.name.to_owned(), cause };
+        let switch = match &mut self.packets {
+            Some(switch) => switch,
+            none => {
+                let opened = Packets::open(&mut self.bpf, Arc::clone(&self.counted));
+                let (packets, switch) = opened.map_err(|error| kernel(Box::new(error)))?;
+                self.heard = Some(packets);
+                none.insert(switch)
+            }
+        };
+        switch.add(on.index).map_err(|error| kernel(Box::new(error)))?;
+        Ok(Attachment::Packets)
+    }
+
+    /// What is heard by a packet socket, once, after the first interface is received from in this way.
+    pub fn take_packets(&mut self) -> Option<Packets> {
+        self.heard.take()
     }
 
     /// Has an attachment outlive this process, where there are pins.
@@ -284,6 +321,10 @@ impl Dataplane {
                 // It ends with the last of the two.
                 drop(link);
                 std::fs::remove_file(path).is_ok()
+            }
+            Some(Attachment::Packets) => {
+                self.packets.iter().for_each(|switch| switch.remove(ifindex));
+                true
             }
             None => return,
         };

@@ -14,6 +14,8 @@ pub enum Mode {
     Generic,
     /// Traffic control, behind XDP: beside other programs. Of kernels before 6.6 it is a filter, which can't be pinned.
     Tcx,
+    /// A packet socket, which the agent reads.
+    Packet,
 }
 
 impl Mode {
@@ -21,12 +23,13 @@ impl Mode {
     #[must_use]
     pub fn allowed(receive: Receive, stage: Stage) -> &'static [Self] {
         match (receive, stage) {
-            (Receive::Auto, Stage::Any) => &[Self::Native, Self::Generic, Self::Tcx],
-            (Receive::Auto, Stage::Generic) => &[Self::Generic, Self::Tcx],
+            (Receive::Auto, Stage::Any) => &[Self::Native, Self::Generic, Self::Tcx, Self::Packet],
+            (Receive::Auto, Stage::Generic) => &[Self::Generic, Self::Tcx, Self::Packet],
             (Receive::Native, Stage::Any) => &[Self::Native],
             (Receive::Native, Stage::Generic) => &[],
             (Receive::Generic, _) => &[Self::Generic],
             (Receive::Tcx, _) => &[Self::Tcx],
+            (Receive::Packet, _) => &[Self::Packet],
         }
     }
 
@@ -39,6 +42,10 @@ impl Mode {
             Self::Tcx => Some(
                 "frames are stamped later, behind XDP and packet sockets, and only those that another program has passed",
             ),
+            Self::Packet => Some(
+                "the agent reads the frames itself: its own timer tells a silence, what is refused reaches other programs, \
+                 and the lease does not make this node quiet",
+            ),
         }
     }
 
@@ -47,7 +54,7 @@ impl Mode {
     pub fn is_xdp(self) -> bool {
         match self {
             Self::Native | Self::Generic => true,
-            Self::Tcx => false,
+            Self::Tcx | Self::Packet => false,
         }
     }
 }
@@ -58,6 +65,7 @@ impl fmt::Display for Mode {
             Self::Native => "native",
             Self::Generic => "generic",
             Self::Tcx => "tcx",
+            Self::Packet => "packet",
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::PoisonError;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
@@ -11,6 +12,7 @@ use ha_common::abi::{
 };
 use ha_common::fresh::Heard;
 
+use super::packets::Counted;
 use super::{LoadError, take};
 
 /// What the program is told: whom to watch for, by which keys, from whom.
@@ -27,6 +29,8 @@ pub struct Counters {
     counts: PerCpuArray<MapData, Counts>,
     refused: Array<MapData, Sightings>,
     silenced: PerCpuArray<MapData, u64>,
+    /// What the agent counted itself.
+    counted: Counted,
 }
 
 /// Strict mode: what the program knows to be our own.
@@ -126,15 +130,16 @@ impl Tables {
 }
 
 impl Counters {
-    pub(super) fn take(bpf: &mut Ebpf) -> Result<Self, LoadError> {
+    pub(super) fn take(bpf: &mut Ebpf, counted: Counted) -> Result<Self, LoadError> {
         Ok(Self {
             counts: take(bpf, "HA_COUNTERS")?,
             refused: take(bpf, "HA_REFUSED")?,
             silenced: take(bpf, "HA_SILENCED")?,
+            counted,
         })
     }
 
-    /// What all processors together counted in a slot: see [`Watch::slot`].
+    /// What all processors together, and the agent itself, counted in a slot: see [`Watch::slot`].
     ///
     /// # Errors
     ///
@@ -143,6 +148,8 @@ impl Counters {
         let values = self.counts.get(&slot, 0).map_err(LoadError::from_map)?;
         let mut sum = Counts::default();
         values.iter().for_each(|counts| sum.add(counts));
+        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.get(&slot).into_iter().for_each(|counts| sum.add(counts));
         Ok(sum)
     }
 

@@ -34,6 +34,14 @@ pub fn boot_ns() -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// The time of day, in ns since 1970.
+#[must_use]
+pub fn unix_ns() -> u64 {
+    // The kernel never refuses this clock.
+    let time = clock_gettime(ClockId::CLOCK_REALTIME).map_or(Duration::ZERO, Duration::from);
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The processor time that the calling thread has used, in user space and in the kernel.
 #[must_use]
 pub fn thread_time() -> Duration {

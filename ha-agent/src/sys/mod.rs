@@ -7,6 +7,7 @@ pub mod ethtool;
 pub mod hurry;
 pub mod idle;
 pub(crate) mod interface_name;
+pub mod packet_listener;
 pub mod packet_socket;
 pub mod pidfd;
 pub mod process;

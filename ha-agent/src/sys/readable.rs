@@ -34,4 +34,5 @@ pub(crate) trait Owner {}
 impl Owner for nix::sys::timerfd::TimerFd {}
 impl Owner for socket2::Socket {}
 impl Owner for crate::dataplane::Events {}
+impl Owner for crate::dataplane::Packets {}
 impl<T> Owner for aya_log::EbpfLogger<T> {}

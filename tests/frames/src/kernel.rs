@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use aya::programs::{TestRun, TestRunOptions};
 use ha_agent::dataplane::{
-    Counters, Dataplane, Events, Given, Interface, Lease, LoadError, Loaded, Memory, Mode, Patiences, Tables,
+    Counters, Dataplane, Events, Given, Interface, Lease, LoadError, Loaded, Memory, Mode, Packets,
+    Patiences, Tables,
 };
 use ha_common::abi::{
     self, Address, Advert, COMMON_SLOT, COUNTER_SLOTS, FAMILY_IPV4, GivenKey, HeardKey, Patience, Record,
@@ -142,6 +143,17 @@ impl Kernel {
             Hook::Tc => Mode::Tcx,
         };
         self.dataplane.attach(on, &[mode]).expect("an interface to attach to");
+    }
+
+    /// Receives from an interface of this thread's network namespace by a packet socket, with the same maps.
+    ///
+    /// # Panics
+    ///
+    /// If it can't, or does already.
+    pub fn hear(&mut self, interface: &str, index: u32) -> Packets {
+        let on = Interface { name: interface, index, occupant: None };
+        self.dataplane.attach(on, &[Mode::Packet]).expect("an interface to listen to");
+        self.dataplane.take_packets().expect("the first interface")
     }
 
     /// Lets it watch for something else. What is remembered stays, and what the site has heard is added.

@@ -9,6 +9,7 @@ use super::Snapshot;
 use super::partner::PairInput;
 use crate::config::Mode;
 use crate::core::Link;
+use crate::dataplane::Packets;
 use crate::net::advertise::Path;
 
 /// What others tell the detector. `vhost` is the index of a virtual host in the configuration.
@@ -21,6 +22,8 @@ pub enum Input {
         /// Their keys.
         keys: Vec<WatchKey>,
     },
+    /// Read this, too: some interface is received from by a packet socket.
+    Hear(Box<Packets>),
     /// A virtual host's interface is there: send on it. `Link::Up` follows.
     Equip {
         /// Which one.

@@ -43,8 +43,9 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use ha_common::abi::{Advert, Record, Timeout, WatchKey};
+use ha_common::abi::{Advert, Record, RecordError, Timeout, WatchKey};
 use ha_common::auth::Mac;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
 use self::agenda::Agenda;
@@ -63,11 +64,11 @@ use crate::config::Mode;
 use crate::core::demotion;
 use crate::core::pair::Stance;
 use crate::core::{self, Demotions, Event, Instant, Link, Suspicion};
-use crate::dataplane::{Events, Given, Patiences, Standings};
+use crate::dataplane::{Events, Given, Packets, Patiences, Standings};
 use crate::exec::Orders;
 use crate::journal::recorder::Recorder;
 use crate::sys::clock;
-use crate::sys::readable::readable;
+use crate::sys::readable::{Readable, readable};
 use crate::sys::realtime::touch_stack;
 use crate::sys::timer::Timer;
 
@@ -227,6 +228,8 @@ struct Detector {
     /// The pair machine, where this node is one of two, and where its wants go.
     partner: Option<Partner>,
     outputs: Option<mpsc::UnboundedSender<PairOutput>>,
+    /// What is heard by a packet socket, where no program receives.
+    packets: Option<AsyncFd<Readable<Packets>>>,
 }
 
 impl Detector {
@@ -263,6 +266,7 @@ impl Detector {
             notes,
             partner: None,
             outputs: None,
+            packets: None,
         }
     }
 
@@ -292,6 +296,7 @@ impl Detector {
             if emptied {
                 tokio::select! {
                     guard = events.readable_mut() => guard?.clear_ready(),
+                    heard = heard(self.packets.as_ref()) => heard?,
                     expired = timer.expired() => expired?,
                     received = inputs.recv() => match received {
                         Some(received) => input = Some(received),
@@ -340,7 +345,7 @@ impl Detector {
     /// fast records come.
     fn drain(&mut self, events: &mut Events, now: Instant) -> Read {
         let mut read = Read { all: true, oldest: None, records: 0 };
-        while let Some(record) = events.next() {
+        while let Some(record) = events.next().or_else(|| self.hear()) {
             match record {
                 Ok(record) => {
                     self.record(now, &record);
@@ -360,6 +365,10 @@ impl Detector {
         read
     }
 
+    fn hear(&mut self) -> Option<Result<Record, RecordError>> {
+        self.packets.as_mut()?.get_mut().0.next().map(Ok)
+    }
+
     fn record(&mut self, now: Instant, record: &Record) {
         let (Record::Advert(Advert { watch, .. })
         | Record::Silence(Timeout { watch, .. })
@@ -377,6 +386,12 @@ impl Detector {
     fn input(&mut self, now: Instant, input: Input) {
         match input {
             Input::Watch { vhost, keys } => self.watch(now, vhost, keys),
+            Input::Hear(packets) => match readable(*packets) {
+                Ok(packets) => self.packets = Some(packets),
+                Err(error) => {
+                    tracing::error!(%error, "the packet socket can't be waited for; restart ha-agent")
+                }
+            },
             Input::Equip { vhost, ifindex, path, hardware } => {
                 self.host(now, vhost, |host| host.equip(ifindex, path, hardware));
             }
@@ -532,6 +547,17 @@ impl Detector {
         let vouches = self.vouching.as_ref().and_then(Vouching::next_deadline);
         let others = [self.sending.next_deadline(), self.vigil.next_deadline(), pair, vouches];
         self.agenda.next().into_iter().chain(others.into_iter().flatten()).min()
+    }
+}
+
+/// Waits until something is heard by a packet socket; for ever if there is none.
+async fn heard(packets: Option<&AsyncFd<Readable<Packets>>>) -> io::Result<()> {
+    match packets {
+        Some(packets) => {
+            packets.readable().await?.clear_ready();
+            Ok(())
+        }
+        None => std::future::pending().await,
     }
 }
 
