@@ -8,6 +8,7 @@ pub use contest::{Awakening, Contest, Fault, Outcome, Round};
 pub use voice::{Takeover, Voice};
 
 use std::fmt::{self, Display, Formatter};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -85,6 +86,12 @@ pub struct Testimony {
     pub overshoot_ms: f64,
 }
 
+/// Has all of ours receive in this way from now on, as `receive` in their configuration says it; once.
+pub fn receive_by(receive: String) {
+    // Whoever says it twice is not heard the second time.
+    let _ = RECEIVE.set(receive);
+}
+
 impl Peer {
     /// Those that can [`Pace::COMMON`].
     pub const FAST: [Self; 5] =
@@ -116,6 +123,7 @@ impl Peer {
                     interval,
                     detect,
                     preempt: active,
+                    receive: RECEIVE.get().cloned(),
                     ..AgentConfig::default()
                 };
                 let agent = Agent::start(node, &config)?;
@@ -191,7 +199,10 @@ impl Peer {
     #[must_use]
     pub fn version(self) -> String {
         let package = match self {
-            Self::HaAgent => return env!("CARGO_PKG_VERSION").to_owned(),
+            Self::HaAgent => {
+                let receive = RECEIVE.get().map(|receive| format!(", receives by {receive}"));
+                return env!("CARGO_PKG_VERSION").to_owned() + receive.as_deref().unwrap_or_default();
+            }
             Self::Keepalived | Self::KeepalivedRt => "keepalived",
             Self::Bfdd | Self::Vrrpd => "frr",
             Self::Ucarp => "ucarp",
@@ -349,3 +360,6 @@ const ACTIVE_PRIORITY: u8 = 254;
 const REAL_TIME: u8 = 50;
 const HUNDREDTH: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How ours receive, where that is not left to them.
+static RECEIVE: OnceLock<String> = OnceLock::new();

@@ -20,6 +20,9 @@ pub(super) struct Args {
     /// Only this one: ha-agent, keepalived, keepalived-rt, bfdd or vrrpd
     #[arg(long, value_name = "NAME")]
     peer: Option<String>,
+    /// Have ours receive by this: native, generic, tcx or packet
+    #[arg(long, value_name = "HOW")]
+    receive: Option<String>,
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
@@ -27,6 +30,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         .option("--rounds", Some(args.rounds))
         .option("--soak", args.soak)
         .option("--peer", args.peer.as_ref())
+        .option("--receive", args.receive.as_ref())
         .json(args.json.as_deref())?
         .run()
 }

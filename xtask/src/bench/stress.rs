@@ -20,6 +20,9 @@ pub(super) struct Args {
     /// Only this one: ha-agent, keepalived, keepalived-rt, bfdd or vrrpd
     #[arg(long, value_name = "NAME")]
     peer: Option<String>,
+    /// Have ours receive by this: native, generic, tcx or packet
+    #[arg(long, value_name = "HOW")]
+    receive: Option<String>,
     /// Only this one: cpu, stop, memory, fork or softirq
     #[arg(long, value_name = "NAME")]
     load: Option<String>,
@@ -30,6 +33,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         .option("--seconds", Some(args.seconds))
         .option("--rounds", Some(args.rounds))
         .option("--peer", args.peer.as_ref())
+        .option("--receive", args.receive.as_ref())
         .option("--load", args.load.as_ref())
         .json(args.json.as_deref())?
         .run()
