@@ -19,7 +19,7 @@ pub struct AgentConfig {
     pub clock_difference: Option<String>,
     /// Name of the interface.
     pub interface: String,
-    /// Where on their way frames are read: `auto`, `native`, `generic` or `tcx`.
+    /// Where on their way frames are read: `auto`, `native`, `generic`, `tcx` or `packet`.
     pub receive: Option<String>,
     /// Virtual host.
     pub vhid: u8,

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use frames::kernel::Hook;
 use frames::site::{LOOPBACK, site};
-use frames::{Kernel, Packet};
+use frames::{Hook, Kernel, Packet};
 use ha_common::abi::{Record, WatchKey};
 use lab::capture::{now_ns, sending_socket};
 use lab::netns::run;
@@ -147,6 +148,48 @@ fn by_a_packet_socket_a_silence_is_noticed_in_time_and_what_is_refused_is_told()
         second_is_refused(&pair.b, &b)?;
         b.leave()
     })
+}
+
+#[test]
+fn where_the_kernel_refuses_the_programs_a_packet_socket_serves() -> Result<()> {
+    at_once(&[("verifier", |pair| {
+        let directory = tempfile::tempdir()?;
+        let program = Some(spoilt(directory.path())?);
+        let refused = AgentConfig { program, ..config("auto", 100) };
+        let (mut a, b) = pair.start(&config("auto", 0), &refused)?;
+        heard(&b, "packet")?;
+        let warned =
+            |line: &String| line.contains("WARN") && line.contains("the kernel refuses the BPF program");
+        ensure!(b.process.lines().iter().any(warned), "no warning of it: {:#?}", b.process.lines());
+        let mark = b.mark();
+        a.kill()?;
+        b.wait_for_state(mark, "MASTER").map(drop)
+    })])
+}
+
+/// An agent whose programs for interfaces no verifier takes: both begin with an instruction that is none.
+fn spoilt(directory: &Path) -> Result<PathBuf> {
+    let object = ha_agent::dataplane::embedded().context("built without its BPF program")?;
+    let mut agent = fs::read(lab::agent_binary()?)?;
+    let base = agent.windows(object.len()).position(|bytes| bytes == object).context("another object")?;
+    let number = |at: usize, length: usize| {
+        let bytes = object.get(at..at + length).unwrap_or_default();
+        bytes.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
+    };
+    // elf.h: where the headers of sections are, how long one is, how many, and which has the names.
+    let section = |index: usize| number(0x28, 8) + index * number(0x3a, 2);
+    let names = number(section(number(0x3e, 2)) + 0x18, 8);
+    for index in 0..number(0x3c, 2) {
+        let name = object.get(names + number(section(index), 4)..).unwrap_or_default();
+        if name.starts_with(b"xdp\0") || name.starts_with(b"classifier\0") {
+            let code = base + number(section(index) + 0x18, 8);
+            agent.get_mut(code..code + 8).context("no code")?.fill(0xff);
+        }
+    }
+    let path = directory.join("ha-agent");
+    fs::write(&path, agent)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok(path)
 }
 
 /// In a socket buffer the first tag lies beside the frame, and only a second one in it.

@@ -12,6 +12,7 @@ use ha_common::wire::ethernet::Mac;
 use rtnetlink::Handle;
 use tokio::sync::mpsc;
 
+use super::attachments::Attachments;
 use super::detector::Input;
 use super::follow_error::FollowError;
 use super::hosts;
@@ -19,7 +20,7 @@ use super::rules::Rules;
 use crate::config::{Config, MacChoice, Receive, VhostConfig};
 use crate::control::status::Receiving;
 use crate::core::{Family, Link, LinkDown};
-use crate::dataplane::{self, AttachError, Dataplane, Mode};
+use crate::dataplane::Dataplane;
 use crate::exec::{Order, Orders, Target};
 use crate::net::address::Addresses;
 use crate::net::advertise::Path;
@@ -28,7 +29,6 @@ use crate::net::link::{Interface, Interfaces};
 use crate::net::macvlan::{self, Macvlan, Parents, virtual_mac};
 use crate::net::membership::Membership;
 use crate::net::place::{self, Place, Spot, Stripped};
-use crate::sys::claim::Claim;
 use crate::sys::ethtool;
 use crate::sys::packet_socket::PacketSocket;
 
@@ -38,14 +38,12 @@ pub type Modes = Arc<Mutex<BTreeMap<String, Receiving>>>;
 /// Everything that depends on an interface's being there.
 #[derive(Debug)]
 pub(super) struct Follower {
-    dataplane: Dataplane,
+    attachments: Attachments,
     rules: Rules,
     netlink: Handle,
     vhosts: Vec<Member>,
     virtual_addresses: BTreeSet<IpAddr>,
     followed: BTreeMap<String, Option<Followed>>,
-    /// The interfaces that the program is attached to, by number.
-    attached: BTreeMap<u32, Attached>,
     parents: Parents,
     modes: Modes,
     detector: mpsc::UnboundedSender<Input>,
@@ -77,16 +75,6 @@ pub(super) enum Stays {
     All,
 }
 
-/// An interface that the program is attached to.
-#[derive(Debug)]
-struct Attached {
-    mode: Mode,
-    /// For how many of ours.
-    users: usize,
-    /// Keeps other agents away.
-    _claim: Claim,
-}
-
 /// An interface that virtual hosts live on.
 #[derive(Debug)]
 struct Followed {
@@ -113,13 +101,12 @@ impl Follower {
         let virtual_addresses = addresses.map(ipnet::IpNet::addr).collect();
         let followed = vhosts.iter().map(|member| (member.config.interface.clone(), None)).collect();
         Self {
-            dataplane,
+            attachments: Attachments::new(dataplane),
             rules,
             netlink,
             vhosts,
             virtual_addresses,
             followed,
-            attached: BTreeMap::new(),
             parents: Parents::default(),
             modes,
             detector,
@@ -165,7 +152,7 @@ impl Follower {
 
     /// Detaches what an earlier agent has left on other interfaces.
     pub(super) fn forget_others(&self) {
-        self.dataplane.forget_others();
+        self.attachments.forget_others();
     }
 
     /// Gives up all addresses and attachments for good, but for what `stays`. Returns what is to be removed once the
@@ -174,10 +161,10 @@ impl Follower {
         match stays {
             Stays::All => {
                 self.parents.leave();
-                self.dataplane.leave();
+                self.attachments.leave();
                 return Vec::new();
             }
-            Stays::Attachments => self.dataplane.leave(),
+            Stays::Attachments => self.attachments.leave(),
             Stays::Nothing => {}
         }
         for member in &self.vhosts {
@@ -285,8 +272,8 @@ impl Follower {
         }
         let old = followed.spot.index;
         self.attach(name, &spot, stripped, interfaces)?;
-        self.watch(name, &spot).inspect_err(|_| self.detach(spot.index))?;
-        self.detach(old);
+        self.watch(name, &spot).inspect_err(|_| self.attachments.detach(spot.index))?;
+        self.attachments.detach(old);
         if let Some(Some(followed)) = self.followed.get_mut(name) {
             followed.spot = spot;
         }
@@ -304,61 +291,21 @@ impl Follower {
         if let Some(stripped) = stripped {
             tracing::warn!(interface = name, "{stripped}; until then it receives in the generic path");
         }
-        let modes = Mode::allowed(self.receive(name), spot.stage);
-        let mode = match self.attached.get_mut(&spot.index) {
-            Some(attached) if modes.contains(&attached.mode) => {
-                attached.users += 1;
-                attached.mode
-            }
-            Some(&mut Attached { mode, .. }) => {
-                return Err(AttachError::Otherwise { interface: spot.interface.clone(), mode }.into());
-            }
-            None => self.attach_first(spot, modes, interfaces)?,
-        };
+        let mode = self.attachments.attach(spot, self.receive(name), interfaces)?;
+        if let Some(packets) = self.attachments.take_packets() {
+            // It is gone only while the agent ends.
+            let _ = self.detector.send(Input::Hear(Box::new(packets)));
+        }
         let by =
             if spot.interface == name { mode.to_string() } else { format!("{mode} on {}", spot.interface) };
         self.lock_modes().insert(name.to_owned(), Receiving { by, lost: mode.lost() });
         Ok(())
     }
 
-    fn attach_first(
-        &mut self,
-        spot: &Spot,
-        modes: &[Mode],
-        interfaces: &Interfaces,
-    ) -> Result<Mode, FollowError> {
-        let interface = spot.interface.as_str();
-        let claim = Claim::take(spot.index)
-            .map_err(|process| AttachError::Claimed { interface: interface.to_owned(), process })?;
-        let occupant = interfaces.by_index(spot.index).and_then(|interface| interface.program);
-        let on = dataplane::Interface { name: interface, index: spot.index, occupant };
-        let mode = self.dataplane.attach(on, modes)?;
-        if let Some(packets) = self.dataplane.take_packets() {
-            // It is gone only while the agent ends.
-            let _ = self.detector.send(Input::Hear(Box::new(packets)));
-        }
-        match mode.lost() {
-            None => tracing::info!(interface, "attached in the driver (native XDP)"),
-            Some(lost) => tracing::warn!(interface, "attached by {mode}: {lost}"),
-        }
-        self.attached.insert(spot.index, Attached { mode, users: 1, _claim: claim });
-        Ok(mode)
-    }
-
     /// How it is to be received there: all virtual hosts on one interface say the same.
     fn receive(&self, name: &str) -> Receive {
         let mut there = self.vhosts.iter().filter(|member| member.config.interface == name);
         there.next().map(|member| member.config.receive).unwrap_or_default()
-    }
-
-    fn detach(&mut self, index: u32) {
-        if let Some(attached) = self.attached.get_mut(&index) {
-            attached.users -= 1;
-            if attached.users == 0 {
-                self.attached.remove(&index);
-                self.dataplane.detach(index);
-            }
-        }
     }
 
     fn watch(&mut self, name: &str, spot: &Spot) -> Result<(), FollowError> {
@@ -519,7 +466,7 @@ impl Follower {
             }
         }
         if let Some(followed) = self.followed.get_mut(name).and_then(Option::take) {
-            self.detach(followed.spot.index);
+            self.attachments.detach(followed.spot.index);
         }
         self.lock_modes().remove(name);
     }

@@ -10,6 +10,7 @@
 //!   control socket, SIGHUP ──▶ reload; status: asks the detector, reads journal and counters
 //! ```
 
+mod attachments;
 mod calls;
 mod clerk;
 pub mod detector;

@@ -85,7 +85,9 @@ async fn show_all() -> Exit {
             say(format_args!("\tlink {}: {kind}", link.id()));
         }
         let on = interfaces.iter().flat_map(Interfaces::iter);
-        for interface in on.filter(|interface| interface.program == Some(program.id())) {
+        for interface in on.filter(|interface| {
+            interface.program == Some(program.id()) || dataplane::runs(&interface.name, program.id())
+        }) {
             say(format_args!("\tattached to {}(ifindex {})", interface.name, interface.index));
         }
     }

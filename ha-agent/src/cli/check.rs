@@ -73,7 +73,13 @@ pub(super) fn run(args: &Args) -> Exit {
         return fail(&format!("no right to run: {missing} missing; run as root"), Exit::NoPermission);
     }
     match Dataplane::load() {
-        Ok(_) => say("kernel: takes the BPF program"),
+        Ok(mut loaded) => {
+            say("kernel: takes the BPF program");
+            let tcx = config.vhosts.iter().any(|vhost| vhost.receive == Receive::Tcx);
+            if let Some(Err(error)) = tcx.then(|| loaded.dataplane.program_tc()) {
+                worst = fail(&error, error.exit());
+            }
+        }
         Err(error) => worst = fail(&error, error.exit()),
     }
     worst
@@ -149,7 +155,7 @@ fn check_interface(config: &Config, interfaces: &Interfaces, name: &str) -> Resu
         if owner.is_agent() {
             return Ok(vec![format!("served by an agent, or left by one: {owner}")]);
         }
-        if !Receiver::allowed(receive, spot.stage).contains(&Receiver::Tcx) {
+        if Receiver::allowed(receive, spot.stage).iter().all(|mode| mode.is_xdp()) {
             return Err(AttachError::Foreign { interface: spot.interface.clone(), owner: Some(owner) }.into());
         }
         if receive == Receive::Auto {

@@ -38,7 +38,7 @@
 //! [[vhost]]
 //! name = "data"
 //! interface = "eth0"
-//! receive = "auto"                   # default, or "native", "generic" or "tcx": where frames are read
+//! receive = "auto"                   # default, or "native", "generic", "tcx" or "packet": where frames are read
 //! vhid = 10                          # 1 to 255
 //! addresses = ["10.77.0.100/24", "2001:db8::100/64"]  # 1 to 64 of either family
 //! advbase = 1                        # 0 to 254, default 1: priority on the wire, lower wins

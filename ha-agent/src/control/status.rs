@@ -101,7 +101,7 @@ pub struct VhostStatus {
     pub name: String,
     /// The interface that it lives on.
     pub interface: String,
-    /// How frames are received there: `native`, `generic` or `tcx`, with the interface that the program is attached to
+    /// How frames are received there: `native`, `generic`, `tcx` or `packet`, with the interface that the program is attached to
     /// where that is another one; `null` while the interface is not there.
     pub receive: Option<String>,
     /// What is lost by it, against the driver (`native`); `null` if nothing is.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use aya::programs::links::FdLink;
-use aya::programs::tc::{NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcError};
+use aya::programs::tc::{NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::xdp::{XdpLink, XdpLinkId};
 use aya::programs::{
     LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode, loaded_programs, tc,
@@ -89,22 +89,27 @@ pub(super) fn tcx(program: &mut SchedClassifier, on: Interface<'_>) -> Result<Li
     link.map(Link::Tc).map_err(|error| refused(error, on))
 }
 
-/// Attaches the other one as a filter of the queueing discipline `clsact`, as kernels before 6.6 have it. It can't be
-/// pinned: one that a killed agent has left stays, and is removed here by its name.
+/// Attaches the other one as a filter of the queueing discipline `clsact`, before all that are there, as kernels before 6.6
+/// have it. It can't be pinned: see [`remove_filter`].
 pub(super) fn filter(program: &mut SchedClassifier, on: Interface<'_>) -> Result<Link, AttachError> {
-    let kernel = |error| refused(ProgramError::TcError(error), on);
     match tc::qdisc_add_clsact(on.name) {
-        Err(error) if errno(&error) != Some(libc::EEXIST) => return Err(kernel(error)),
+        Err(error) if errno(&error) != Some(libc::EEXIST) => {
+            return Err(refused(ProgramError::TcError(error), on));
+        }
         Ok(()) | Err(_) => {}
     }
-    match tc::qdisc_detach_program(on.name, TcAttachType::Ingress, PROGRAM_TC) {
-        Err(TcError::IoError(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(kernel(error)),
-        Ok(()) => tracing::info!(interface = on.name, "a filter was left of an earlier agent: removed"),
-    }
-    let options = TcAttachOptions::Netlink(NlOptions { priority: 1, ..NlOptions::default() });
+    let options = TcAttachOptions::Netlink(NlOptions::default());
     let link = program.attach_with_options(on.name, TcAttachType::Ingress, options);
     link.map(Link::Tc).map_err(|error| refused(error, on))
+}
+
+/// Removes the filter that an agent has left which was killed, by its name: else it would keep this node quiet for ever.
+pub(super) fn remove_filter(interface: &str) {
+    match tc::qdisc_detach_program(interface, TcAttachType::Ingress, PROGRAM_TC) {
+        Ok(()) => tracing::info!(interface, "a filter was left of an earlier agent: removed"),
+        // There is none, in most cases not even what it would belong to.
+        Err(error) => tracing::debug!(interface, %error, "no filter was left"),
+    }
 }
 
 /// Puts the XDP program in the place of another one, in one step.
@@ -132,6 +137,13 @@ pub(super) fn pin(link: FdLink, interface: &str, path: &Path) -> Result<Attachme
     let link = link
         .map_err(|error| AttachError::Kernel { interface: interface.to_owned(), cause: Box::new(error) })?;
     Ok(Attachment::Pinned { link, path: path.to_owned() })
+}
+
+/// Whether traffic control runs a program on an interface, where that can be seen.
+#[must_use]
+pub fn runs(interface: &str, program: u32) -> bool {
+    let found = SchedClassifier::query_tcx(interface, TcAttachType::Ingress);
+    found.is_ok_and(|(_, programs)| programs.iter().any(|found| found.id() == program))
 }
 
 /// Another agent's program among those that traffic control runs, where that can be seen and is not what was left for this

@@ -1,6 +1,9 @@
 //! The kernel's half: loads the program, attaches it to interfaces, tells it what to watch for and whom to
 //! believe, reads what it saw, counted and remembers.
 //!
+//! There are several [receivers](Mode), of which each interface has one. All of them judge by the same code and the same maps,
+//! and make the same records: that is all that the detector asks of a receiver.
+//!
 //! The program lives as long as the [`Dataplane`]. Where there are [`Pins`], it outlives a process that ends otherwise than in
 //! order; where not, the kernel detaches it with the process.
 
@@ -32,7 +35,7 @@ use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use attach::Link;
 use packets::{Counted, Switch};
 
-pub use attach::{Interface, Owner};
+pub use attach::{Interface, Owner, runs};
 pub use error::{AttachError, LoadError};
 pub use events::Events;
 pub use exit::EXIT;
@@ -161,16 +164,19 @@ impl Dataplane {
         let mut left =
             self.pins.as_ref().map(|pins| pins.attachments(on.index, on.occupant)).unwrap_or_default();
         // Somebody else's program is there to stay: nothing is loaded in vain.
-        let mut refused = self.foreign(on, &left)?;
+        let mut refused = Self::foreign(on, &left)?;
+        attach::remove_filter(on.name);
+        // An interface has one XDP program: that of an earlier agent goes on where it is, or makes room. Whatever else is left
+        // there stays until its successor is attached.
+        let wants_xdp = modes.iter().any(|mode| mode.is_xdp());
         left.retain(|(mode, _)| {
-            let stays = modes.contains(mode);
+            let stays = modes.contains(mode) || !(mode.is_xdp() && wants_xdp);
             if let Some(pins) = self.pins.as_ref().filter(|_| !stays) {
                 pins.remove(on.index, *mode);
             }
             stays
         });
-        // An interface has one XDP program: that of an earlier agent goes on where it is.
-        let xdp_left = left.iter().map(|(mode, _)| *mode).find(|mode| mode.is_xdp());
+        let xdp_left = left.iter().map(|(mode, _)| *mode).find(|mode| mode.is_xdp() && wants_xdp);
         let order = xdp_left.into_iter().chain(modes.iter().copied().filter(|mode| Some(*mode) != xdp_left));
         for mode in order {
             let taken = matches!(refused, Some(AttachError::Foreign { .. }));
@@ -180,8 +186,8 @@ impl Dataplane {
             let found = left.iter().position(|(found, _)| *found == mode).map(|index| left.remove(index).1);
             match self.attach_in(mode, on, found) {
                 Ok(attachment) => {
-                    if let Some(foreign) = refused.filter(|_| taken) {
-                        tracing::warn!(interface = on.name, "{foreign}; until then it receives by {mode}");
+                    if let Some(error @ (AttachError::Foreign { .. } | AttachError::Load(_))) = refused {
+                        tracing::warn!(interface = on.name, "{error}; until then it receives by {mode}");
                     }
                     for (mode, _) in left {
                         self.pins.iter().for_each(|pins| pins.remove(on.index, mode));
@@ -196,7 +202,9 @@ impl Dataplane {
                 ) => {
                     tracing::debug!(interface = on.name, %error, "not possible by {mode}");
                     // Who is there says more than what else is not possible.
-                    refused = refused.filter(|_| taken).or(Some(error));
+                    if !taken {
+                        refused = Some(error);
+                    }
                 }
                 Err(error) => return Err(error),
             }
@@ -209,11 +217,7 @@ impl Dataplane {
     /// # Errors
     ///
     /// No interface has two agents, however they receive. What was `left` is this one's own.
-    fn foreign(
-        &self,
-        on: Interface<'_>,
-        left: &[(Mode, FdLink)],
-    ) -> Result<Option<AttachError>, AttachError> {
+    fn foreign(on: Interface<'_>, left: &[(Mode, FdLink)]) -> Result<Option<AttachError>, AttachError> {
         let interface = on.name.to_owned();
         let ours: Vec<u32> = left.iter().filter_map(|(_, link)| pins::program(link)).collect();
         let owner = on.occupant.filter(|program| !ours.contains(program)).map(Owner::of);
@@ -246,24 +250,22 @@ impl Dataplane {
 
     fn attach_tc(&mut self, on: Interface<'_>, left: Option<FdLink>) -> Result<Attachment, AttachError> {
         let program = self.program_tc()?;
-        let replaced = left.map(|left| attach::replace_tcx(program, on.name, left)).transpose();
-        // What was left of an interface that is gone.
-        let replaced =
-            replaced.inspect_err(|error| tracing::debug!(interface = on.name, %error, "not replaced"));
-        let link = match replaced {
-            Ok(Some(link)) => link,
-            Ok(None) | Err(_) => {
-                if let Some(pins) = &self.pins {
-                    pins.remove(on.index, Mode::Tcx);
-                }
-                let program = self.program_tc()?;
-                match attach::tcx(program, on) {
-                    Err(AttachError::Unsupported { .. }) => {
-                        return attach::filter(program, on).map(Attachment::Ours);
-                    }
-                    attached => attached?,
-                }
+        if let Some(left) = left {
+            match attach::replace_tcx(program, on.name, left) {
+                Ok(link) => return self.keep(link, on, Mode::Tcx),
+                // It was left of an interface that is gone.
+                Err(error) => tracing::debug!(interface = on.name, %error, "not replaced"),
             }
+        }
+        if let Some(pins) = &self.pins {
+            pins.remove(on.index, Mode::Tcx);
+        }
+        let program = self.program_tc()?;
+        let link = match attach::tcx(program, on) {
+            Err(AttachError::Unsupported { .. }) => {
+                return attach::filter(program, on).map(Attachment::Ours);
+            }
+            attached => attached?,
         };
         self.keep(link, on, Mode::Tcx)
     }
@@ -271,14 +273,13 @@ impl Dataplane {
     /// Receives by a packet socket.
     fn hear(&mut self, on: Interface<'_>) -> Result<Attachment, AttachError> {
         let kernel = |cause| AttachError::Kernel { interface: on.name.to_owned(), cause };
-        let switch = match &mut self.packets {
-            Some(switch) => switch,
-            none => {
-                let opened = Packets::open(&mut self.bpf, Arc::clone(&self.counted));
-                let (packets, switch) = opened.map_err(|error| kernel(Box::new(error)))?;
-                self.heard = Some(packets);
-                none.insert(switch)
-            }
+        let switch = if let Some(switch) = &mut self.packets {
+            switch
+        } else {
+            let opened = Packets::open(&mut self.bpf, Arc::clone(&self.counted));
+            let (packets, switch) = opened.map_err(|error| kernel(Box::new(error)))?;
+            self.heard = Some(packets);
+            self.packets.insert(switch)
         };
         switch.add(on.index).map_err(|error| kernel(Box::new(error)))?;
         Ok(Attachment::Packets)
@@ -413,15 +414,15 @@ impl Drop for Dataplane {
 
 /// A map, by a handle of its own: the program's stays open, for another program of the object to be loaded with it later.
 fn take<M: TryFrom<Map, Error = MapError>>(bpf: &mut Ebpf, name: &'static str) -> Result<M, LoadError> {
-    let data = match bpf.map(name) {
-        Some(
-            Map::Array(data)
-            | Map::PerCpuArray(data)
-            | Map::HashMap(data)
-            | Map::LruHashMap(data)
-            | Map::RingBuf(data),
-        ) => data,
-        _ => return Err(LoadError::Missing(name)),
+    let Some(
+        Map::Array(data)
+        | Map::PerCpuArray(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::RingBuf(data),
+    ) = bpf.map(name)
+    else {
+        return Err(LoadError::Missing(name));
     };
     let handle = data.fd().as_fd().try_clone_to_owned().map_err(MapError::IoError);
     let map = handle.and_then(MapData::from_fd).and_then(Map::from_map_data);

@@ -79,7 +79,7 @@ impl Packets {
                     self.empty_ns = asked_ns;
                     return None;
                 }
-                // Told once, as when the interface was set down.
+                // As if it were empty: the next frame wakes the agent again.
                 Err(error) => {
                     tracing::debug!(%error, "the packet socket");
                     return None;

@@ -8,7 +8,7 @@
 //! /sys/fs/bpf/ha-agent/5/            the layout's version
 //!   HA_LEASE HA_GUARDED HA_DOUBT HA_SILENCED HA_STANDING
 //!   ha_exit                          what sees the process of the agent end
-//!   link-3-native                    the attachment to interface 3
+//!   link-3-native                    the attachment to interface 3; of traffic control link-3-tcx
 //! ```
 
 use std::fs::{self, File};

@@ -39,16 +39,17 @@ impl Claim {
     pub fn take(ifindex: u32) -> Result<Self, Process> {
         match hold(ifindex) {
             Ok(holding) => Ok(Self { holding: Some(holding) }),
-            Err(error) => match holder(ifindex) {
-                Some(process) => Err(process),
-                None => {
-                    tracing::warn!(
-                        ifindex,
-                        "the interface can't be claimed ({error}): other agents may not see this one"
-                    );
-                    Ok(Self { holding: None })
+            Err(error) => {
+                if let Some(process) = holder(ifindex) {
+                    return Err(process);
                 }
-            },
+                let remedy = "look at who has its name: `ss -xlp`";
+                tracing::warn!(
+                    ifindex,
+                    "the interface can't be claimed ({error}), and other agents may not see this one; {remedy}"
+                );
+                Ok(Self { holding: None })
+            }
         }
     }
 }

@@ -19,35 +19,9 @@ use lab::Site;
 use lab::capture::now_ns;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::outcome::{Judged, Outcome, XDP_DROP, XDP_PASS};
+use crate::hook::Hook;
+use crate::outcome::{Judged, Outcome};
 use crate::packet::l3_offset;
-
-/// Which of the two programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hook {
-    /// For XDP.
-    Xdp,
-    /// For traffic control.
-    Tc,
-}
-
-impl Hook {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Xdp, Self::Tc];
-
-    /// Whether the kernel lets a frame arrive: not without an Ethernet header, and in a socket buffer not without what has
-    /// to follow it.
-    #[must_use]
-    pub fn takes(self, frame: &[u8]) -> bool {
-        let behind = match (self, frame.get(12..14)) {
-            (Self::Xdp, _) => 0,
-            (Self::Tc, Some([0x08, 0x00])) => 20,
-            (Self::Tc, Some([0x86, 0xdd])) => 40,
-            (Self::Tc, _) => 1,
-        };
-        frame.len() >= 14 + behind
-    }
-}
 
 /// The loaded program, with maps of its own and what they held before the next frame; beside it user space's
 /// judge, which gets the same frames in the same order.
@@ -368,12 +342,7 @@ impl Kernel {
         let result = result.unwrap_or_else(|error| panic!("BPF_PROG_TEST_RUN of {frame:02x?}: {error:?}"));
         assert_eq!(usize::try_from(result.data_size_out), Ok(frame.len()), "its length was changed");
         assert_eq!(after, frame, "it was changed");
-        let verdict = match (self.hook, result.return_value) {
-            (Hook::Xdp, verdict) => verdict,
-            (Hook::Tc, TCX_NEXT) => XDP_PASS,
-            (Hook::Tc, TC_ACT_SHOT) => XDP_DROP,
-            (Hook::Tc, verdict) => panic!("{verdict} for {frame:02x?}"),
-        };
+        let verdict = self.hook.as_xdp(result.return_value);
         Run { verdict, counted: self.counted(), time_ns }
     }
 
@@ -524,7 +493,3 @@ fn difference(now: &abi::Counters, before: &abi::Counters) -> abi::Counters {
         ringfull: ringfull - before.ringfull,
     }
 }
-
-/// What the program for traffic control returns (`linux/bpf.h`, `linux/pkt_cls.h`).
-const TCX_NEXT: u32 = u32::MAX;
-const TC_ACT_SHOT: u32 = 2;

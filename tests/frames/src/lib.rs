@@ -3,13 +3,15 @@
 
 pub mod advertisement;
 pub mod fuzz;
+pub mod hook;
 pub mod kernel;
 pub mod outcome;
 pub mod packet;
 pub mod site;
 
 pub use advertisement::Advertisement;
-pub use kernel::{Hook, Kernel};
+pub use hook::Hook;
+pub use kernel::Kernel;
 pub use outcome::Outcome;
 pub use packet::{Packet, Packet6};
 pub use site::site;

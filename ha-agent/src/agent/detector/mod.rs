@@ -20,6 +20,7 @@
 mod agenda;
 mod calm;
 mod counter;
+mod ears;
 mod gate;
 pub mod groups;
 mod host;
@@ -43,12 +44,12 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use ha_common::abi::{Advert, Record, RecordError, Timeout, WatchKey};
+use ha_common::abi::{Advert, Record, Timeout, WatchKey};
 use ha_common::auth::Mac;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
 use self::agenda::Agenda;
+use self::ears::Ears;
 use self::gate::Gate;
 use self::host::{Host, Kernel};
 pub use self::input::Input;
@@ -64,11 +65,11 @@ use crate::config::Mode;
 use crate::core::demotion;
 use crate::core::pair::Stance;
 use crate::core::{self, Demotions, Event, Instant, Link, Suspicion};
-use crate::dataplane::{Events, Given, Packets, Patiences, Standings};
+use crate::dataplane::{Events, Given, Patiences, Standings};
 use crate::exec::Orders;
 use crate::journal::recorder::Recorder;
 use crate::sys::clock;
-use crate::sys::readable::{Readable, readable};
+use crate::sys::readable::readable;
 use crate::sys::realtime::touch_stack;
 use crate::sys::timer::Timer;
 
@@ -229,7 +230,7 @@ struct Detector {
     partner: Option<Partner>,
     outputs: Option<mpsc::UnboundedSender<PairOutput>>,
     /// What is heard by a packet socket, where no program receives.
-    packets: Option<AsyncFd<Readable<Packets>>>,
+    ears: Ears,
 }
 
 impl Detector {
@@ -266,7 +267,7 @@ impl Detector {
             notes,
             partner: None,
             outputs: None,
-            packets: None,
+            ears: Ears::default(),
         }
     }
 
@@ -296,7 +297,7 @@ impl Detector {
             if emptied {
                 tokio::select! {
                     guard = events.readable_mut() => guard?.clear_ready(),
-                    heard = heard(self.packets.as_ref()) => heard?,
+                    heard = self.ears.wait() => heard?,
                     expired = timer.expired() => expired?,
                     received = inputs.recv() => match received {
                         Some(received) => input = Some(received),
@@ -345,7 +346,7 @@ impl Detector {
     /// fast records come.
     fn drain(&mut self, events: &mut Events, now: Instant) -> Read {
         let mut read = Read { all: true, oldest: None, records: 0 };
-        while let Some(record) = events.next().or_else(|| self.hear()) {
+        while let Some(record) = events.next().or_else(|| self.ears.next().map(Ok)) {
             match record {
                 Ok(record) => {
                     self.record(now, &record);
@@ -365,10 +366,6 @@ impl Detector {
         read
     }
 
-    fn hear(&mut self) -> Option<Result<Record, RecordError>> {
-        self.packets.as_mut()?.get_mut().0.next().map(Ok)
-    }
-
     fn record(&mut self, now: Instant, record: &Record) {
         let (Record::Advert(Advert { watch, .. })
         | Record::Silence(Timeout { watch, .. })
@@ -386,12 +383,7 @@ impl Detector {
     fn input(&mut self, now: Instant, input: Input) {
         match input {
             Input::Watch { vhost, keys } => self.watch(now, vhost, keys),
-            Input::Hear(packets) => match readable(*packets) {
-                Ok(packets) => self.packets = Some(packets),
-                Err(error) => {
-                    tracing::error!(%error, "the packet socket can't be waited for; restart ha-agent")
-                }
-            },
+            Input::Hear(packets) => self.ears.open(*packets),
             Input::Equip { vhost, ifindex, path, hardware } => {
                 self.host(now, vhost, |host| host.equip(ifindex, path, hardware));
             }
@@ -547,17 +539,6 @@ impl Detector {
         let vouches = self.vouching.as_ref().and_then(Vouching::next_deadline);
         let others = [self.sending.next_deadline(), self.vigil.next_deadline(), pair, vouches];
         self.agenda.next().into_iter().chain(others.into_iter().flatten()).min()
-    }
-}
-
-/// Waits until something is heard by a packet socket; for ever if there is none.
-async fn heard(packets: Option<&AsyncFd<Readable<Packets>>>) -> io::Result<()> {
-    match packets {
-        Some(packets) => {
-            packets.readable().await?.clear_ready();
-            Ok(())
-        }
-        None => std::future::pending().await,
     }
 }
 
