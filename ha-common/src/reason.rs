@@ -73,6 +73,16 @@ macro_rules! reasons {
                 self.accepted += other.accepted;
                 $(self.$label += other.$label;)+
             }
+
+            /// What was counted since there were these.
+            #[must_use]
+            pub const fn since(&self, before: &Self) -> Self {
+                Self {
+                    received: self.received.saturating_sub(before.received),
+                    accepted: self.accepted.saturating_sub(before.accepted),
+                    $($label: self.$label.saturating_sub(before.$label),)+
+                }
+            }
         }
     };
 }

@@ -120,7 +120,7 @@ async fn leave(
 }
 
 /// Removes the virtual hosts' own interfaces, which nobody uses any more.
-async fn remove(macvlans: Vec<Arc<Macvlan>>) {
+pub(super) async fn remove(macvlans: impl IntoIterator<Item = Arc<Macvlan>>) {
     for macvlan in macvlans {
         let name = macvlan.name().to_owned();
         match Arc::into_inner(macvlan) {

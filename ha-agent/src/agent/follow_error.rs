@@ -2,6 +2,8 @@
 
 use std::io;
 
+use ha_common::abi::{MAX_GUARDED, MAX_LISTED};
+
 use crate::cli::exit::Exit;
 use crate::dataplane::{AttachError, LoadError};
 use crate::net::macvlan::MacvlanError;
@@ -34,6 +36,17 @@ pub enum FollowError {
         /// Why not.
         cause: MembershipError,
     },
+    /// The kernel program can't be told of all.
+    #[error(
+        "{listed} peers and own addresses and {guarded} virtual addresses are too many: there is room for {MAX_LISTED} and \
+         {MAX_GUARDED}; configure fewer"
+    )]
+    NoRoom {
+        /// Peers and own addresses, of all virtual hosts.
+        listed: usize,
+        /// Virtual addresses.
+        guarded: usize,
+    },
     /// The virtual hardware address can't be had.
     #[error(transparent)]
     Macvlan(#[from] MacvlanError),
@@ -56,7 +69,7 @@ impl FollowError {
         match self {
             Self::Attach(error) => error.exit(),
             Self::Rules(error) => error.exit(),
-            Self::Place(_) => Exit::Config,
+            Self::Place(_) | Self::NoRoom { .. } => Exit::Config,
             Self::Socket { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => {
                 Exit::NoPermission
             }

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use ha_common::abi::{Address, FAMILY_IPV4, FAMILY_IPV6, Keys, Watch};
 use ha_common::auth::{Mac, Message, is_link_local, key};
 use ha_common::wire::{carp, ipv6};
+use ipnet::IpNet;
 
 use crate::config::{self, Auth, MacChoice, Mode, PaceConfig, Passphrase, Refused, VhostConfig};
 use crate::core::{Families, Family, FamilyRule, Pace, Priority, Settings};
 use crate::journal::trace::Recorded;
 
-/// The number of a virtual host in the kernel's maps, by its index in the configuration.
+/// The number of a virtual host in the kernel's maps, by its index.
 pub(super) fn number(vhost: usize) -> u32 {
     // There are at most MAX_HOSTS.
     u32::try_from(vhost).unwrap_or(u32::MAX - 1) + 1
@@ -43,29 +44,34 @@ pub(super) fn family(number: u8) -> Family {
     if number == FAMILY_IPV6 { Family::V6 } else { Family::V4 }
 }
 
-/// Everything that may sign its advertisements.
+/// Everything that may sign its advertisements: with its addresses, and with those `before`, if there are any.
 ///
 /// With link-local addresses each passphrase has two forms: `OpenBSD` leaves them out of the digest when it sends
 /// (CARP specification §3.3).
-pub(super) fn keys(config: &VhostConfig, passphrases: &[Passphrase]) -> Keys {
-    let forms: &[bool] = if has_link_local(config) { &[true, false] } else { &[true] };
-    let macs = passphrases
-        .iter()
-        .flat_map(|phrase| forms.iter().map(move |form| mac(config, phrase.as_bytes(), *form)));
+pub(super) fn keys(config: &VhostConfig, passphrases: &[Passphrase], before: &[IpNet]) -> Keys {
+    let lists = [config.addresses.as_slice(), before];
+    let lists = if before.is_empty() { &lists[..1] } else { &lists };
+    let forms: &[bool] =
+        if lists.iter().any(|addresses| has_link_local(addresses)) { &[true, false] } else { &[true] };
     let mut keys = Keys::NONE;
     keys.forms = if forms.len() == 2 { 2 } else { 1 };
-    for (place, mac) in keys.macs.iter_mut().zip(macs) {
-        *place = mac;
-        keys.count += 1;
+    let mut places = keys.macs.iter_mut();
+    for addresses in lists {
+        for passphrase in passphrases {
+            for (form, place) in forms.iter().zip(&mut places) {
+                *place = mac(config.vhid, addresses, passphrase.as_bytes(), *form);
+                keys.count += 1;
+            }
+        }
     }
     keys
 }
 
-/// What signs our own advertisements. With link-local addresses, as FreeBSD does it: a peer that has the same
-/// addresses takes that too, whoever it is.
-pub(super) fn signer(config: &VhostConfig, auth: &Auth) -> Mac {
+/// What signs our own advertisements with these addresses. With link-local ones, as FreeBSD does it: a peer that has the
+/// same addresses takes that too, whoever it is.
+pub(super) fn signer(vhid: u8, addresses: &[IpNet], auth: &Auth) -> Mac {
     let passphrase = auth.passphrases.first().map_or(&[][..], Passphrase::as_bytes);
-    mac(config, passphrase, true)
+    mac(vhid, addresses, passphrase, true)
 }
 
 /// What the kernel is to know of it in a family.
@@ -166,13 +172,21 @@ pub(super) fn has_v6(config: &VhostConfig) -> bool {
     config.addresses.iter().any(|net| net.addr().is_ipv6())
 }
 
-fn mac(config: &VhostConfig, passphrase: &[u8], link_local: bool) -> Mac {
-    let ipv4: Vec<_> = config.ipv4().map(|net| net.addr().octets()).collect();
-    let ipv6: Vec<_> = config.ipv6().map(|net| net.addr().octets()).collect();
-    let message = Message { vhid: config.vhid, ipv4: &ipv4, ipv6: &ipv6, link_local, lladdr: None };
+fn mac(vhid: u8, addresses: &[IpNet], passphrase: &[u8], link_local: bool) -> Mac {
+    let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
+    for address in addresses {
+        match address.addr() {
+            IpAddr::V4(address) => ipv4.push(address.octets()),
+            IpAddr::V6(address) => ipv6.push(address.octets()),
+        }
+    }
+    let message = Message { vhid, ipv4: &ipv4, ipv6: &ipv6, link_local, lladdr: None };
     Mac::new(&key(passphrase), &message)
 }
 
-fn has_link_local(config: &VhostConfig) -> bool {
-    config.ipv6().any(|net| is_link_local(&net.addr().octets()))
+fn has_link_local(addresses: &[IpNet]) -> bool {
+    addresses.iter().any(|address| match address.addr() {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => is_link_local(&address.octets()),
+    })
 }

@@ -4,6 +4,8 @@
 //! An interface is found by its name and then followed by its number, so that it may be renamed. Once it was
 //! deleted, its name is waited for again.
 
+mod reload;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +18,9 @@ use super::attachments::Attachments;
 use super::detector::Input;
 use super::follow_error::FollowError;
 use super::hosts;
+use super::reception::Reception;
 use super::rules::Rules;
-use crate::config::{Config, MacChoice, Receive, VhostConfig};
+use crate::config::{MacChoice, Receive, VhostConfig};
 use crate::control::status::Receiving;
 use crate::core::{Family, Link, LinkDown};
 use crate::dataplane::Dataplane;
@@ -41,12 +44,23 @@ pub(super) struct Follower {
     attachments: Attachments,
     rules: Rules,
     netlink: Handle,
-    vhosts: Vec<Member>,
+    reception: Reception,
+    /// By index.
+    vhosts: BTreeMap<usize, Member>,
     virtual_addresses: BTreeSet<IpAddr>,
     followed: BTreeMap<String, Option<Followed>>,
     parents: Parents,
     modes: Modes,
     detector: mpsc::UnboundedSender<Input>,
+}
+
+/// Who is told of the interfaces.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// Whoever shows the status.
+    pub(super) modes: Modes,
+    /// Whoever decides.
+    pub(super) detector: mpsc::UnboundedSender<Input>,
 }
 
 /// A virtual host on its interface.
@@ -84,7 +98,7 @@ struct Followed {
     /// What each of its virtual hosts was told last.
     links: Vec<(usize, Link)>,
     /// Keeps the interface in the groups for as long as it lives.
-    _membership: Membership,
+    membership: Membership,
 }
 
 impl Follower {
@@ -93,17 +107,18 @@ impl Follower {
         dataplane: Dataplane,
         rules: Rules,
         netlink: Handle,
-        vhosts: Vec<Member>,
-        modes: Modes,
-        detector: mpsc::UnboundedSender<Input>,
+        reception: Reception,
+        vhosts: BTreeMap<usize, Member>,
+        Told { modes, detector }: Told,
     ) -> Self {
-        let addresses = vhosts.iter().flat_map(|member| &member.config.addresses);
+        let addresses = vhosts.values().flat_map(|member| &member.config.addresses);
         let virtual_addresses = addresses.map(ipnet::IpNet::addr).collect();
-        let followed = vhosts.iter().map(|member| (member.config.interface.clone(), None)).collect();
+        let followed = vhosts.values().map(|member| (member.config.interface.clone(), None)).collect();
         Self {
             attachments: Attachments::new(dataplane),
             rules,
             netlink,
+            reception,
             vhosts,
             virtual_addresses,
             followed,
@@ -124,23 +139,6 @@ impl Follower {
             errors.extend(self.follow(&name, interfaces).await.err());
         }
         errors
-    }
-
-    /// Goes over to a new configuration of the same virtual hosts, and tells the detector its new keys.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel refuses.
-    pub(super) fn reload(&mut self, config: &Config) -> Result<(), FollowError> {
-        // First everybody is heard who may sign from now on, then we sign otherwise ourselves.
-        self.rules.reload(config)?;
-        for (vhost, (member, new)) in self.vhosts.iter_mut().zip(&config.vhosts).enumerate() {
-            member.config = new.clone();
-            // It is gone only while the agent ends.
-            let _ = self.detector.send(Input::Sign { vhost, mac: hosts::signer(new, &config.auth) });
-        }
-        let _ = self.detector.send(Input::Mode(config.auth.mode));
-        Ok(())
     }
 
     /// Tells the program the time of day.
@@ -167,10 +165,10 @@ impl Follower {
             Stays::Attachments => self.attachments.leave(),
             Stays::Nothing => {}
         }
-        for member in &self.vhosts {
+        for member in self.vhosts.values() {
             member.orders.give(Order::Drop);
         }
-        self.vhosts.into_iter().filter_map(|member| member.macvlan).collect()
+        self.vhosts.into_values().filter_map(|member| member.macvlan).collect()
     }
 
     async fn follow(&mut self, name: &str, interfaces: &Interfaces) -> Result<(), FollowError> {
@@ -184,7 +182,7 @@ impl Follower {
         let Some(interface) = interface else { return Err(FollowError::NoInterface(name.to_owned())) };
         if known.is_none() {
             let place = place::place(interfaces, &interface.name)?;
-            let begun = self.begin(name, interface, &place, interfaces);
+            let begun = self.begin(name, interface, &place, &[], interfaces);
             begun.inspect_err(|_| self.fail(name))?;
         }
         // A link that is lost is told first of all; one that is there, once everything is prepared for it. Either
@@ -212,27 +210,19 @@ impl Follower {
         adjusted.and(owned).and(equipped)
     }
 
-    /// Attaches for the first time.
+    /// Attaches for the first time, for the virtual hosts there and for those that are `added`.
     fn begin(
         &mut self,
         name: &str,
         interface: &Interface,
         place: &Place,
+        added: &[&VhostConfig],
         interfaces: &Interfaces,
     ) -> Result<(), FollowError> {
         if interface.hardware == [0; 6] {
             return Err(FollowError::NoEthernet(name.to_owned()));
         }
-        let joins = |wanted: Family| {
-            let mut on = self.vhosts.iter().filter(|member| member.config.interface == name);
-            on.any(|member| hosts::each_family(&member.config).any(|family| family == wanted))
-        };
-        // What lives on a macvlan is asked for there.
-        let here = self.vhosts.iter().map(|member| &member.config);
-        let here = here.filter(|config| config.interface == name && !hosts::has_macvlan(config));
-        let asked: Vec<_> = here.flat_map(|config| &config.addresses).map(ipnet::IpNet::addr).collect();
-        let membership = Membership::join(interface.index, joins(Family::V4), joins(Family::V6), &asked)
-            .map_err(|cause| FollowError::Membership { interface: name.to_owned(), cause })?;
+        let membership = self.join(name, interface.index, added)?;
         let (spot, stripped) = choose(place, self.receive(name));
         self.attach(name, &spot, stripped, interfaces)?;
         let followed = Followed {
@@ -240,10 +230,22 @@ impl Follower {
             name: interface.name.clone(),
             spot: spot.clone(),
             links: Vec::new(),
-            _membership: membership,
+            membership,
         };
         self.followed.insert(name.to_owned(), Some(followed));
         self.watch(name, &spot)
+    }
+
+    /// Joins the groups that the virtual hosts there need, and those that are `added`.
+    fn join(&self, name: &str, ifindex: u32, added: &[&VhostConfig]) -> Result<Membership, FollowError> {
+        let all = self.vhosts.values().map(|member| &member.config).chain(added.iter().copied());
+        let here: Vec<_> = all.filter(|config| config.interface == name).collect();
+        let joins = |wanted| here.iter().any(|config| hosts::each_family(config).any(|family| family == wanted));
+        // What lives on a macvlan is asked for there.
+        let asked = here.iter().filter(|config| !hosts::has_macvlan(config));
+        let asked: Vec<_> = asked.flat_map(|config| &config.addresses).map(ipnet::IpNet::addr).collect();
+        Membership::join(ifindex, joins(Family::V4), joins(Family::V6), &asked)
+            .map_err(|cause| FollowError::Membership { interface: name.to_owned(), cause })
     }
 
     /// Follows what changed about an interface that is attached: its name, what it lies on, or whether that takes
@@ -304,7 +306,7 @@ impl Follower {
 
     /// How it is to be received there: all virtual hosts on one interface say the same.
     fn receive(&self, name: &str) -> Receive {
-        let mut there = self.vhosts.iter().filter(|member| member.config.interface == name);
+        let mut there = self.vhosts.values().filter(|member| member.config.interface == name);
         there.next().map(|member| member.config.receive).unwrap_or_default()
     }
 
@@ -336,7 +338,7 @@ impl Follower {
     ) -> Result<(), FollowError> {
         let mut result = Ok(());
         for vhost in self.on(name) {
-            let Some(member) = self.vhosts.get(vhost) else { continue };
+            let Some(member) = self.vhosts.get(&vhost) else { continue };
             let moved = member.equipped != Some(interface.hardware);
             let lost = member.macvlan.as_ref().is_some_and(|own| interfaces.by_index(own.index()).is_none());
             if moved || lost {
@@ -353,7 +355,7 @@ impl Follower {
         interface: &Interface,
     ) -> Result<(), FollowError> {
         let socket = |cause| FollowError::Socket { interface: name.to_owned(), cause };
-        let Some(member) = self.vhosts.get_mut(vhost) else { return Ok(()) };
+        let Some(member) = self.vhosts.get_mut(&vhost) else { return Ok(()) };
         let config = &member.config;
         let mut addresses = Addresses::new(interface.index, config.addresses.clone());
         let mut hardware = interface.hardware;
@@ -409,7 +411,7 @@ impl Follower {
     fn tell_link(&mut self, name: &str, interface: &Interface) {
         let mut news = Vec::new();
         for vhost in self.on(name) {
-            let Some(member) = self.vhosts.get(vhost).filter(|member| member.equipped.is_some()) else {
+            let Some(member) = self.vhosts.get(&vhost).filter(|member| member.equipped.is_some()) else {
                 continue;
             };
             let link = match (interface.up, interface.running) {
@@ -433,7 +435,7 @@ impl Follower {
     fn keep(&self, name: &str, interface: &Interface, interfaces: &Interfaces) {
         // One list for all: with many virtual hosts it is long.
         let there: Arc<[IpAddr]> = interface.ips().collect();
-        for member in self.vhosts.iter().filter(|member| member.config.interface == name) {
+        for member in self.vhosts.values().filter(|member| member.config.interface == name) {
             let present = match &member.macvlan {
                 Some(own) => interfaces.by_index(own.index()).into_iter().flat_map(Interface::ips).collect(),
                 None => Arc::clone(&there),
@@ -459,7 +461,7 @@ impl Follower {
         for vhost in self.on(name) {
             self.rules.unwatch(vhost);
             let _ = self.detector.send(Input::Watch { vhost, keys: Vec::new() });
-            if let Some(member) = self.vhosts.get_mut(vhost) {
+            if let Some(member) = self.vhosts.get_mut(&vhost) {
                 // It went with its interface, or is replaced when that is back.
                 member.macvlan = None;
                 member.equipped = None;
@@ -480,8 +482,8 @@ impl Follower {
 
     /// The virtual hosts on an interface.
     fn on(&self, name: &str) -> Vec<usize> {
-        let members = self.vhosts.iter().enumerate();
-        members.filter(|(_, member)| member.config.interface == name).map(|(vhost, _)| vhost).collect()
+        let members = self.vhosts.iter().filter(|(_, member)| member.config.interface == name);
+        members.map(|(vhost, _)| *vhost).collect()
     }
 
     fn lock_modes(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Receiving>> {

@@ -7,11 +7,11 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ha_common::abi::{Address, HeardKey, family_of};
-use ha_common::fresh::Heard;
+use ha_common::fresh::{Heard, Stamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -26,13 +26,25 @@ use crate::sys::clock;
 #[derive(Debug)]
 pub(super) struct Keeper {
     path: PathBuf,
-    memory: Memory,
-    names: Vec<String>,
+    mind: Mind,
     written: Stored,
-    /// Whether the file was read.
-    begun: bool,
     complained: bool,
     detector: mpsc::UnboundedSender<Input>,
+}
+
+/// What is known of all virtual hosts. Nobody who looks at it waits for a disk.
+#[derive(Clone, Debug)]
+pub(super) struct Mind(Arc<Mutex<Known>>);
+
+#[derive(Debug)]
+struct Known {
+    memory: Memory,
+    /// What makes each of them, by index.
+    names: BTreeMap<usize, String>,
+    /// Of others as well: they may come back.
+    stored: Stored,
+    /// Whether the file was read.
+    begun: bool,
 }
 
 /// Why there is no memory.
@@ -85,35 +97,31 @@ impl MemoryError {
 }
 
 impl Keeper {
-    /// Reads what an earlier life has left, and tells the kernel. Returns with it the last times that were given,
-    /// by virtual host. In compat mode it touches nothing.
+    /// Reads what an earlier life has left; in compat mode it touches nothing. No virtual host has begun yet.
     ///
     /// # Errors
     ///
     /// If the file is there and can't be read, or can't be written: whoever forgets could be told old things.
     pub(super) fn open(
         directory: &Path,
-        config: &Config,
+        mode: Mode,
         memory: Memory,
         detector: mpsc::UnboundedSender<Input>,
-    ) -> Result<(Self, Vec<Option<u64>>), MemoryError> {
-        let names: Vec<_> = config.vhosts.iter().map(name).collect();
-        let mut keeper = Self {
-            path: directory.join(FILE),
-            memory,
-            names,
-            written: Stored::default(),
-            begun: false,
-            complained: false,
-            detector,
-        };
-        if config.auth.mode == Mode::Compat {
-            return Ok((keeper, Vec::new()));
+    ) -> Result<Self, MemoryError> {
+        let known = Known { memory, names: BTreeMap::new(), stored: Stored::default(), begun: false };
+        let mind = Mind(Arc::new(Mutex::new(known)));
+        let path = directory.join(FILE);
+        let mut keeper = Self { path, mind, written: Stored::default(), complained: false, detector };
+        match mode {
+            Mode::Compat => {}
+            Mode::Strict => keeper.begin()?,
         }
-        keeper.begin()?;
-        let stored = |name| keeper.written.vhosts.get(name).and_then(StoredVhost::newest_given);
-        let given = keeper.names.iter().map(stored).collect();
-        Ok((keeper, given))
+        Ok(keeper)
+    }
+
+    /// What it knows, for whoever adds virtual hosts and removes them.
+    pub(super) fn mind(&self) -> Mind {
+        self.mind.clone()
     }
 
     /// Reads the file, and tells the kernel.
@@ -138,23 +146,11 @@ impl Keeper {
         };
         // So that a directory that can't be written is found now.
         write(&self.path, &self.written).map_err(|cause| failed("written", cause))?;
-        let today = clock::wall();
-        for (vhost, name) in self.names.iter().enumerate() {
-            let Some(known) = self.written.vhosts.get(name) else { continue };
-            if known.newest_given().is_some_and(|ms| Duration::from_millis(ms) > today + AHEAD) {
-                tracing::warn!(
-                    "{name}: this node has advertised with a clock that was ahead of today's; until then, peers that \
-                     don't know it will take its advertisements for stale"
-                );
-            }
-            for (key, heard) in known.keys(hosts::number(vhost)) {
-                if let Err(error) = self.memory.restore(key, heard) {
-                    tracing::warn!(%error, "not everything that was heard before could be remembered");
-                    break;
-                }
-            }
+        let mut known = self.mind.lock();
+        (known.stored, known.begun) = (self.written.clone(), true);
+        for (vhost, name) in known.names.clone() {
+            known.remember(vhost, &name);
         }
-        self.begun = true;
         Ok(())
     }
 
@@ -171,7 +167,7 @@ impl Keeper {
             tokio::select! {
                 _ = round.tick() => {}
                 last = &mut end => {
-                    if let (Ok(Some(last)), true) = (last, self.begun) {
+                    if let (Ok(Some(last)), true) = (last, self.has_begun()) {
                         self.save(&last);
                     }
                     return;
@@ -180,7 +176,7 @@ impl Keeper {
             if config.borrow().auth.mode == Mode::Compat {
                 continue;
             }
-            if !self.begun {
+            if !self.has_begun() {
                 // The mode has changed since the start.
                 let begun = tokio::task::block_in_place(|| self.begin());
                 if let Err(error) = begun {
@@ -200,7 +196,7 @@ impl Keeper {
 
     /// Writes what was heard and given by now.
     fn save(&mut self, snapshot: &Snapshot) {
-        let stored = self.gather(snapshot);
+        let stored = self.mind.lock().gather(snapshot);
         if stored == self.written {
             return;
         }
@@ -218,20 +214,88 @@ impl Keeper {
         }
     }
 
-    fn gather(&self, snapshot: &Snapshot) -> Stored {
-        let mut vhosts = self.written.vhosts.clone();
-        for (vhost, name) in self.names.iter().enumerate() {
-            let stored = vhosts.entry(name.clone()).or_default();
-            for stamp in snapshot.vhosts.get(vhost).map(|vhost| &vhost.given).into_iter().flatten() {
+    fn has_begun(&self) -> bool {
+        self.mind.lock().begun
+    }
+}
+
+impl Mind {
+    /// Here is one more virtual host. In strict mode, tells the kernel what it had heard in an earlier life, and returns the
+    /// last time that it gave.
+    pub(super) fn begin(&self, config: &VhostConfig) -> Option<u64> {
+        let mut known = self.lock();
+        let name = name(config);
+        known.names.insert(config.index, name.clone());
+        if known.begun { known.remember(config.index, &name) } else { None }
+    }
+
+    /// There is no such virtual host any more; it had given these times last. What it has heard is kept for another life.
+    pub(super) fn end(&self, vhost: usize, given: &[Stamp]) {
+        let mut known = self.lock();
+        known.gather_all([(vhost, given)]);
+        known.names.remove(&vhost);
+        let number = hosts::number(vhost);
+        for (key, _) in known.memory.all() {
+            if key.host == number {
+                known.memory.forget(&key);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Tells the kernel what is stored of a virtual host. Returns the last time that it gave.
+    fn remember(&mut self, vhost: usize, name: &str) -> Option<u64> {
+        let given = self.newest_given(name);
+        if given.is_some_and(|ms| Duration::from_millis(ms) > clock::wall() + AHEAD) {
+            tracing::warn!(
+                "{name}: this node has advertised with a clock that was ahead of today's; until then, peers that \
+                 don't know it will take its advertisements for stale"
+            );
+        }
+        let keys = self.stored.vhosts.get(name).map(|stored| stored.keys(hosts::number(vhost)));
+        for (key, heard) in keys.into_iter().flatten() {
+            if let Err(error) = self.memory.restore(key, heard) {
+                tracing::warn!(%error, "not everything that was heard before could be remembered");
+                break;
+            }
+        }
+        given
+    }
+
+    fn newest_given(&self, name: &str) -> Option<u64> {
+        self.stored.vhosts.get(name).and_then(StoredVhost::newest_given)
+    }
+
+    fn gather(&mut self, snapshot: &Snapshot) -> Stored {
+        self.gather_all(snapshot.vhosts.iter().map(|(vhost, shown)| (*vhost, shown.given.as_slice())));
+        self.stored.clone()
+    }
+
+    /// Takes in what the kernel has heard, and what these virtual hosts have given.
+    fn gather_all<'a>(&mut self, given: impl IntoIterator<Item = (usize, &'a [Stamp])>) {
+        let Self { memory, names, stored, .. } = self;
+        stored.version = VERSION;
+        for name in names.values() {
+            stored.vhosts.entry(name.clone()).or_default();
+        }
+        for (vhost, given) in given {
+            let Some(stored) = names.get(&vhost).and_then(|name| stored.vhosts.get_mut(name)) else { continue };
+            for stamp in given {
                 stored.given.insert(fields(stamp.advskew, stamp.advbase, stamp.demote), stamp.ms);
             }
         }
-        for (key, heard) in self.memory.all() {
+        for (key, heard) in memory.all() {
             let vhost = usize::try_from(key.host).unwrap_or(0).checked_sub(1);
-            let Some(name) = vhost.and_then(|vhost| self.names.get(vhost)) else { continue };
-            vhosts.entry(name.clone()).or_default().remember(&key, heard);
+            let name = vhost.and_then(|vhost| names.get(&vhost));
+            if let Some(stored) = name.and_then(|name| stored.vhosts.get_mut(name)) {
+                stored.remember(&key, heard);
+            }
         }
-        Stored { version: VERSION, vhosts }
     }
 }
 
@@ -334,7 +398,6 @@ const AHEAD: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ha_common::fresh::Stamp;
 
     #[test]
     fn what_is_stored_comes_back_as_it_was() {

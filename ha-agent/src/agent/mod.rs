@@ -26,6 +26,7 @@ mod memory;
 mod notices;
 mod pair;
 pub mod realtime;
+mod reception;
 mod reporter;
 mod restarts;
 mod rules;
@@ -35,6 +36,7 @@ pub mod understudy;
 mod updates;
 mod upkeep;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,7 +51,7 @@ use crate::control::server::Server;
 use crate::core::Instant;
 use crate::core::reasons::Heartbeat;
 use crate::dataplane::{Dataplane, Lease, Loaded, Pins};
-use crate::exec::{self, Report};
+use crate::exec::{self, Desk, Report};
 use crate::journal::Journal;
 use crate::journal::recorder::{Recorder, Recording};
 use crate::journal::trace::{self, Header};
@@ -57,19 +59,21 @@ use crate::net::link::Monitor;
 use crate::peer::link::{self, Link};
 use crate::sys::hurry::Hurry;
 use crate::sys::{capabilities, clock, process};
-use clerk::Clerk;
+use clerk::{Clerk, Faults};
+use detector::groups::Groups;
 use detector::lease::{Terms, Vouching};
 use detector::{Channels, Input, Snapshot, VhostSetup};
 use ending::{Parts, end};
 pub use error::AgentError;
 use exchange::Known;
 pub use follow_error::FollowError;
-use interfaces::{Follower, Member, Modes, Stays};
+use interfaces::{Follower, Member, Modes, Stays, Told};
 use memory::Keeper;
 use notices::{Suspected, Watchman};
 pub use pair::RecordFileError;
 use pair::{ChargeHandle, Secretary};
 use realtime::Granted;
+use reception::Reception;
 use reporter::Reporter;
 use restarts::Restarts;
 use rules::Rules;
@@ -131,14 +135,16 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
     let shown = secretary.as_ref().map(Secretary::shown);
     let witness = secretary.as_ref().and_then(Secretary::witness);
     let charge = secretary.as_ref().and_then(Secretary::charge);
-    let rules = Rules::new(tables, &config)?;
-    let (keeper, stored) = Keeper::open(&files.state, &config, memory, inputs.clone())?;
+    let rules = Rules::new(tables, Arc::clone(&counters), &config)?;
+    let keeper = Keeper::open(&files.state, config.auth.mode, memory, inputs.clone())?;
     let (reports, report_queue) = mpsc::unbounded_channel();
-    let before = Before { stored, resumed: restarts::resumed(&mut standings, &config.vhosts) };
-    let Prepared { setups, members, clerk, faults } = prepare(&config, &before, &journal, &inputs, reports)?;
-    let mut executor = tokio::spawn(clerk.run(report_queue));
-    let mut follower =
-        Follower::new(dataplane, rules, monitor.netlink(), members, Arc::clone(&modes), inputs.clone());
+    let reception = Reception::new(start_executor(&config, &inputs, reports)?, keeper.mind());
+    let resumed = restarts::resumed(&mut standings, &config.vhosts);
+    let (setups, members) = receive(&config, &resumed, &reception)?;
+    let faults = Faults::default();
+    let mut executor = tokio::spawn(Clerk::new(Arc::clone(&journal), faults.clone()).run(report_queue));
+    let hear = Told { modes: Arc::clone(&modes), detector: inputs.clone() };
+    let mut follower = Follower::new(dataplane, rules, monitor.netlink(), reception, members, hear);
     let channels = Channels {
         events,
         given,
@@ -148,6 +154,7 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
         inputs: input_queue,
         notes,
         pair: pair_outputs,
+        groups: Groups::new(&config.vhosts),
         is_paired: pair::is_paired(&config),
         recorder: None,
     };
@@ -164,8 +171,8 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
     let mut pairing = tokio::spawn(pair::serve(secretary, link.as_mut()));
     let calls = link.as_mut().and_then(Link::take_calls);
     let (pair, known) = watch::channel(Known::default());
-    let suspected = Suspected::new(config.vhosts.len());
-    let watchman = Watchman::new(&config.vhosts, Arc::clone(&counters), suspected.clone(), inputs.clone());
+    let suspected = Suspected::default();
+    let watchman = Watchman::new(Arc::clone(&counters), suspected.clone(), inputs.clone());
     let (reloads, mut reload_queue) = mpsc::channel(1);
     let (shown_config, config) = watch::channel(Arc::new(config));
     let (heartbeat, interlink) = watch::channel(Heartbeat::default());
@@ -195,8 +202,9 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
     manager::ready(&reporter, &files.socket);
     let (end_keeping, kept) = oneshot::channel();
     let mut keeping = tokio::spawn(keeper.run(reporter.config.clone(), kept));
-    let follow =
-        upkeep::follow(monitor, &mut follower, &mut reload_queue, &shown_config, &heartbeat, &files.config);
+    let source =
+        upkeep::Source { path: &files.config, shown: &shown_config, records: files.record.is_some() };
+    let follow = upkeep::follow(monitor, &mut follower, &mut reload_queue, source, &heartbeat);
     let result = tokio::select! {
         ended = until_told_to_end(&mut signals, &reloads, &mut told, &reporter) => Ok(ended),
         () = calls::serve(calls, &reporter) => Err(AgentError::Ended("the peer link")),
@@ -244,12 +252,8 @@ fn vouching(config: &Config, mut lease: Lease, charge: Option<&ChargeHandle>) ->
         ended.unwrap_or_else(|error| tracing::error!("an earlier agent's lease can't be ended: {error}"));
         return None;
     };
-    let dead = |vhost| {
-        let settings = hosts::settings(vhost);
-        settings.pace.dead_time(settings.priority)
-    };
-    // As long as nobody can have taken over, and as long again for somebody to do so.
-    let after = config.vhosts.iter().map(dead).min().map_or(length, |dead| dead * 2);
+    // Until the virtual hosts are known.
+    let after = length;
     let terms = Terms { length, all, process: process::id_on_machine(), after };
     Some(Vouching::new(lease, terms, charge.map(ChargeHandle::proof)))
 }
@@ -319,56 +323,32 @@ fn record(
     Ok((Some(recorder), Some(written)))
 }
 
-/// What there is one of for each virtual host.
-struct Prepared {
-    setups: Vec<VhostSetup>,
-    members: Vec<Member>,
-    clerk: Clerk,
-    faults: Vec<watch::Receiver<Option<String>>>,
-}
-
-/// What is known of the agent before this one, by virtual host.
-struct Before {
-    /// The last times that it gave, in ms since 2025.
-    stored: Vec<Option<u64>>,
-    /// When it advertised last, if it was master and did not leave.
-    resumed: Vec<Option<Instant>>,
-}
-
 /// Starts the executor.
-fn prepare(
+fn start_executor(
     config: &Config,
-    before: &Before,
-    journal: &Arc<Journal>,
     detector: &mpsc::UnboundedSender<Input>,
     reports: mpsc::UnboundedSender<Report>,
-) -> Result<Prepared, AgentError> {
+) -> Result<Desk, AgentError> {
     // Below the fast thread: an advertisement is due at its time, an address as soon as possible.
     let priority = config.realtime.priority.map(|priority| (priority - 1).max(1));
-    let orders = exec::start(config.vhosts.len(), priority, detector, reports)
-        .map_err(|cause| AgentError::Os { what: "the executor's thread", cause })?;
-    let clerk = Clerk { names: Vec::new(), journal: Arc::clone(journal), faults: Vec::new() };
-    let mut prepared = Prepared { setups: Vec::new(), members: Vec::new(), clerk, faults: Vec::new() };
-    for (vhost, (vhost_config, orders)) in config.vhosts.iter().zip(orders).enumerate() {
-        let (fault, shown_fault) = watch::channel(None);
-        let resumes = before.resumed.get(vhost).copied().flatten();
-        prepared.clerk.names.push(vhost_config.name.clone());
-        prepared.clerk.faults.push(fault);
-        prepared.setups.push(VhostSetup {
-            settings: hosts::settings(vhost_config),
-            interface: vhost_config.interface.clone(),
-            vhid: vhost_config.vhid,
-            mac: hosts::signer(vhost_config, &config.auth),
-            random: random()?,
-            stored_ms: before.stored.get(vhost).copied().flatten(),
-            resumes,
-            orders: orders.clone(),
-        });
-        let (config, resumes) = (vhost_config.clone(), resumes.is_some());
-        prepared.members.push(Member { config, orders, macvlan: None, resumes, equipped: None });
-        prepared.faults.push(shown_fault);
+    exec::start(priority, detector, reports)
+        .map_err(|cause| AgentError::Os { what: "the executor's thread", cause })
+}
+
+/// Takes in the virtual hosts that there are from the start; of those that an agent before this one was master of, it says
+/// when it advertised last.
+fn receive(
+    config: &Config,
+    resumed: &[Option<Instant>],
+    reception: &Reception,
+) -> Result<(Vec<VhostSetup>, BTreeMap<usize, Member>), AgentError> {
+    let (mut setups, mut members) = (Vec::new(), BTreeMap::new());
+    for (vhost, resumes) in config.vhosts.iter().zip(resumed) {
+        let (setup, member) = reception.receive(vhost, &config.auth, *resumes)?;
+        setups.push(setup);
+        members.insert(vhost.index, member);
     }
-    Ok(prepared)
+    Ok((setups, members))
 }
 
 /// Reloads on each SIGHUP. Returns once a signal or an order is to end the agent.
@@ -405,14 +385,6 @@ async fn until_told_to_end(
             }
         }
     }
-}
-
-/// A counter to begin with in compat mode. With the highest bit set: read as a time of strict mode, it lies past
-/// 2042, so that nothing that is recorded now can be taken for one made just now then.
-fn random() -> Result<u64, AgentError> {
-    getrandom::u64()
-        .map(|random| random | 1 << 63)
-        .map_err(|error| AgentError::Os { what: "random numbers", cause: io::Error::other(error) })
 }
 
 /// How long a part of the agent may take to answer or to end.

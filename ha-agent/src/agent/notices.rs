@@ -1,7 +1,7 @@
 //! What is noticed and no state depends on: suspicious frames, stalls, demotion. Logged away from the fast
 //! thread, and shown in the status. Whoever has the addresses announces them again where an advertisement was stale.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::detector::{Input, Note, Snapshot};
 use super::hosts;
-use crate::config::VhostConfig;
 use crate::core::demotion::Cause;
 use crate::core::suspicion::Kind;
 use crate::core::{Family, Instant, Suspicion, Suspicions};
@@ -21,40 +20,36 @@ use crate::sys::clock;
 /// Looks at what the kernel refused, and logs.
 #[derive(Debug)]
 pub(super) struct Watchman {
-    names: Vec<String>,
+    /// Of the virtual hosts, by index.
+    names: BTreeMap<usize, String>,
     counters: Arc<Counters>,
     seen: HashMap<u32, Counts>,
     suspicions: Suspected,
     detector: mpsc::UnboundedSender<Input>,
 }
 
-/// What is suspicious by the kernel's counters, one entry a virtual host.
-#[derive(Clone, Debug)]
-pub(super) struct Suspected(Arc<Mutex<Vec<Suspicions>>>);
+/// What is suspicious by the kernel's counters, by the index of the virtual host.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Suspected(Arc<Mutex<BTreeMap<usize, Suspicions>>>);
 
 impl Suspected {
-    pub(super) fn new(vhosts: usize) -> Self {
-        Self(Arc::new(Mutex::new(vec![Suspicions::default(); vhosts])))
-    }
-
     /// What is suspicious about one virtual host.
     pub(super) fn of(&self, vhost: usize) -> Vec<Suspicion> {
-        self.lock().get(vhost).map(|suspicions| suspicions.list().copied().collect()).unwrap_or_default()
+        self.lock().get(&vhost).map(|suspicions| suspicions.list().copied().collect()).unwrap_or_default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Suspicions>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Suspicions>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Watchman {
     pub(super) fn new(
-        vhosts: &[VhostConfig],
         counters: Arc<Counters>,
         suspicions: Suspected,
         detector: mpsc::UnboundedSender<Input>,
     ) -> Self {
-        let names = vhosts.iter().map(|vhost| vhost.name.clone()).collect();
+        let names = BTreeMap::new();
         Self { names, counters, seen: HashMap::new(), suspicions, detector }
     }
 
@@ -65,7 +60,7 @@ impl Watchman {
         loop {
             tokio::select! {
                 note = notes.recv() => match note {
-                    Some(note) => self.log(&note),
+                    Some(note) => self.take(&note),
                     None => return,
                 },
                 _ = round.tick() => {
@@ -77,8 +72,16 @@ impl Watchman {
         }
     }
 
-    fn log(&self, note: &Note) {
+    fn take(&mut self, note: &Note) {
         match note {
+            Note::Begun { vhost, name } => {
+                self.forget(*vhost);
+                self.names.insert(*vhost, name.clone());
+            }
+            Note::Ended { vhost } => {
+                self.forget(*vhost);
+                self.names.remove(vhost);
+            }
             Note::Suspicion { vhost, suspicion } => self.log_suspicion(*vhost, suspicion),
             Note::Stalled { vhost, lasted } => tracing::warn!(
                 vhost = self.name(*vhost),
@@ -96,6 +99,13 @@ impl Watchman {
         }
     }
 
+    fn forget(&mut self, vhost: usize) {
+        self.suspicions.lock().remove(&vhost);
+        for family in Family::ALL {
+            self.seen.remove(&hosts::slot(vhost, family));
+        }
+    }
+
     fn log_suspicion(&self, vhost: usize, suspicion: &Suspicion) {
         if suspicion.log {
             tracing::warn!(vhost = self.name(vhost), "suspicious: {}: {suspicion}", suspicion.kind.name());
@@ -105,7 +115,7 @@ impl Watchman {
     /// Finds out what the kernel refused since the last look, and from whom.
     async fn look(&mut self) -> Result<(), LoadError> {
         let mut news = Vec::new();
-        for vhost in 0..self.names.len() {
+        for &vhost in self.names.keys() {
             for family in Family::ALL {
                 let slot = hosts::slot(vhost, family);
                 let now = self.counters.read(slot)?;
@@ -143,11 +153,9 @@ impl Watchman {
     fn report(&self, vhost: usize, kind: Kind, source: IpAddr) {
         let suspicion = {
             let mut all = self.suspicions.lock();
-            all.get_mut(vhost).map(|suspicions| suspicions.report(clock::now(), kind, source))
+            all.entry(vhost).or_default().report(clock::now(), kind, source)
         };
-        if let Some(suspicion) = suspicion {
-            self.log_suspicion(vhost, &suspicion);
-        }
+        self.log_suspicion(vhost, &suspicion);
     }
 
     /// `None` while the agent ends.
@@ -158,7 +166,7 @@ impl Watchman {
     }
 
     fn name(&self, vhost: usize) -> &str {
-        self.names.get(vhost).map_or("", String::as_str)
+        self.names.get(&vhost).map_or("", String::as_str)
     }
 }
 
@@ -167,7 +175,7 @@ fn is_heard(snapshot: &Snapshot, vhost: usize, source: IpAddr) -> bool {
     let is_lately = |heard: Instant| snapshot.at.saturating_since(heard) < LATELY;
     snapshot
         .vhosts
-        .get(vhost)
+        .get(&vhost)
         .is_some_and(|vhost| vhost.peers.iter().any(|peer| peer.source == source && is_lately(peer.heard)))
 }
 

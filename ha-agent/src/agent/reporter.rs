@@ -7,6 +7,7 @@ use ha_common::abi::COMMON_SLOT;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::clerk::Faults;
 use super::detector::partner::PairInput;
 use super::detector::{Input, Snapshot};
 use super::exchange::Known;
@@ -48,7 +49,7 @@ pub(super) struct Reporter {
     pub(super) counters: Arc<Counters>,
     pub(super) journal: Arc<Journal>,
     pub(super) modes: Modes,
-    pub(super) faults: Vec<watch::Receiver<Option<String>>>,
+    pub(super) faults: Faults,
     pub(super) suspected: Suspected,
     pub(super) granted: Granted,
     pub(super) started: Instant,
@@ -166,10 +167,10 @@ impl Source for Reporter {
         let silenced = self.counters.silenced().map_err(|error| error.to_string())?;
         let modes = self.modes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut vhosts = Vec::new();
-        for (vhost, vhost_config) in config.vhosts.iter().enumerate() {
-            let (Some(detector), Some(fault)) = (snapshot.vhosts.get(vhost), self.faults.get(vhost)) else {
-                continue;
-            };
+        for vhost_config in &config.vhosts {
+            let vhost = vhost_config.index;
+            // One that goes just now is not to be seen any more.
+            let Some(detector) = snapshot.vhosts.get(&vhost) else { continue };
             let mut kernel = read(hosts::slot(vhost, Family::V4))?;
             kernel.add(&read(hosts::slot(vhost, Family::V6))?);
             let parts = Parts {
@@ -181,7 +182,7 @@ impl Source for Reporter {
                 journal: self.journal.of(vhost),
                 started: self.started,
                 receive: modes.get(&vhost_config.interface).cloned(),
-                fault: fault.borrow().clone(),
+                fault: self.faults.of(vhost),
             };
             vhosts.push(VhostStatus::new(clocks, &parts));
         }

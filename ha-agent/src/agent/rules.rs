@@ -1,15 +1,22 @@
 //! What the kernel program is told: whom to watch for, by which keys, from whom.
+//!
+//! The digest covers the addresses. So when those of a virtual host change, this node hears whoever signs with the ones
+//! before as well, until its passphrases or addresses change again; and for [`HANDOVER`] it signs with them itself, so that
+//! the other nodes can be reloaded in any order.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use ha_common::abi::{Role, WatchKey};
+use ha_common::auth::Mac;
 use ipnet::IpNet;
 
 use super::hosts;
 use crate::config::{Auth, Config, VhostConfig};
-use crate::core::Family;
-use crate::dataplane::{LoadError, Tables};
+use crate::core::{Family, Instant};
+use crate::dataplane::{Counters, LoadError, Tables};
 use crate::net::place::Spot;
 use crate::sys::clock;
 
@@ -17,44 +24,74 @@ use crate::sys::clock;
 #[derive(Debug)]
 pub(super) struct Rules {
     tables: Tables,
+    counters: Arc<Counters>,
     auth: Auth,
-    hosts: Vec<Host>,
+    hosts: BTreeMap<usize, Host>,
 }
 
 #[derive(Debug)]
 struct Host {
     config: VhostConfig,
+    before: Option<Before>,
     /// Which of its two places holds the keys in use.
     second_keys: bool,
     watched: BTreeMap<WatchKey, Family>,
     own: Vec<IpAddr>,
 }
 
+/// The addresses before those that it has.
+#[derive(Debug)]
+struct Before {
+    addresses: Vec<IpNet>,
+    /// Until when they sign.
+    signs: Option<Instant>,
+}
+
 impl Rules {
     /// Writes keys and peers of all virtual hosts. None is watched for yet.
-    pub(super) fn new(tables: Tables, config: &Config) -> Result<Self, LoadError> {
-        let host = |config: &VhostConfig| Host {
-            config: config.clone(),
-            second_keys: false,
-            watched: BTreeMap::new(),
-            own: Vec::new(),
-        };
-        let mut rules =
-            Self { tables, auth: config.auth.clone(), hosts: config.vhosts.iter().map(host).collect() };
+    pub(super) fn new(tables: Tables, counters: Arc<Counters>, config: &Config) -> Result<Self, LoadError> {
+        let mut rules = Self { tables, counters, auth: config.auth.clone(), hosts: BTreeMap::new() };
         rules.set_clock()?;
-        rules.tables.guard(&addresses(config))?;
-        for (vhost, host) in rules.hosts.iter().enumerate() {
-            let keys = hosts::keys(&host.config, &rules.auth.passphrases);
-            rules.tables.set_keys(hosts::key_set(vhost, host.second_keys), &keys)?;
-            rules.tables.list(hosts::number(vhost), Role::PEER, hosts::heard(&host.config))?;
-        }
+        rules.guard(config)?;
+        config.vhosts.iter().try_for_each(|vhost| rules.add(vhost))?;
         Ok(rules)
+    }
+
+    /// Says for which addresses this node may answer only as long as somebody vouches for it.
+    pub(super) fn guard(&mut self, config: &Config) -> Result<(), LoadError> {
+        let addresses: Vec<_> = config.vhosts.iter().flat_map(|vhost| &vhost.addresses).map(IpNet::addr).collect();
+        self.tables.guard(&addresses)
+    }
+
+    /// Writes keys and peers of one more virtual host, of which nothing was counted yet.
+    pub(super) fn add(&mut self, config: &VhostConfig) -> Result<(), LoadError> {
+        let vhost = config.index;
+        for family in Family::ALL {
+            self.counters.restart(hosts::slot(vhost, family))?;
+        }
+        let keys = hosts::keys(config, &self.auth.passphrases, &[]);
+        self.tables.set_keys(hosts::key_set(vhost, false), &keys)?;
+        self.tables.list(hosts::number(vhost), Role::PEER, hosts::heard(config))?;
+        let (config, watched, own) = (config.clone(), BTreeMap::new(), Vec::new());
+        self.hosts.insert(vhost, Host { config, before: None, second_keys: false, watched, own });
+        Ok(())
+    }
+
+    /// Forgets one, which is watched no longer.
+    pub(super) fn remove(&mut self, vhost: usize) {
+        self.unwatch(vhost);
+        self.hosts.remove(&vhost);
+        for role in [Role::PEER, Role::OWN] {
+            if let Err(error) = self.tables.list(hosts::number(vhost), role, &[]) {
+                tracing::debug!(%error, "a list of a virtual host that is gone could not be emptied");
+            }
+        }
     }
 
     /// Watches for a virtual host's advertisements at a place, and no longer at another. Returns the keys that its
     /// records will have.
     pub(super) fn watch(&mut self, vhost: usize, spot: &Spot) -> Result<Vec<WatchKey>, LoadError> {
-        let Some(host) = self.hosts.get_mut(vhost) else { return Ok(Vec::new()) };
+        let Some(host) = self.hosts.get_mut(&vhost) else { return Ok(Vec::new()) };
         let vhid = host.config.vhid;
         let key = |family| WatchKey {
             ifindex: spot.index,
@@ -72,12 +109,12 @@ impl Rules {
         for key in gone {
             self.tables.unwatch(&key);
         }
-        Ok(self.hosts.get(vhost).map(|host| host.watched.keys().copied().collect()).unwrap_or_default())
+        Ok(self.hosts.get(&vhost).map(|host| host.watched.keys().copied().collect()).unwrap_or_default())
     }
 
     /// Watches no longer.
     pub(super) fn unwatch(&mut self, vhost: usize) {
-        if let Some(host) = self.hosts.get_mut(vhost) {
+        if let Some(host) = self.hosts.get_mut(&vhost) {
             for key in std::mem::take(&mut host.watched).keys() {
                 self.tables.unwatch(key);
             }
@@ -86,7 +123,7 @@ impl Rules {
 
     /// Says which addresses are this node's own where a virtual host lives.
     pub(super) fn set_own(&mut self, vhost: usize, own: Vec<IpAddr>) -> Result<(), LoadError> {
-        match self.hosts.get_mut(vhost) {
+        match self.hosts.get_mut(&vhost) {
             Some(host) if host.own != own => {
                 self.tables.list(hosts::number(vhost), Role::OWN, &own)?;
                 host.own = own;
@@ -96,16 +133,17 @@ impl Rules {
         }
     }
 
-    /// Goes over to a new configuration with the same virtual hosts. Each one's frames are judged by the old rules
-    /// or by the new ones, never by none.
+    /// Goes over to a new configuration of those virtual hosts that are in both. Each one's frames are judged by the old
+    /// rules or by the new ones, never by none.
     pub(super) fn reload(&mut self, config: &Config) -> Result<(), LoadError> {
+        let rekeyed = self.auth.passphrases != config.auth.passphrases;
         self.auth = config.auth.clone();
-        self.tables.guard(&addresses(config))?;
-        for (vhost, new) in config.vhosts.iter().enumerate() {
-            let Some(host) = self.hosts.get_mut(vhost) else { continue };
-            host.config = new.clone();
+        for new in &config.vhosts {
+            let vhost = new.index;
+            let Some(host) = self.hosts.get_mut(&vhost) else { continue };
+            host.change(new, rekeyed);
             let second_keys = !host.second_keys;
-            let keys = hosts::keys(new, &self.auth.passphrases);
+            let keys = hosts::keys(new, &self.auth.passphrases, host.addresses_before());
             self.tables.set_keys(hosts::key_set(vhost, second_keys), &keys)?;
             // Not before they are there: else the next reload would write over those in use.
             host.second_keys = second_keys;
@@ -122,6 +160,25 @@ impl Rules {
         Ok(())
     }
 
+    /// What signs a virtual host's advertisements now.
+    pub(super) fn signer(&self, vhost: usize) -> Option<Mac> {
+        let host = self.hosts.get(&vhost)?;
+        let before = host.before.as_ref().filter(|before| before.signs.is_some());
+        let addresses = before.map_or(&host.config.addresses, |before| &before.addresses);
+        Some(hosts::signer(host.config.vhid, addresses, &self.auth))
+    }
+
+    /// Those that are to sign with their own addresses from now on, no longer with those before.
+    pub(super) fn switch(&mut self) -> Vec<usize> {
+        let now = clock::now();
+        let mut switched = Vec::new();
+        for (vhost, host) in &mut self.hosts {
+            let signs = host.before.as_mut().and_then(|before| before.signs.take_if(|until| *until <= now));
+            switched.extend(signs.map(|_| *vhost));
+        }
+        switched
+    }
+
     /// Tells the program the time of day.
     pub(super) fn set_clock(&mut self) -> Result<(), LoadError> {
         let (now, wall) = (clock::now(), clock::wall());
@@ -130,7 +187,7 @@ impl Rules {
     }
 
     fn publish(&mut self, vhost: usize) -> Result<(), LoadError> {
-        let Some(host) = self.hosts.get(vhost) else { return Ok(()) };
+        let Some(host) = self.hosts.get(&vhost) else { return Ok(()) };
         for (key, family) in &host.watched {
             let watch = hosts::watch(vhost, *family, &host.config, &self.auth, host.second_keys);
             self.tables.watch(*key, watch)?;
@@ -139,7 +196,25 @@ impl Rules {
     }
 }
 
-/// The virtual addresses.
-fn addresses(config: &Config) -> Vec<IpAddr> {
-    config.vhosts.iter().flat_map(|vhost| &vhost.addresses).map(IpNet::addr).collect()
+impl Host {
+    fn change(&mut self, new: &VhostConfig, rekeyed: bool) {
+        let old = std::mem::replace(&mut self.config, new.clone());
+        let mut sorted = [old.addresses.clone(), new.addresses.clone()];
+        sorted.iter_mut().for_each(|addresses| addresses.sort_unstable());
+        let [was, is] = sorted;
+        if was != is {
+            let signs = Some(clock::now() + HANDOVER);
+            self.before = Some(Before { addresses: old.addresses, signs });
+        } else if rekeyed {
+            // There may be no room for them.
+            self.before = None;
+        }
+    }
+
+    fn addresses_before(&self) -> &[IpNet] {
+        self.before.as_ref().map_or(&[], |before| &before.addresses)
+    }
 }
+
+/// For how long the addresses before go on signing.
+const HANDOVER: Duration = Duration::from_secs(30);

@@ -10,10 +10,11 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use ha_common::abi::MAX_HOSTS;
 use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -74,19 +75,19 @@ pub enum Taken {
 }
 
 impl Understudy {
-    /// Starts the thread for so many virtual hosts, with the detector's priority. `None` where it would be of no use:
-    /// without a real-time priority, or with one processor.
+    /// Starts the thread, with the detector's priority. `None` where it would be of no use: without a real-time priority, or
+    /// with one processor.
     ///
     /// # Errors
     ///
     /// If the thread can't be started.
-    pub fn start(vhosts: usize, priority: Option<u8>) -> io::Result<Option<Self>> {
+    pub fn start(priority: Option<u8>) -> io::Result<Option<Self>> {
         let Some(priority) = priority else { return Ok(None) };
         let allowed = sched_getaffinity(THIS_THREAD)?;
         if processors(&allowed).nth(1).is_none() {
             return Ok(None);
         }
-        let stage = Arc::new(Stage::new(vhosts));
+        let stage = Arc::new(Stage::default());
         let shared = Arc::clone(&stage);
         let thread = thread::Builder::new().name("ha-understudy".to_owned()).spawn(move || {
             touch_stack();
@@ -96,7 +97,12 @@ impl Understudy {
         Ok(Some(Self { stage, thread: Some(thread) }))
     }
 
-    /// Lays an advertisement ready.
+    /// Makes room for a virtual host.
+    pub fn seat(&self, vhost: usize) {
+        self.stage.seat(vhost);
+    }
+
+    /// Lays an advertisement ready, of a virtual host that there is room for.
     pub fn give(&self, vhost: usize, part: Part) {
         self.stage.processor.store(sched_getcpu().unwrap_or_default(), Ordering::Relaxed);
         self.stage.give(vhost, part);
@@ -127,7 +133,8 @@ impl Drop for Understudy {
 
 #[derive(Debug)]
 struct Stage {
-    lines: Vec<Line>,
+    /// Of all virtual hosts, some at a time: as many as there is room for, from the first on.
+    lines: [OnceLock<Box<[Line]>>; MAX_HOSTS / ROW],
     /// Where the detector ran last.
     processor: AtomicUsize,
     /// The least [`Part::wait`] so far, in ns.
@@ -145,20 +152,36 @@ struct Line {
     act: Mutex<Taken>,
 }
 
-impl Stage {
-    fn new(vhosts: usize) -> Self {
-        let line = || Line { cue_ns: AtomicU64::new(NEVER), act: Mutex::new(Taken::Nothing) };
+impl Default for Stage {
+    fn default() -> Self {
         Self {
-            lines: std::iter::repeat_with(line).take(vhosts).collect(),
+            lines: [const { OnceLock::new() }; MAX_HOSTS / ROW],
             processor: AtomicUsize::new(0),
             wait_ns: AtomicU64::new(NEVER),
             idle: AtomicBool::new(false),
             over: AtomicBool::new(false),
         }
     }
+}
+
+impl Stage {
+    fn seat(&self, vhost: usize) {
+        let line = || Line { cue_ns: AtomicU64::new(NEVER), act: Mutex::new(Taken::Nothing) };
+        for row in self.lines.iter().take(vhost / ROW + 1) {
+            row.get_or_init(|| std::iter::repeat_with(line).take(ROW).collect());
+        }
+    }
+
+    fn line(&self, vhost: usize) -> Option<&Line> {
+        self.lines.get(vhost / ROW)?.get()?.get(vhost % ROW)
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().map_while(OnceLock::get).flatten()
+    }
 
     fn give(&self, vhost: usize, part: Part) {
-        let Some(line) = self.lines.get(vhost) else { return };
+        let Some(line) = self.line(vhost) else { return };
         let Some(mut act) = line.lock() else { return };
         let cue = part.cue();
         let wait_ns = u64::try_from(part.wait().as_nanos()).unwrap_or(NEVER);
@@ -169,7 +192,7 @@ impl Stage {
     }
 
     fn take(&self, vhost: usize) -> Taken {
-        let Some(line) = self.lines.get(vhost) else { return Taken::Nothing };
+        let Some(line) = self.line(vhost) else { return Taken::Nothing };
         line.cue_ns.store(NEVER, Ordering::Relaxed);
         // To send takes less than that. Whose processor stands still meanwhile, nobody waits for.
         let until = clock::now() + LONGEST_SENDING;
@@ -188,7 +211,7 @@ impl Stage {
         while !self.over.load(Ordering::SeqCst) {
             self.avoid_the_detector(allowed);
             let now = clock::now();
-            for line in &self.lines {
+            for line in self.lines() {
                 line.play(now);
             }
             match self.next_cue() {
@@ -202,7 +225,7 @@ impl Stage {
     /// When something is to be looked at next. That of many virtual hosts, whose cues come one after the other, is
     /// looked at together: half of a wait is soon enough.
     fn next_cue(&self) -> Option<Instant> {
-        let cues = self.lines.iter().map(|line| line.cue_ns.load(Ordering::SeqCst));
+        let cues = self.lines().map(|line| line.cue_ns.load(Ordering::SeqCst));
         let next = cues.min().filter(|cue| *cue != NEVER)?;
         let least = Duration::from_nanos(self.wait_ns.load(Ordering::Relaxed) / 2);
         Some(Instant::from_nanos(next).max(clock::now() + least))
@@ -292,6 +315,8 @@ fn processors(set: &CpuSet) -> impl Iterator<Item = usize> {
 }
 
 const THIS_THREAD: Pid = Pid::from_raw(0);
+/// How many lines there is room for at a time.
+const ROW: usize = 16;
 const NEVER: u64 = u64::MAX;
 const LONGEST_WAIT: Duration = Duration::from_micros(500);
 const LONGEST_SENDING: Duration = Duration::from_micros(100);
@@ -333,44 +358,48 @@ mod tests {
             (ms(500), false),
         ];
         for (now, plays) in table {
-            let stage = Stage::new(2);
+            let stage = Stage::default();
+            stage.seat(0);
             stage.give(1, part(ms(100), interval));
-            stage.lines[1].play(now);
+            stage.line(1).expect("a seat").play(now);
             let taken = stage.take(1);
             assert_eq!(matches!(taken, Taken::Sent { due, .. } if due == ms(100)), plays, "{now:?}");
             assert_eq!(matches!(taken, Taken::Unsent(_)), !plays, "{now:?}");
             assert!(matches!(stage.take(1), Taken::Nothing), "once");
-            assert!(matches!(stage.take(7), Taken::Nothing), "of none");
+            assert!(matches!(stage.take(ROW), Taken::Nothing), "of none");
         }
     }
 
     #[test]
     fn a_spare_follows_an_interval_later_if_the_detector_is_late_still() {
         let interval = Duration::from_millis(10);
-        let stage = Stage::new(1);
+        let stage = Stage::default();
+        stage.seat(0);
         let spare = Some(part(ms(110), interval).prepared);
         stage.give(0, Part { spare, ..part(ms(100), interval) });
         for (now, due) in [(ms(101), 100), (ms(110), 100), (ms(111), 110), (ms(121), 110)] {
-            stage.lines[0].play(now);
-            let act = stage.lines[0].lock().expect("nobody else");
+            stage.line(0).expect("a seat").play(now);
+            let act = stage.line(0).expect("a seat").lock().expect("nobody else");
             assert!(matches!(*act, Taken::Sent { due: its, .. } if its == ms(due)), "{now:?}: {act:?}");
         }
     }
 
     #[test]
     fn what_was_taken_back_is_not_played() {
-        let stage = Stage::new(1);
+        let stage = Stage::default();
+        stage.seat(0);
         stage.give(0, part(ms(100), Duration::from_millis(1)));
         assert!(matches!(stage.take(0), Taken::Unsent(_)));
-        stage.lines[0].play(ms(100) + Duration::from_micros(200));
+        stage.line(0).expect("a seat").play(ms(100) + Duration::from_micros(200));
         assert!(matches!(stage.take(0), Taken::Nothing));
     }
 
     #[test]
     fn nobody_waits_long_for_the_other() {
-        let stage = Stage::new(1);
+        let stage = Stage::default();
+        stage.seat(0);
         stage.give(0, part(ms(100), Duration::from_millis(1)));
-        let playing = stage.lines[0].act.lock();
+        let playing = stage.line(0).expect("a seat").act.lock();
         assert!(matches!(stage.take(0), Taken::Leaving));
         // What can't be laid ready is not missed.
         stage.give(0, part(ms(200), Duration::from_millis(1)));
@@ -380,7 +409,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_what_is_not_due_when_it_ends() {
-        let Some(understudy) = Understudy::start(1, Some(1)).expect("a thread") else {
+        let Some(understudy) = Understudy::start(Some(1)).expect("a thread") else {
             return println!("skipped, because there is one processor");
         };
         let began = clock::now();
@@ -395,9 +424,10 @@ mod tests {
 
     #[test]
     fn the_thread_plays_in_time_and_ends() {
-        let Some(understudy) = Understudy::start(1, Some(1)).expect("a thread") else {
+        let Some(understudy) = Understudy::start(Some(1)).expect("a thread") else {
             return println!("skipped, because there is one processor");
         };
+        understudy.seat(0);
         for _ in 0..3 {
             let interval = Duration::from_secs(2);
             let due = clock::now() + Duration::from_millis(2);

@@ -144,7 +144,7 @@ impl Updates {
         };
         let digest = blocking(move || own().map_err(|error| error.to_string())).await?;
         let snapshot = reporter.snapshot().await?;
-        let has_link = snapshot.vhosts.iter().all(|vhost| vhost.state != State::Init);
+        let has_link = snapshot.vhosts.values().all(|vhost| vhost.state != State::Init);
         let pair = snapshot.pair.as_ref();
         let is_at_rest = pair.is_some_and(|pair| matches!(pair.phase, Phase::Standby | Phase::Active));
         Ok(Identity {

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ha_common::abi::MAX_HOSTS;
 use tokio::sync::{mpsc, watch};
 
 use super::interfaces::Follower;
-use super::{AgentError, PATIENCE, Reload};
-use crate::config::{self, Config, PeerConfig};
+use super::{AgentError, PATIENCE, Reload, pair};
+use crate::config::{self, Change, Config, PeerConfig};
 use crate::core::reasons::Heartbeat;
 use crate::net::link::{Interfaces, Monitor};
 
@@ -21,14 +22,23 @@ pub(super) async fn begin(monitor: &Monitor, follower: &mut Follower) -> Result<
     }
 }
 
+/// Where the configuration is, and who sees which one is in force.
+pub(super) struct Source<'a> {
+    /// The file.
+    pub(super) path: &'a Path,
+    /// Where it is seen.
+    pub(super) shown: &'a watch::Sender<Arc<Config>>,
+    /// Whether a recording is made, which knows only the virtual hosts that it began with.
+    pub(super) records: bool,
+}
+
 /// Keeps everything in line with the interfaces and the configuration, for ever.
 pub(super) async fn follow(
     mut monitor: Monitor,
     follower: &mut Follower,
     reloads: &mut mpsc::Receiver<Reload>,
-    shown: &watch::Sender<Arc<Config>>,
+    source: Source<'_>,
     heartbeat: &watch::Sender<Heartbeat>,
-    path: &Path,
 ) {
     let mut complaints: Vec<String> = Vec::new();
     let mut applied = None;
@@ -49,7 +59,7 @@ pub(super) async fn follow(
                     tracing::warn!("{trouble}");
                 }
                 if let Ok(interfaces) = &read {
-                    heartbeat.send_replace(interlink(shown.borrow().peer.as_ref(), interfaces));
+                    heartbeat.send_replace(interlink(source.shown.borrow().peer.as_ref(), interfaces));
                 }
                 complaints = troubles;
                 applied = read.ok();
@@ -61,10 +71,13 @@ pub(super) async fn follow(
             // Also the pace at which an interface that could not be used is tried again.
             _ = clock.tick() => {
                 follower.set_clock();
+                follower.switch();
                 due = !complaints.is_empty();
             }
             reload = reloads.recv() => if let Some(reply) = reload {
-                let result = reload_from(path, follower, shown).await;
+                let result = source.reload(follower, &monitor).await;
+                // What is new is judged by how the interfaces are now; what failed is tried again.
+                due = true;
                 match &result {
                     Ok(done) => tracing::info!("{done}"),
                     Err(cause) => tracing::error!("{cause}"),
@@ -95,30 +108,57 @@ async fn apply(follower: &mut Follower, interfaces: &Interfaces) -> Vec<String> 
     }
 }
 
-/// Reads the configuration again, and applies it whole or not at all.
-async fn reload_from(
-    path: &Path,
-    follower: &mut Follower,
-    shown: &watch::Sender<Arc<Config>>,
-) -> Result<String, String> {
-    let refused = |cause: String| format!("not reloaded, the running configuration stays: {cause}");
-    let path = path.to_owned();
-    let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
-    let new =
-        loaded.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(error.to_string()))?;
-    for warning in &new.warnings {
-        tracing::warn!("{warning}");
+impl Source<'_> {
+    /// Reads the configuration again, and applies it whole or not at all.
+    async fn reload(&self, follower: &mut Follower, monitor: &Monitor) -> Result<String, String> {
+        let refused = |cause: String| format!("not reloaded, the running configuration stays: {cause}");
+        let path = self.path.to_owned();
+        let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
+        let new =
+            loaded.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(error.to_string()))?;
+        for warning in &new.warnings {
+            tracing::warn!("{warning}");
+        }
+        let running = Arc::clone(&self.shown.borrow());
+        let reload = running.changes_to(new).map_err(|error| refused(error.to_string()))?;
+        self.judge(&running, &reload).map_err(refused)?;
+        let interfaces = read(monitor).await.map_err(|error| refused(error.to_string()))?;
+        follower.make_ready(&reload, &interfaces).map_err(|error| refused(error.to_string()))?;
+        let errors = follower.reload(&reload, &interfaces).await;
+        self.shown.send_replace(Arc::new(reload.config));
+        if !errors.is_empty() {
+            return Err(format!("reloaded, but not all of it works yet: {}", errors.join("; ")));
+        }
+        let changes: Vec<_> = reload.changes.iter().map(ToString::to_string).collect();
+        Ok(if changes.is_empty() {
+            "reloaded: nothing is new".to_owned()
+        } else {
+            format!("reloaded: {}", changes.join("; "))
+        })
     }
-    let running = Arc::clone(&shown.borrow());
-    let reload = running.changes_to(new).map_err(|error| refused(error.to_string()))?;
-    follower.reload(&reload.config).map_err(|error| format!("reloaded in part only: {error}"))?;
-    shown.send_replace(Arc::new(reload.config));
-    let changes: Vec<_> = reload.changes.iter().map(ToString::to_string).collect();
-    Ok(if changes.is_empty() {
-        "reloaded: nothing is new".to_owned()
-    } else {
-        format!("reloaded: {}", changes.join("; "))
-    })
+
+    /// What makes a sense of its own, and can't be had while this agent runs.
+    fn judge(&self, running: &Config, reload: &config::Reload) -> Result<(), String> {
+        let new = &reload.config;
+        if new.vhosts.len() > MAX_HOSTS {
+            return Err(AgentError::TooMany(new.vhosts.len()).to_string());
+        }
+        let comes_or_goes = |change: &Change| matches!(change, Change::Added { .. } | Change::Removed { .. });
+        if !reload.changes.iter().any(comes_or_goes) {
+            return Ok(());
+        }
+        if self.records {
+            return Err("this agent makes a recording (--record), in which virtual hosts can't come and go; end it, and start it \
+                        without"
+                .to_owned());
+        }
+        if new.peer.is_some() && pair::patience(new) > pair::patience(running) {
+            return Err("the virtual host that was added waits longer for a silent master than all others, and the pair reckons with \
+                        what was there when it began; `ha-agent restart` applies it"
+                .to_owned());
+        }
+        Ok(())
+    }
 }
 
 /// Reads the interfaces.

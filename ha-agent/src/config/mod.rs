@@ -406,6 +406,9 @@ pub struct VhostConfig {
     pub group: Option<String>,
     /// Whether its group depends on it.
     pub critical: bool,
+    /// Its number in this agent, from 0, which is its own for as long as it is configured; when the agent starts, its place
+    /// in the file.
+    pub index: usize,
 }
 
 impl VhostConfig {

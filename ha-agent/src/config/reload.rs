@@ -1,24 +1,23 @@
 //! From a running configuration to a new one: what can be applied without a restart.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::{self, Display};
 use std::hash::Hash;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use ha_common::abi::MAX_HOSTS;
+use ipnet::IpNet;
 use thiserror::Error;
 
 use super::quote::OneLine;
-use super::{
-    Auth, ChargeConfig, Config, LeaseConfig, Mode, PaceConfig, PeerConfig, PlaceConfig, RealtimeConfig,
-    Refused, TlsFiles, Url, VhostConfig, WitnessConfig, WitnessKind,
-};
+use super::{Auth, Config, Mode, PaceConfig, Refused, VhostConfig, address};
+
+mod node;
 
 /// A new configuration that can be applied to a running agent.
 #[derive(Debug)]
 pub struct Reload {
-    /// The new configuration, its virtual hosts in the order of the running one: an index means the same in both.
+    /// The new configuration. Whoever is in both has the same [`VhostConfig::index`].
     pub config: Config,
     /// What is new in it, each once; empty if nothing is.
     pub changes: Vec<Change>,
@@ -35,6 +34,31 @@ pub enum Change {
     ClockDifference(Duration),
     /// Whom a virtual host hears.
     Peers {
+        /// Which one, by its index and its name.
+        index: usize,
+        /// See `index`.
+        vhost: String,
+    },
+    /// The addresses of a virtual host. Until the other nodes follow, they don't know its advertisements with the new ones.
+    Addresses {
+        /// Which one, by its index and its name.
+        index: usize,
+        /// See `index`.
+        vhost: String,
+        /// Those that it did not have.
+        added: Vec<IpNet>,
+        /// Those that it has no longer.
+        removed: Vec<IpNet>,
+    },
+    /// A virtual host that did not run.
+    Added {
+        /// Which one, by its index and its name.
+        index: usize,
+        /// See `index`.
+        vhost: String,
+    },
+    /// A virtual host that runs, and is not in the new configuration.
+    Removed {
         /// Which one, by its index and its name.
         index: usize,
         /// See `index`.
@@ -62,6 +86,14 @@ impl Display for Change {
             ),
             Self::ClockDifference(difference) => write!(f, "clock_difference changed to {difference:?}"),
             Self::Peers { vhost, .. } => write!(f, "peers of virtual host '{vhost}' changed"),
+            Self::Addresses { vhost, added, removed, .. } => {
+                let signed = added.iter().map(|net| ('+', net)).chain(removed.iter().map(|net| ('-', net)));
+                let list: Vec<_> = signed.map(|(sign, net)| format!("{sign}{net}")).collect();
+                let list = list.join(" ");
+                write!(f, "addresses of virtual host '{vhost}' changed ({list}): reload its other nodes, too")
+            }
+            Self::Added { vhost, .. } => write!(f, "virtual host '{vhost}' was added"),
+            Self::Removed { vhost, .. } => write!(f, "virtual host '{vhost}' was removed"),
             Self::Refused { vhost, refused, .. } => {
                 write!(f, "refused of virtual host '{vhost}' changed to {refused}")
             }
@@ -121,12 +153,22 @@ pub enum RestartNeeded {
     /// Something of what is taken over beside addresses.
     #[error("{0} changed; {REMEDY}")]
     Charge(String),
-    /// A virtual host that does not run.
-    #[error("virtual host '{0}' was added; {REMEDY}")]
-    VhostAdded(String),
-    /// A virtual host that runs, and is not in the new configuration.
-    #[error("virtual host '{0}' was removed; {REMEDY}")]
-    VhostRemoved(String),
+    /// A virtual host has addresses of other families.
+    #[error("virtual host '{vhost}' had addresses of {from}, and now has of {to}; {REMEDY}")]
+    Families {
+        /// Its name.
+        vhost: String,
+        /// In the running configuration.
+        from: &'static str,
+        /// In the new one.
+        to: &'static str,
+    },
+    /// There is no room for the keys of two passphrases with the addresses before and after.
+    #[error(
+        "addresses of virtual host '{0}' changed while there are two passphrases; with link-local addresses, first reload \
+         with one passphrase, then with other addresses"
+    )]
+    TooManyKeys(String),
     /// A key of a virtual host.
     #[error("{key} of virtual host '{vhost}' changed from {from} to {to}; {REMEDY}")]
     Setting {
@@ -139,7 +181,7 @@ pub enum RestartNeeded {
         /// In the new one.
         to: String,
     },
-    /// An element of `addresses` or `unicast` that is only in the new configuration.
+    /// An element of `unicast` that is only in the new configuration.
     #[error("{element} was added to {key} of virtual host '{vhost}'; {REMEDY}")]
     Added {
         /// The key.
@@ -149,7 +191,7 @@ pub enum RestartNeeded {
         /// The address.
         element: String,
     },
-    /// An element of `addresses` or `unicast` that is only in the running configuration.
+    /// An element of `unicast` that is only in the running configuration.
     #[error("{element} was removed from {key} of virtual host '{vhost}'; {REMEDY}")]
     Removed {
         /// The key.
@@ -163,7 +205,7 @@ pub enum RestartNeeded {
 
 impl Config {
     /// What is new in `new`, if all of it can be applied while running with `self`: passphrases, mode and clock
-    /// difference, and a virtual host's `peers` and `refused`.
+    /// difference; a virtual host's `addresses`, `peers` and `refused`; and whole virtual hosts.
     ///
     /// Virtual hosts are the same if their names are. The order of virtual hosts, and of addresses in a list, means
     /// nothing.
@@ -172,152 +214,40 @@ impl Config {
     ///
     /// The first difference that needs a restart; nothing of `new` should be applied then.
     pub fn changes_to(&self, mut new: Self) -> Result<Reload, RestartNeeded> {
-        require_same_realtime(&self.realtime, &new.realtime)?;
-        require_same_lease(self.lease, new.lease)?;
-        require_same_peer(self.peer.as_ref(), new.peer.as_ref())?;
-        require_same_witness(self.witness.as_ref(), new.witness.as_ref())?;
-        require_same_charge(&self.charge, &new.charge)?;
-        require_same_vhosts(self, &new)?;
-        new.vhosts
-            .sort_by_cached_key(|vhost| self.vhosts.iter().position(|running| running.name == vhost.name));
+        node::require_same(self, &new)?;
+        number(&self.vhosts, &mut new.vhosts);
         let mut changes = Vec::new();
         auth_changes(&self.auth, &new.auth, &mut changes);
-        for (index, (from, to)) in self.vhosts.iter().zip(&new.vhosts).enumerate() {
-            vhost_changes(index, from, to, &mut changes)?;
+        for gone in self.vhosts.iter().filter(|vhost| new.vhost(&vhost.name).is_none()) {
+            changes.push(Change::Removed { index: gone.index, vhost: gone.name.clone() });
+        }
+        for to in &new.vhosts {
+            match self.vhost(&to.name) {
+                Some(from) => vhost_changes(&self.auth, &new.auth, from, to, &mut changes)?,
+                None => changes.push(Change::Added { index: to.index, vhost: to.name.clone() }),
+            }
         }
         Ok(Reload { config: new, changes })
     }
-}
 
-fn require_same_charge(running: &ChargeConfig, new: &ChargeConfig) -> Result<(), RestartNeeded> {
-    if running.fence != new.fence {
-        return Err(RestartNeeded::Charge("[fence]".to_owned()));
-    }
-    let changed = |place: Option<&PlaceConfig>| {
-        let name = place.map(|place| OneLine(&place.name).to_string()).unwrap_or_default();
-        Err(RestartNeeded::Charge(format!("what is to be taken over ('{name}')")))
-    };
-    if running.volumes.len() + running.services.len() != new.volumes.len() + new.services.len() {
-        let names: Vec<_> = running.places().map(|place| &place.name).collect();
-        let added = new.places().find(|place| !names.contains(&&place.name));
-        return changed(added.or_else(|| running.places().last()));
-    }
-    let volume = running.volumes.iter().zip(&new.volumes).find(|(from, to)| from != to);
-    let service = running.services.iter().zip(&new.services).find(|(from, to)| from != to);
-    let place = volume.map(|(volume, _)| &volume.place);
-    match place.or_else(|| service.map(|(service, _)| &service.place)) {
-        None => Ok(()),
-        place @ Some(_) => changed(place),
+    fn vhost(&self, name: &str) -> Option<&VhostConfig> {
+        self.vhosts.iter().find(|vhost| vhost.name == name)
     }
 }
 
-fn require_same_realtime(running: &RealtimeConfig, new: &RealtimeConfig) -> Result<(), RestartNeeded> {
-    let written = |config: &RealtimeConfig| {
-        // Without `..`, so that no setting is forgotten.
-        let RealtimeConfig { priority, lock_memory, cpu_dma_latency } = config;
-        [
-            ("priority", priority.map_or("off".to_owned(), |priority| priority.to_string())),
-            ("lock_memory", lock_memory.to_string()),
-            ("cpu_dma_latency", cpu_dma_latency.map_or("leave".to_owned(), |latency| format!("{latency:?}"))),
-        ]
-    };
-    let changed = written(running).into_iter().zip(written(new)).find(|(from, to)| from != to);
-    let needed = |((key, from), (_, to))| RestartNeeded::Local { table: "realtime", key, from, to };
-    changed.map(needed).map_or(Ok(()), Err)
-}
-
-fn require_same_lease(running: LeaseConfig, new: LeaseConfig) -> Result<(), RestartNeeded> {
-    let written = |LeaseConfig { length, drop }: LeaseConfig| {
-        let length = length.map_or("off".to_owned(), |length| format!("{length:?}"));
-        [("length", length), ("drop", drop.to_string())]
-    };
-    let changed = written(running).into_iter().zip(written(new)).find(|(from, to)| from != to);
-    let needed = |((key, from), (_, to))| RestartNeeded::Local { table: "lease", key, from, to };
-    changed.map(needed).map_or(Ok(()), Err)
-}
-
-fn require_same_peer(running: Option<&PeerConfig>, new: Option<&PeerConfig>) -> Result<(), RestartNeeded> {
-    let (running, new) = match (running, new) {
-        (None, None) => return Ok(()),
-        (None, Some(_)) => return Err(RestartNeeded::Peer("added")),
-        (Some(_), None) => return Err(RestartNeeded::Peer("removed")),
-        (Some(running), Some(new)) => (running, new),
-    };
-    let written = |config: &PeerConfig| {
-        // Without `..`, so that no setting is forgotten.
-        let PeerConfig { listen, connect, heartbeat, dead_after, directory, shared } = config;
-        let list = |addresses: &[SocketAddr]| {
-            addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-        };
-        [
-            ("listen", list(listen)),
-            ("connect", list(connect)),
-            ("heartbeat", format!("{heartbeat:?}")),
-            ("dead_after", dead_after.to_string()),
-            ("directory", OneLine(&directory.to_string_lossy()).to_string()),
-            (
-                "shared",
-                shared
-                    .as_ref()
-                    .map_or("none".to_owned(), |file| OneLine(&file.to_string_lossy()).to_string()),
-            ),
-        ]
-    };
-    let changed = written(running).into_iter().zip(written(new)).find(|(from, to)| from != to);
-    changed.map_or(Ok(()), |((key, from), (_, to))| Err(RestartNeeded::PeerSetting { key, from, to }))
-}
-
-fn require_same_witness(
-    running: Option<&WitnessConfig>,
-    new: Option<&WitnessConfig>,
-) -> Result<(), RestartNeeded> {
-    let (running, new) = match (running, new) {
-        (None, None) => return Ok(()),
-        (None, Some(_)) => return Err(RestartNeeded::Witness("added")),
-        (Some(_), None) => return Err(RestartNeeded::Witness("removed")),
-        (Some(running), Some(new)) => (running, new),
-    };
-    let written = |config: &WitnessConfig| {
-        // Without `..`, so that no setting is forgotten.
-        let WitnessConfig { kind, lease } = config;
-        let none = || "none".to_owned();
-        let (etcd, key, tls, gateway) = match kind {
-            WitnessKind::Etcd { urls, key, tls } => {
-                let urls = urls.iter().map(Url::to_string).collect::<Vec<_>>().join(", ");
-                (urls, key.clone(), tls.as_ref(), none())
-            }
-            WitnessKind::Gateway(address) => (none(), None, None, address.to_string()),
-        };
-        let file = |path: Option<&PathBuf>| {
-            path.map_or_else(none, |path| OneLine(&path.to_string_lossy()).to_string())
-        };
-        let own = tls.and_then(|TlsFiles { ca: _, own }| own.as_ref());
-        [
-            ("etcd", etcd),
-            ("gateway", gateway),
-            ("key", key.unwrap_or_else(none)),
-            ("ca_file", file(tls.map(|TlsFiles { ca, own: _ }| ca))),
-            ("cert_file", file(own.map(|(cert, _)| cert))),
-            ("key_file", file(own.map(|(_, key)| key))),
-            ("lease", format!("{lease:?}")),
-        ]
-    };
-    let changed = written(running).into_iter().zip(written(new)).find(|(from, to)| from != to);
-    changed.map_or(Ok(()), |((key, from), (_, to))| Err(RestartNeeded::WitnessSetting { key, from, to }))
-}
-
-fn require_same_vhosts(running: &Config, new: &Config) -> Result<(), RestartNeeded> {
-    if running.node != new.node {
-        return Err(RestartNeeded::Node { from: running.node.clone(), to: new.node.clone() });
+/// Gives those that run the numbers that they have, and the others the first that are free; those that were freed just now
+/// only where there are no others.
+fn number(running: &[VhostConfig], new: &mut [VhostConfig]) {
+    let known: HashMap<_, _> = running.iter().map(|vhost| (vhost.name.as_str(), vhost.index)).collect();
+    let used: BTreeSet<_> = known.values().copied().collect();
+    let stay: BTreeSet<_> = new.iter().filter_map(|vhost| known.get(vhost.name.as_str()).copied()).collect();
+    let fresh = (0..MAX_HOSTS).filter(|index| !used.contains(index));
+    // More than there is room for are refused elsewhere.
+    let mut free = fresh.chain(used.difference(&stay).copied()).chain(MAX_HOSTS..);
+    for vhost in &mut *new {
+        let index = known.get(vhost.name.as_str()).copied().or_else(|| free.next());
+        vhost.index = index.unwrap_or(usize::MAX);
     }
-    let absent = |from: &Config, to: &Config| {
-        let names: HashSet<_> = to.vhosts.iter().map(|vhost| &vhost.name).collect();
-        from.vhosts.iter().map(|vhost| &vhost.name).find(|name| !names.contains(name)).cloned()
-    };
-    if let Some(removed) = absent(running, new) {
-        return Err(RestartNeeded::VhostRemoved(removed));
-    }
-    absent(new, running).map_or(Ok(()), |added| Err(RestartNeeded::VhostAdded(added)))
 }
 
 fn auth_changes(from: &Auth, to: &Auth, changes: &mut Vec<Change>) {
@@ -336,7 +266,8 @@ fn auth_changes(from: &Auth, to: &Auth, changes: &mut Vec<Change>) {
 }
 
 fn vhost_changes(
-    index: usize,
+    auth: &Auth,
+    new_auth: &Auth,
     from: &VhostConfig,
     to: &VhostConfig,
     changes: &mut Vec<Change>,
@@ -361,11 +292,12 @@ fn vhost_changes(
         announce_every,
         group: _,
         critical,
+        index: _,
     } = to;
+    let index = from.index;
     require_same(name, "interface", &OneLine(&from.interface), &OneLine(interface))?;
     require_same(name, "receive", &from.receive, receive)?;
     require_same(name, "vhid", &from.vhid, vhid)?;
-    require_same_elements(name, "addresses", &from.addresses, addresses)?;
     require_same(name, "advbase", &from.advbase, advbase)?;
     require_same(name, "advskew", &from.advskew, advskew)?;
     let (from_interval, from_detect) = written(from.pace);
@@ -382,6 +314,19 @@ fn vhost_changes(
     require_same(name, "group", &from.group(), &to.group())?;
     require_same(name, "critical", &from.critical, critical)?;
 
+    let added = not_in(&from.addresses, addresses);
+    let removed = not_in(addresses, &from.addresses);
+    if !(added.is_empty() && removed.is_empty()) {
+        let [before, after] = [&from.addresses, addresses].map(|addresses| address_families(addresses));
+        if before != after {
+            return Err(RestartNeeded::Families { vhost: name.clone(), from: before, to: after });
+        }
+        let local = from.addresses.iter().chain(addresses).any(|net| address::is_link_local(net.addr()));
+        if local && auth.passphrases.len().max(new_auth.passphrases.len()) > 1 {
+            return Err(RestartNeeded::TooManyKeys(name.clone()));
+        }
+        changes.push(Change::Addresses { index, vhost: name.clone(), added, removed });
+    }
     if first_not_in(peers, &from.peers).is_some() || first_not_in(&from.peers, peers).is_some() {
         changes.push(Change::Peers { index, vhost: name.clone() });
     }
@@ -421,6 +366,22 @@ fn require_same_elements<T: Display + Eq + Hash>(
     Ok(())
 }
 
+/// Those of `elements` that are not in `others`.
+fn not_in<T: Eq + Hash + Copy>(others: &[T], elements: &[T]) -> Vec<T> {
+    let others: HashSet<_> = others.iter().collect();
+    elements.iter().filter(|element| !others.contains(element)).copied().collect()
+}
+
+/// The families of addresses, in words.
+fn address_families(addresses: &[IpNet]) -> &'static str {
+    let has = |v6| addresses.iter().any(|net| net.addr().is_ipv6() == v6);
+    match (has(false), has(true)) {
+        (true, true) => "both families",
+        (true, false) => "IPv4 only",
+        (false, _) => "IPv6 only",
+    }
+}
+
 /// The first of `elements` that is not in `others`.
 fn first_not_in<'a, T: Eq + Hash>(others: &[T], elements: &'a [T]) -> Option<&'a T> {
     let others: HashSet<_> = others.iter().collect();
@@ -450,4 +411,4 @@ impl<T: Display> Display for OrNone<T> {
     }
 }
 
-const REMEDY: &str = "restart ha-agent to apply it, the running configuration stays";
+const REMEDY: &str = "`ha-agent restart` applies it, the running configuration stays";

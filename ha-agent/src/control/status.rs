@@ -286,6 +286,7 @@ impl VhostStatus {
         let history: Vec<Change> = journal.iter().map(|entry| Change::new(clocks, entry)).collect();
         let mut refused = *kernel;
         refused.add(&detector.refused);
+        let passphrases = u32::try_from(parts.auth.passphrases.len()).unwrap_or(u32::MAX);
         Self {
             name: config.name.clone(),
             interface: config.interface.clone(),
@@ -309,8 +310,8 @@ impl VhostStatus {
                 .peers
                 .iter()
                 .max_by_key(|peer| peer.heard)
-                .map(|peer| PeerStatus::new(clocks, peer)),
-            peers: detector.peers.iter().map(|peer| PeerStatus::new(clocks, peer)).collect(),
+                .map(|peer| PeerStatus::new(clocks, peer, passphrases)),
+            peers: detector.peers.iter().map(|peer| PeerStatus::new(clocks, peer, passphrases)).collect(),
             suspicions: detector
                 .suspicions
                 .iter()
@@ -371,13 +372,14 @@ impl Change {
 }
 
 impl PeerStatus {
-    fn new(clocks: Clocks, peer: &Peer) -> Self {
+    fn new(clocks: Clocks, peer: &Peer, passphrases: u32) -> Self {
         Self {
             address: peer.source,
             advbase: peer.advertisement.priority.advbase,
             advskew: peer.advertisement.priority.advskew,
             demote: peer.advertisement.demote,
-            passphrase: peer.signer + 1,
+            // With the addresses, or after a reload, with those before.
+            passphrase: peer.signer % passphrases.max(1) + 1,
             clock_difference_ms: peer.clock_difference_ms,
             last_heard: clocks.wall(peer.heard),
             age_ms: clocks.monotonic.saturating_since(peer.heard).as_secs_f64() * 1e3,

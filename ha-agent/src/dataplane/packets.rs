@@ -109,8 +109,8 @@ impl Packets {
                 self.sight(slot, reason);
                 self.count(slot, |counts| counts.count(reason))
             }
-            Judgement::Accepted { stamp_ns, signer, carp } => {
-                let advert = Advert::new(stamp_ns, desk.key, desk.source, signer, *carp, false);
+            Judgement::Accepted { stamp_ns, signer } => {
+                let advert = Advert::new(stamp_ns, desk.key, desk.source, signer, desk.carp, false);
                 let slot = desk.watch.slot;
                 let _ = self.count(slot, |counts| {
                     counts.accepted += 1;

@@ -1,8 +1,9 @@
 //! The program's maps, by who uses them.
 
+use std::collections::HashMap as StdMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
@@ -27,6 +28,8 @@ pub struct Tables {
 /// What the program counted, and whom it refused.
 pub struct Counters {
     counts: PerCpuArray<MapData, Counts>,
+    /// What others had counted in a slot before whoever has it now.
+    before: Mutex<StdMap<u32, Counts>>,
     refused: Array<MapData, Sightings>,
     silenced: PerCpuArray<MapData, u64>,
     /// What the agent counted itself.
@@ -133,6 +136,7 @@ impl Counters {
     pub(super) fn take(bpf: &mut Ebpf, counted: Counted) -> Result<Self, LoadError> {
         Ok(Self {
             counts: take(bpf, "HA_COUNTERS")?,
+            before: Mutex::default(),
             refused: take(bpf, "HA_REFUSED")?,
             silenced: take(bpf, "HA_SILENCED")?,
             counted,
@@ -145,6 +149,23 @@ impl Counters {
     ///
     /// If the slot is out of range.
     pub fn read(&self, slot: u32) -> Result<Counts, LoadError> {
+        let sum = self.sum(slot)?;
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(before.get(&slot).map_or(sum, |before| sum.since(before)))
+    }
+
+    /// Counts from zero in a slot.
+    ///
+    /// # Errors
+    ///
+    /// If the slot is out of range.
+    pub fn restart(&self, slot: u32) -> Result<(), LoadError> {
+        let sum = self.sum(slot)?;
+        self.before.lock().unwrap_or_else(PoisonError::into_inner).insert(slot, sum);
+        Ok(())
+    }
+
+    fn sum(&self, slot: u32) -> Result<Counts, LoadError> {
         let values = self.counts.get(&slot, 0).map_err(LoadError::from_map)?;
         let mut sum = Counts::default();
         values.iter().for_each(|counts| sum.add(counts));

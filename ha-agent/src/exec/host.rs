@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant as Moment};
 
+use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 use super::{Order, Report, Target, Wanted};
@@ -82,6 +83,11 @@ impl Host {
         }
     }
 
+    /// What orders acted on.
+    pub(super) fn into_target(self) -> Option<Target> {
+        self.target
+    }
+
     /// When to call [`finish`](Self::finish), if no order comes before.
     pub(super) fn again(&self) -> Option<Moment> {
         self.again
@@ -97,6 +103,9 @@ impl Host {
 
     pub(super) fn carry_out(&mut self, order: Order, netlink: &mut Netlink) {
         match order {
+            // These are for whoever has all virtual hosts.
+            Order::Begin { .. } | Order::End(_) => {}
+            Order::Readdress(addresses) => self.readdress(addresses, netlink),
             Order::Use(new) => {
                 if let Some(old) = self.target.replace(new) {
                     self.tell(Report::Discarded(Box::new(old)));
@@ -148,6 +157,24 @@ impl Host {
             self.drop_again(netlink);
         } else if !self.link_down && self.take(netlink) > 0 {
             self.announce();
+        }
+    }
+
+    fn readdress(&mut self, addresses: Vec<IpNet>, netlink: &mut Netlink) {
+        let Some(target) = &mut self.target else { return };
+        target.announcer.readdress(addresses.iter().map(IpNet::addr));
+        let dropped = target.addresses.readdress(addresses).drop(netlink);
+        if self.wanted {
+            let before = std::mem::take(&mut self.up);
+            // All of them: with the first of a subnet, the kernel may have taken off the others.
+            self.take(netlink);
+            let all = std::mem::take(&mut self.up);
+            self.up = all.iter().filter(|ip| !before.contains(ip)).copied().collect();
+            self.announce();
+            self.up = all;
+        }
+        if let Err(error) = dropped {
+            self.show(Some(error.into()));
         }
     }
 

@@ -8,7 +8,7 @@ pub mod conductor;
 mod host;
 
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel}
 use std::time::Instant as Moment;
 use std::{io, thread};
 
-use tokio::sync::mpsc;
+use ipnet::IpNet;
+use tokio::sync::{mpsc, oneshot};
 
 use self::host::Host;
 use crate::agent::detector::Input;
@@ -33,8 +34,20 @@ use crate::sys::realtime;
 /// Something to be done for one virtual host.
 #[derive(Debug)]
 pub enum Order {
+    /// Here is a virtual host, of which there was nothing before.
+    Begin {
+        /// Its name.
+        name: String,
+        /// What was ordered of it.
+        shared: Wanted,
+    },
+    /// There is no such virtual host any more. Answers with what its orders acted on.
+    End(oneshot::Sender<Option<Target>>),
     /// Act on this interface from now on.
     Use(Target),
+    /// Act on these addresses from now on, on the same interface: the others are taken off. Where they are to be on, those that
+    /// were not are put on and announced.
+    Readdress(Vec<IpNet>),
     /// Put the addresses on.
     Take,
     /// Take the addresses off, and report it to the detector.
@@ -74,6 +87,18 @@ pub struct Target {
 /// What the executor tells others, to be written down: it does not write logs itself.
 #[derive(Debug)]
 pub enum Report {
+    /// There is a new virtual host.
+    Begun {
+        /// Its index.
+        vhost: usize,
+        /// Its name.
+        name: String,
+    },
+    /// There is no such virtual host any more.
+    Ended {
+        /// Its index.
+        vhost: usize,
+    },
     /// A virtual host changed its state, and everything that follows from it is done.
     Changed(Entry),
     /// Addresses of ours were gone, and are there again.
@@ -102,9 +127,13 @@ pub struct Orders {
     wanted: Wanted,
 }
 
+/// Where virtual hosts come to their orders.
+#[derive(Clone, Debug)]
+pub struct Desk(Sender<(usize, Order)>);
+
 /// Whether the last order given about the addresses, be it carried out or not, was to take them.
 #[derive(Clone, Debug, Default)]
-struct Wanted(Arc<AtomicBool>);
+pub struct Wanted(Arc<AtomicBool>);
 
 impl Orders {
     /// Gives an order. Never waits.
@@ -112,7 +141,10 @@ impl Orders {
         match order {
             Order::Take => self.wanted.set(true),
             Order::Drop => self.wanted.set(false),
-            Order::Use(_)
+            Order::Begin { .. }
+            | Order::End(_)
+            | Order::Use(_)
+            | Order::Readdress(_)
             | Order::Announce
             | Order::Keep { .. }
             | Order::Discard(_)
@@ -120,6 +152,16 @@ impl Orders {
         }
         // The executor is gone only while the agent ends.
         let _ = self.queue.send((self.vhost, order));
+    }
+}
+
+impl Desk {
+    /// Where the orders of one more virtual host go, at an index that no other has.
+    #[must_use]
+    pub fn begin(&self, vhost: usize, name: String) -> Orders {
+        let orders = Orders { vhost, queue: self.0.clone(), wanted: Wanted::default() };
+        orders.give(Order::Begin { name, shared: orders.wanted.clone() });
+        orders
     }
 }
 
@@ -133,78 +175,107 @@ impl Wanted {
     }
 }
 
-/// Starts the thread for so many virtual hosts, with a real-time priority of 1 to 99 if it gets one, and returns where
-/// their orders go. It ends, and closes `reports`, when the last of these is dropped and everything is carried out.
+/// Starts the thread, with a real-time priority of 1 to 99 if it gets one, and returns where virtual hosts come to their
+/// orders. It ends, and closes `reports`, when that and the last of these are dropped and everything is carried out.
 ///
 /// # Errors
 ///
 /// If the thread can't be started, or has no way to the kernel.
 pub fn start(
-    vhosts: usize,
     priority: Option<u8>,
     detector: &mpsc::UnboundedSender<Input>,
     reports: mpsc::UnboundedSender<Report>,
-) -> io::Result<Vec<Orders>> {
+) -> io::Result<Desk> {
     let netlink = Netlink::open()?;
-    let (senders, orders) = queue(vhosts);
-    let host =
-        |orders: &Orders| Host::new(orders.vhost, orders.wanted.clone(), detector.clone(), reports.clone());
-    let hosts = senders.iter().map(host).collect();
+    let (queue, orders) = channel();
+    let hosts = Hosts { all: BTreeMap::new(), detector: detector.clone(), reports };
     thread::Builder::new().name("ha-executor".to_owned()).spawn(move || {
         realtime::touch_stack();
         // What is refused here is refused to the fast thread, too, which says so.
         let _ = priority.map(realtime::set_priority);
-        run(hosts, netlink, &orders);
-        // Not before everything is dropped that orders acted on.
-        drop(reports);
+        hosts.run(netlink, &orders);
     })?;
-    Ok(senders)
+    Ok(Desk(queue))
 }
 
 /// Where the orders of so many virtual hosts go, and where they come from.
+#[cfg(test)]
 pub(crate) fn queue(vhosts: usize) -> (Vec<Orders>, Receiver<(usize, Order)>) {
     let (queue, orders) = channel();
     let orders_of = |vhost| Orders { vhost, queue: queue.clone(), wanted: Wanted::default() };
     ((0..vhosts).map(orders_of).collect(), orders)
 }
 
-fn run(mut hosts: Vec<Host>, mut netlink: Netlink, orders: &Receiver<(usize, Order)>) {
-    loop {
-        let received = match orders.try_recv() {
-            Ok(order) => Ok(order),
-            Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
-            Err(TryRecvError::Empty) => {
-                greet_neighbours(&mut hosts, &mut netlink);
-                let again = hosts.iter().filter_map(Host::again).min();
-                match again {
-                    Some(again) => orders.recv_timeout(again.saturating_duration_since(Moment::now())),
-                    None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                }
-            }
-        };
-        match received {
-            Ok((vhost, order)) => {
-                if let Some(host) = hosts.get_mut(vhost) {
-                    host.carry_out(order, &mut netlink);
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                let now = Moment::now();
-                for host in hosts.iter_mut().filter(|host| host.again().is_some_and(|again| again <= now)) {
-                    host.finish(&mut netlink);
-                }
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
-    }
+/// All virtual hosts, by their index.
+struct Hosts {
+    // Before the reports: they end when everything is dropped that orders acted on.
+    all: BTreeMap<usize, Host>,
+    detector: mpsc::UnboundedSender<Input>,
+    reports: mpsc::UnboundedSender<Report>,
 }
 
-/// Where addresses have just come, clients are about to be answered. Once for all of an interface, when nothing else
-/// is left to be done.
-fn greet_neighbours(hosts: &mut [Host], netlink: &mut Netlink) {
-    let interfaces: BTreeSet<u32> = hosts.iter_mut().flat_map(Host::take_arrivals).collect();
-    for ifindex in interfaces {
-        // If it fails, some of them wait for a second, as they would have without.
-        let _ = neighbour::forget_unanswered(netlink, ifindex);
+impl Hosts {
+    fn run(mut self, mut netlink: Netlink, orders: &Receiver<(usize, Order)>) {
+        loop {
+            let received = match orders.try_recv() {
+                Ok(order) => Ok(order),
+                Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
+                Err(TryRecvError::Empty) => {
+                    self.greet_neighbours(&mut netlink);
+                    let again = self.all.values().filter_map(Host::again).min();
+                    match again {
+                        Some(again) => orders.recv_timeout(again.saturating_duration_since(Moment::now())),
+                        None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                    }
+                }
+            };
+            match received {
+                Ok((vhost, order)) => self.carry_out(vhost, order, &mut netlink),
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = Moment::now();
+                    let is_due = |host: &&mut Host| host.again().is_some_and(|again| again <= now);
+                    for host in self.all.values_mut().filter(is_due) {
+                        host.finish(&mut netlink);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn carry_out(&mut self, vhost: usize, order: Order, netlink: &mut Netlink) {
+        match order {
+            Order::Begin { name, shared } => {
+                let host = Host::new(vhost, shared, self.detector.clone(), self.reports.clone());
+                self.all.insert(vhost, host);
+                self.tell(Report::Begun { vhost, name });
+            }
+            Order::End(reply) => {
+                let target = self.all.remove(&vhost).and_then(Host::into_target);
+                // Who waits for it may have given up: then it is closed here.
+                drop(reply.send(target));
+                self.tell(Report::Ended { vhost });
+            }
+            order => {
+                if let Some(host) = self.all.get_mut(&vhost) {
+                    host.carry_out(order, netlink);
+                }
+            }
+        }
+    }
+
+    /// Where addresses have just come, clients are about to be answered. Once for all of an interface, when nothing else
+    /// is left to be done.
+    fn greet_neighbours(&mut self, netlink: &mut Netlink) {
+        let interfaces: BTreeSet<u32> = self.all.values_mut().flat_map(Host::take_arrivals).collect();
+        for ifindex in interfaces {
+            // If it fails, some of them wait for a second, as they would have without.
+            let _ = neighbour::forget_unanswered(netlink, ifindex);
+        }
+    }
+
+    fn tell(&self, report: Report) {
+        // They are read until the agent has ended.
+        let _ = self.reports.send(report);
     }
 }

@@ -40,6 +40,12 @@ impl Journal {
         entries.push_back(entry);
     }
 
+    /// Forgets a virtual host: its index may be another's.
+    pub fn forget(&self, vhost: usize) {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|entry| entry.vhost != vhost);
+    }
+
     /// The entries of one virtual host, oldest first.
     #[must_use]
     pub fn of(&self, vhost: usize) -> Vec<Entry> {

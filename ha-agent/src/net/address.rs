@@ -57,6 +57,14 @@ impl Addresses {
         Self { metric: Some(metric), ..self }
     }
 
+    /// Is about these addresses from now on. Returns the others.
+    #[must_use]
+    pub fn readdress(&mut self, addresses: Vec<IpNet>) -> Self {
+        let all = std::mem::replace(&mut self.all, addresses);
+        let gone = all.into_iter().filter(|address| !self.all.contains(address)).collect();
+        Self { ifindex: self.ifindex, all: gone, metric: self.metric }
+    }
+
     /// Puts all of them on, usable at once: nobody is asked whether an IPv6 address is in use, for we know that
     /// it was. One that is there already is fine; when one fails, the others are tried all the same.
     pub fn take(&self, netlink: &mut Netlink) -> Taken {

@@ -35,6 +35,11 @@ impl Announcer {
         self.ifindex
     }
 
+    /// Announces these addresses from now on.
+    pub fn readdress(&mut self, addresses: impl Iterator<Item = IpAddr>) {
+        self.addresses = addresses.collect();
+    }
+
     /// Announces every address once.
     ///
     /// # Errors

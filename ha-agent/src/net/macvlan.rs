@@ -277,6 +277,8 @@ impl Macvlan {
         set(Family::V4, ARP_ANNOUNCE, BEST_OWN_ADDRESS)?;
         // The greater one counts, this or that of `all`: 2 is loose in any case.
         set(Family::V4, "rp_filter", 2)?;
+        // One address may go while the others stay.
+        set(Family::V4, "promote_secondaries", 1)?;
         self.copy_forwarding(Family::V4)?;
         if self.v6 {
             set(Family::V6, "addr_gen_mode", 1)?;

@@ -11,8 +11,8 @@ use crate::core::liveness::Carp;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Groups {
     groups: Vec<Group>,
-    /// Where each virtual host is, in the order of the configuration: which group, which member.
-    places: Vec<(usize, usize)>,
+    /// Where each virtual host is, by its index: which group, which member.
+    places: BTreeMap<usize, (usize, usize)>,
 }
 
 impl Groups {
@@ -29,16 +29,17 @@ impl Groups {
             let importance = if vhost.critical { Importance::Critical } else { Importance::Other };
             let interface = vhost.interface.clone();
             if let Some(group) = all.groups.get_mut(at) {
-                all.places.push((at, group.members.len()));
+                all.places.insert(vhost.index, (at, group.members.len()));
                 group.members.push(Member { interface, importance, carp: Carp::LinkDown });
             }
         }
         all
     }
 
-    /// Takes in how the virtual hosts are, in the order of the configuration.
-    pub fn see(&mut self, states: impl Iterator<Item = State>) {
-        for ((group, member), state) in self.places.iter().zip(states) {
+    /// Takes in how virtual hosts are, by index.
+    pub fn see(&mut self, states: impl Iterator<Item = (usize, State)>) {
+        for (vhost, state) in states {
+            let Some((group, member)) = self.places.get(&vhost) else { continue };
             let member = self.groups.get_mut(*group).and_then(|group| group.members.get_mut(*member));
             if let Some(member) = member {
                 member.carp = if state == State::Init { Carp::LinkDown } else { Carp::NeverHeard };

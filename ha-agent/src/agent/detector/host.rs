@@ -85,7 +85,6 @@ pub(super) struct Kernel {
 
 impl Host {
     pub(super) fn new(
-        index: usize,
         setup: VhostSetup,
         mode: Mode,
         kernel: Option<Rc<RefCell<Kernel>>>,
@@ -93,7 +92,18 @@ impl Host {
         understudy: Option<(Rc<Understudy>, usize)>,
         notes: mpsc::UnboundedSender<Note>,
     ) -> Self {
-        let VhostSetup { settings, interface, vhid, mac, random, stored_ms, resumes, orders } = setup;
+        let VhostSetup {
+            index,
+            name: _,
+            settings,
+            interface,
+            vhid,
+            mac,
+            random,
+            stored_ms,
+            resumes,
+            orders,
+        } = setup;
         let mut host = Self {
             machine: Vhost::new(settings),
             keys: Vec::new(),
@@ -129,6 +139,18 @@ impl Host {
             host.handle(clock::now(), Event::Resume { advertised });
         }
         host
+    }
+
+    /// Its index.
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// It is over with it: whatever is in the way of nobody else is given up.
+    pub(super) fn end(&mut self) {
+        if let Some(old) = self.voice.end() {
+            self.orders.give(Order::Discard(old));
+        }
     }
 
     /// The keys of its records.

@@ -5,16 +5,28 @@ use ha_common::auth::Mac;
 use ha_common::wire::ethernet;
 use tokio::sync::oneshot;
 
-use super::Snapshot;
+use super::groups::Groups;
+use super::{Snapshot, VhostSetup, VhostSnapshot};
 use super::partner::PairInput;
 use crate::config::Mode;
 use crate::core::Link;
 use crate::dataplane::Packets;
 use crate::net::advertise::Path;
 
-/// What others tell the detector. `vhost` is the index of a virtual host in the configuration.
+/// What others tell the detector. `vhost` is the index of a virtual host.
 #[derive(Debug)]
 pub enum Input {
+    /// Here is one more virtual host.
+    Add(Box<VhostSetup>),
+    /// A virtual host is to leave in order, and then to be no more.
+    Remove {
+        /// Which one.
+        vhost: usize,
+        /// Where is told that it is so, and how it was at the end.
+        done: oneshot::Sender<VhostSnapshot>,
+    },
+    /// The virtual hosts are grouped like this.
+    Groups(Groups),
     /// These records are a virtual host's own.
     Watch {
         /// Which one.

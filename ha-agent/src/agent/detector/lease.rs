@@ -73,6 +73,11 @@ impl Vouching {
         }
     }
 
+    /// It lasts that long at most after the end of the agent's process.
+    pub(super) fn outlast(&mut self, after: Duration) {
+        self.terms.after = after;
+    }
+
     /// How often it ran out, since this thread did not run.
     pub(super) fn lapses(&self) -> u64 {
         self.grants.lapses

@@ -28,6 +28,7 @@ mod input;
 pub mod lease;
 pub mod partner;
 mod peers;
+mod roster;
 mod sending;
 mod snapshot;
 pub mod timing;
@@ -51,10 +52,12 @@ use tokio::sync::{mpsc, oneshot};
 use self::agenda::Agenda;
 use self::ears::Ears;
 use self::gate::Gate;
+use self::groups::Groups;
 use self::host::{Host, Kernel};
 pub use self::input::Input;
 use self::lease::Vouching;
 use self::partner::{HostOrder, PairInput, PairOutput, Partner};
+use self::roster::{Removal, Roster};
 use self::sending::Sending;
 pub use self::snapshot::{Peer, Snapshot, VhostSnapshot};
 use self::timing::Timing;
@@ -76,6 +79,18 @@ use crate::sys::timer::Timer;
 /// What the detector tells others, to be logged: it does not write logs itself.
 #[derive(Clone, Debug)]
 pub enum Note {
+    /// There is a new virtual host.
+    Begun {
+        /// Its index.
+        vhost: usize,
+        /// Its name.
+        name: String,
+    },
+    /// There is no such virtual host any more.
+    Ended {
+        /// Its index.
+        vhost: usize,
+    },
     /// Something is suspicious.
     Suspicion {
         /// About which virtual host.
@@ -107,6 +122,10 @@ pub enum Note {
 /// A virtual host's part that does not depend on the interface.
 #[derive(Debug)]
 pub struct VhostSetup {
+    /// Its number, which no other has at the same time.
+    pub index: usize,
+    /// Its name.
+    pub name: String,
     /// Priority, pace, preemption.
     pub settings: core::Settings,
     /// The interface's name, to be told with what goes wrong there.
@@ -144,14 +163,16 @@ pub struct Channels {
     pub notes: mpsc::UnboundedSender<Note>,
     /// What the pair machine wants of them.
     pub pair: mpsc::UnboundedSender<PairOutput>,
+    /// How the virtual hosts are grouped.
+    pub groups: Groups,
     /// Whether this node is known to be one of a pair: then nothing is served before [`PairInput::Begin`].
     pub is_paired: bool,
     /// Where is written down what the machines are told and decide, if anywhere.
     pub recorder: Option<Recorder>,
 }
 
-/// Starts the thread, with a real-time priority of 1 to 99 if it gets one. It ends when every virtual host has left:
-/// then the receiver receives how it was at the end. If it fails, the receiver's sender is gone.
+/// Starts the thread, with a real-time priority of 1 to 99 if it gets one. It ends when it was told to leave and every
+/// virtual host has: then the receiver receives how it was at the end. If it fails, the receiver's sender is gone.
 ///
 /// # Errors
 ///
@@ -173,18 +194,21 @@ pub fn start(
             inputs,
             notes,
             pair,
+            groups,
             is_paired,
             recorder,
         } = channels;
         touch_stack();
         let scheduling = Scheduling::ask(priority);
         let kernel = Kernel { given, patiences, standings };
-        let understudy = Understudy::start(vhosts.len(), scheduling.priority).unwrap_or_else(|error| {
+        let understudy = Understudy::start(scheduling.priority).unwrap_or_else(|error| {
             tracing::warn!(%error, "nobody advertises where the detector is late: no thread for it");
             None
         });
-        let mut detector = Detector::new(vhosts, mode, scheduling, kernel, understudy, recorder, notes);
-        (detector.outputs, detector.vouching) = (Some(pair), vouching);
+        let mut detector = Detector::new(mode, scheduling, kernel, understudy, recorder, notes);
+        (detector.outputs, detector.vouching, detector.groups) = (Some(pair), vouching, groups);
+        let now = clock::now();
+        vhosts.into_iter().for_each(|setup| detector.add(now, setup));
         // Who serves goes on until it is known who is to.
         if is_paired && !detector.may_serve(clock::now()) {
             detector.shut();
@@ -212,7 +236,9 @@ struct Read {
 }
 
 struct Detector {
-    hosts: Vec<Host>,
+    hosts: Roster,
+    /// Those that are about to leave, and to be no more.
+    removals: Vec<Removal>,
     by_key: HashMap<WatchKey, usize>,
     agenda: Agenda,
     demotions: Demotions,
@@ -223,8 +249,18 @@ struct Detector {
     vouching: Option<Vouching>,
     /// Whether addresses may have come or gone since it was last seen who has any: to look at all hosts takes its time.
     stirred: bool,
+    /// Whether it ends once all have left.
+    leaves: bool,
     /// Whether it ends without leaving.
     stays: bool,
+    /// How a virtual host begins that comes now.
+    mode: Mode,
+    gate: Gate,
+    stance: Stance,
+    kernel: Option<Rc<RefCell<Kernel>>>,
+    recorder: Option<Rc<Recorder>>,
+    understudy: Option<Rc<Understudy>>,
+    groups: Groups,
     notes: mpsc::UnboundedSender<Note>,
     /// The pair machine, where this node is one of two, and where its wants go.
     partner: Option<Partner>,
@@ -234,8 +270,8 @@ struct Detector {
 }
 
 impl Detector {
+    /// Without a virtual host.
     fn new(
-        vhosts: Vec<VhostSetup>,
         mode: Mode,
         scheduling: Scheduling,
         kernel: Kernel,
@@ -243,27 +279,27 @@ impl Detector {
         recorder: Option<Recorder>,
         notes: mpsc::UnboundedSender<Note>,
     ) -> Self {
-        let (kernel, recorder) = (Rc::new(RefCell::new(kernel)), recorder.map(Rc::new));
-        let understudy = understudy.map(Rc::new);
-        let host = |(index, setup)| {
-            let (kernel, recorder) = (Some(Rc::clone(&kernel)), recorder.clone());
-            let understudy = understudy.clone().map(|understudy| (understudy, index));
-            Host::new(index, setup, mode, kernel, recorder, understudy, notes.clone())
-        };
-        let intervals = vhosts.iter().map(|setup| setup.settings.advertisement_interval());
-        let timing = Timing::new(intervals.min().unwrap_or(Duration::MAX));
         Self {
-            hosts: vhosts.into_iter().enumerate().map(host).collect(),
+            hosts: Roster::default(),
+            removals: Vec::new(),
             by_key: HashMap::new(),
             agenda: Agenda::default(),
             demotions: Demotions::default(),
             sending: Sending::default(),
             scheduling,
-            timing,
+            timing: Timing::new(Duration::MAX),
             vigil: Vigil::default(),
             vouching: None,
             stirred: true,
+            leaves: false,
             stays: false,
+            mode,
+            gate: Gate::Open,
+            stance: Stance::Lead,
+            kernel: Some(Rc::new(RefCell::new(kernel))),
+            recorder: recorder.map(Rc::new),
+            understudy: understudy.map(Rc::new),
+            groups: Groups::default(),
             notes,
             partner: None,
             outputs: None,
@@ -273,9 +309,17 @@ impl Detector {
 
     /// Serves nothing until the pair machine says so.
     fn shut(&mut self) {
-        for host in &mut self.hosts {
-            host.set_gate(Gate::Closed);
-        }
+        self.set_gate(Gate::Closed);
+    }
+
+    fn set_gate(&mut self, gate: Gate) {
+        self.gate = gate;
+        self.hosts.iter_mut().for_each(|host| host.set_gate(gate));
+    }
+
+    fn set_stance(&mut self, now: Instant, stance: Stance) {
+        self.stance = stance;
+        self.each_host(now, |host| host.handle(now, Event::Stance(stance)));
     }
 
     /// Whether any of the hosts has its addresses, or is about to go on with them.
@@ -292,7 +336,7 @@ impl Detector {
         let mut events = readable(events)?;
         let mut timer = Timer::new()?;
         let mut emptied = true;
-        while !self.stays && !self.hosts.iter().all(|host| host.machine.has_left()) {
+        while !self.stays && !(self.leaves && self.hosts.iter().all(|host| host.machine.has_left())) {
             let mut input = None;
             if emptied {
                 tokio::select! {
@@ -327,6 +371,7 @@ impl Detector {
             }
             self.judge(now);
             self.judge_sending(now);
+            self.take_out(now);
             self.judge_pair(now);
             if let Some(vouching) = &mut self.vouching
                 && (std::mem::take(&mut self.stirred) || vouching.is_due(now))
@@ -382,6 +427,14 @@ impl Detector {
 
     fn input(&mut self, now: Instant, input: Input) {
         match input {
+            Input::Add(setup) => self.add(now, *setup),
+            Input::Remove { vhost, done } => self.remove(now, vhost, done),
+            Input::Groups(groups) => {
+                self.groups = groups;
+                if let Some(partner) = &mut self.partner {
+                    partner.regroup(self.groups.clone());
+                }
+            }
             Input::Watch { vhost, keys } => self.watch(now, vhost, keys),
             Input::Hear(packets) => self.ears.open(*packets),
             Input::Equip { vhost, ifindex, path, hardware } => {
@@ -400,21 +453,27 @@ impl Detector {
                 }
             }
             Input::Sign { vhost, mac } => self.host(now, vhost, |host| host.sign(mac)),
-            Input::Mode(mode) => self.hosts.iter_mut().for_each(|host| host.set_mode(mode)),
+            Input::Mode(mode) => {
+                self.mode = mode;
+                self.hosts.iter_mut().for_each(|host| host.set_mode(mode));
+            }
             Input::Hold(hold) => self.demote(now, demotion::Cause::Hold, hold),
             Input::Stay => {
                 self.stays = true;
                 self.hosts.iter_mut().for_each(Host::say_once_more);
                 self.vouching.as_mut().map(Vouching::stay).unwrap_or_default();
             }
-            Input::Leave => self.each_host(now, |host| host.handle(now, Event::Leave)),
+            Input::Leave => {
+                self.leaves = true;
+                self.each_host(now, |host| host.handle(now, Event::Leave));
+            }
             // Who asked may have gone.
             Input::Snapshot(reply) => drop(reply.send(self.snapshot(now))),
         }
     }
 
     fn snapshot(&self, now: Instant) -> Snapshot {
-        let vhosts = self.hosts.iter().map(Host::snapshot).collect();
+        let vhosts = self.hosts.iter().map(|host| (host.index(), host.snapshot())).collect();
         let (demotions, scheduling) = (self.demotions.clone(), self.scheduling.clone());
         let (timing, processor) = (self.timing.clone(), clock::thread_time());
         let pair = self.partner.as_ref().map(|partner| partner.snapshot(now));
@@ -437,7 +496,7 @@ impl Detector {
     }
 
     fn each_host(&mut self, now: Instant, act: impl Fn(&mut Host)) {
-        for vhost in 0..self.hosts.len() {
+        for vhost in self.hosts.indexes() {
             self.host(now, vhost, &act);
         }
     }
@@ -475,8 +534,12 @@ impl Detector {
         let Some(level) = self.demotions.set(cause, present) else { return };
         self.each_host(now, |host| host.demote(now, level));
         let causes = self.demotions.causes().cloned().collect();
+        self.note(Note::Demoted { level, causes });
+    }
+
+    fn note(&self, note: Note) {
         // It is gone only while the agent ends.
-        let _ = self.notes.send(Note::Demoted { level, causes });
+        let _ = self.notes.send(note);
     }
 
     /// Lets every deadline happen that has come by `now`.
@@ -494,13 +557,13 @@ impl Detector {
     fn begin_pair(&mut self, now: Instant, begin: &partner::Begin) {
         let Some(outputs) = self.outputs.clone().filter(|_| self.partner.is_none()) else { return };
         let present = self.may_serve(now);
-        self.partner = Some(Partner::new(now, begin, present, outputs));
+        self.partner = Some(Partner::new(now, begin, self.groups.clone(), present, outputs));
         if !present {
             self.shut();
         }
         // Who serves leads until it is known who is to.
         if !present && !begin.holding {
-            self.each_host(now, |host| host.handle(now, Event::Stance(Stance::Follow)));
+            self.set_stance(now, Stance::Follow);
         }
     }
 
@@ -515,12 +578,10 @@ impl Detector {
             for order in orders {
                 match order {
                     HostOrder::Gate(gate) => {
-                        self.hosts.iter_mut().for_each(|host| host.set_gate(gate));
+                        self.set_gate(gate);
                         self.stirred = true;
                     }
-                    HostOrder::Stance(stance) => {
-                        self.each_host(now, |host| host.handle(now, Event::Stance(stance)));
-                    }
+                    HostOrder::Stance(stance) => self.set_stance(now, stance),
                 }
             }
         }

@@ -15,6 +15,7 @@ use super::calm::Calm;
 use super::gate::Gate;
 use super::groups::Groups;
 use super::host::Host;
+use super::roster::Roster;
 use super::vouched::Vouched;
 pub use super::words::{Begin, LinkNow, PairInput, PairOutput, PairSnapshot};
 use super::work::{Addresses, Next, Work};
@@ -68,10 +69,11 @@ impl Partner {
     pub(super) fn new(
         now: Instant,
         begin: &Begin,
+        groups: Groups,
         present: bool,
         outputs: mpsc::UnboundedSender<PairOutput>,
     ) -> Self {
-        let Begin { settings, mut record, least_start, link_dead, ref groups, conducted, holding } = *begin;
+        let Begin { settings, mut record, least_start, link_dead, conducted, holding } = *begin;
         let serving = present || holding;
         if serving && record == Record::default() {
             // It has served alone until now: the pair begins with it.
@@ -88,7 +90,7 @@ impl Partner {
             told: <(Link, Carp, Liveness)>::default(),
             calm: Calm::default(),
             lease: Vouched::default(),
-            groups: groups.clone(),
+            groups,
             ready: false,
             condition: Condition::Well,
             peer_sees_more: false,
@@ -101,6 +103,11 @@ impl Partner {
             brake: Brake::default(),
             outputs,
         }
+    }
+
+    /// The virtual hosts are grouped like this from now on.
+    pub(super) fn regroup(&mut self, groups: Groups) {
+        self.groups = groups;
     }
 
     pub(super) fn snapshot(&self, now: Instant) -> PairSnapshot {
@@ -187,7 +194,7 @@ impl Partner {
     }
 
     /// Tells the machine how all is, and lets its deadlines come. Returns what the hosts are to do, in this order.
-    pub(super) fn round(&mut self, now: Instant, hosts: &[Host]) -> Vec<HostOrder> {
+    pub(super) fn round(&mut self, now: Instant, hosts: &Roster) -> Vec<HostOrder> {
         self.tell_lease(now);
         self.tell_link(now);
         self.tell_verdict(now, hosts);
@@ -201,7 +208,7 @@ impl Partner {
     }
 
     /// When there is something to look at, without anything to read.
-    pub(super) fn next_deadline(&self, hosts: &[Host]) -> Option<Instant> {
+    pub(super) fn next_deadline(&self, hosts: &Roster) -> Option<Instant> {
         let (link, carp, _) = self.told;
         let machine = self.machine.poll_timeout().map(|(at, _)| at);
         let link = match self.link {
@@ -224,7 +231,7 @@ impl Partner {
         (self.settings.repeat / 20).max(ANSWER)
     }
 
-    fn tell_verdict(&mut self, now: Instant, hosts: &[Host]) {
+    fn tell_verdict(&mut self, now: Instant, hosts: &Roster) {
         let carp = Carp { own: own(hosts), peer: peer(now, hosts) };
         let is_standby = !self.machine.may_write();
         let in_vain = carp.own == Vhosts::Master && carp.peer == PeerVhosts::Silent && is_standby;
@@ -236,7 +243,7 @@ impl Partner {
             Some(_) if !in_vain => self.asked = None,
             None | Some(_) => {}
         }
-        self.groups.see(hosts.iter().map(|host| host.machine.state()));
+        self.groups.see(hosts.iter().map(|host| (host.index(), host.machine.state())));
         let well = match self.condition {
             Condition::Well => true,
             // A disk that is dead is dead on the other node as well: the role would move for nothing.
@@ -277,7 +284,7 @@ impl Partner {
     }
 
     /// Whether what was ordered of the hosts is done.
-    fn tell_done(&mut self, now: Instant, hosts: &[Host]) {
+    fn tell_done(&mut self, now: Instant, hosts: &Roster) {
         // What the hosts were not told yet they can't have done.
         if !self.waiting.is_empty() {
             return;
@@ -400,9 +407,9 @@ pub(super) enum HostOrder {
 }
 
 /// Ours, as a whole.
-fn own(hosts: &[Host]) -> Vhosts {
+fn own(hosts: &Roster) -> Vhosts {
     let mut own = Vhosts::Init;
-    for host in hosts {
+    for host in hosts.iter() {
         match host.machine.state() {
             State::Init => {}
             State::Backup => return Vhosts::Backup,
@@ -413,7 +420,7 @@ fn own(hosts: &[Host]) -> Vhosts {
 }
 
 /// The peer's, as a whole: one that leads is enough.
-fn peer(now: Instant, hosts: &[Host]) -> PeerVhosts {
+fn peer(now: Instant, hosts: &Roster) -> PeerVhosts {
     let heard = hosts.iter().filter_map(|host| host.peer_leads(now));
     match heard.max() {
         None => PeerVhosts::Silent,

@@ -1,5 +1,6 @@
 //! What the detector tells whoever asks it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::timing::Timing;
 use crate::agent::realtime::Scheduling;
 use crate::core::{Advertisement, Demotions, Instant, State, Suspicion};
 
-/// What the detector knows of all virtual hosts, in the order of the configuration.
+/// What the detector knows of all virtual hosts.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// When it was taken.
@@ -26,8 +27,8 @@ pub struct Snapshot {
     pub processor: Duration,
     /// How often the lease ran out, since it did not run.
     pub lapses: u64,
-    /// One a virtual host.
-    pub vhosts: Vec<VhostSnapshot>,
+    /// The virtual hosts, by their index.
+    pub vhosts: BTreeMap<usize, VhostSnapshot>,
     /// How the pair looks, if this node is one of two.
     pub pair: Option<PairSnapshot>,
 }

@@ -36,6 +36,9 @@ pub(super) struct Spoken {
 impl Voice {
     /// There is nothing to send through yet.
     pub(super) fn new(understudy: Option<(Rc<Understudy>, usize)>) -> Self {
+        if let Some((understudy, vhost)) = &understudy {
+            understudy.seat(*vhost);
+        }
         Self { advertiser: None, understudy, taken: Taken::Nothing, covered: 0 }
     }
 
@@ -48,6 +51,12 @@ impl Voice {
     pub(super) fn replace(&mut self, advertiser: Advertiser) -> Option<Advertiser> {
         self.interrupt();
         self.advertiser.replace(advertiser)
+    }
+
+    /// Says nothing any more. Returns what it was sent through.
+    pub(super) fn end(&mut self) -> Option<Advertiser> {
+        self.interrupt();
+        self.advertiser.take()
     }
 
     /// Signs with another key.

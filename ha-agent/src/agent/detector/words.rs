@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::groups::Groups;
 use crate::core::Instant;
 use crate::core::liveness::DiskKeys;
 use crate::core::pair::message::{Message, Request, State as PeerState};
@@ -47,8 +46,6 @@ pub struct Begin {
     pub least_start: u64,
     /// How long the link may go without a word of the peer.
     pub link_dead: Duration,
-    /// Which virtual hosts stand for one another.
-    pub groups: Groups,
     /// Whether there is more to take over than addresses.
     pub conducted: bool,
     /// Whether any of that is here, left by an earlier agent.

@@ -27,7 +27,6 @@ use self::store::RecordStore;
 use self::witness::Witness;
 pub(super) use self::witness::{WitnessHandle, give_back};
 use super::detector::Input;
-use super::detector::groups::Groups;
 use super::detector::partner::{Begin, LinkNow, PairInput, PairOutput};
 use super::{AgentError, hosts};
 use crate::config::{Config, FenceLevel, PeerConfig};
@@ -94,7 +93,6 @@ pub(super) struct Secretary {
     peer: PeerConfig,
     name: String,
     witness: Option<Witness>,
-    groups: Groups,
     /// How long the virtual hosts wait for a silent master, at most.
     patience: Duration,
     charge: Option<Charge>,
@@ -121,9 +119,8 @@ impl Secretary {
         let witness = config.witness.as_ref().map(|witness| Witness::open(witness, &peer)).transpose()?;
         let (name, patience) = (config.node.clone(), patience(config));
         let charge = Charge::new(config, state);
-        let groups = Groups::new(&config.vhosts);
         let secretary =
-            Self { detector, outputs, store, news, record, peer, name, witness, groups, patience, charge };
+            Self { detector, outputs, store, news, record, peer, name, witness, patience, charge };
         Ok((Some(secretary), wanted))
     }
 
@@ -175,7 +172,6 @@ impl Secretary {
             record: self.record,
             least_start: wall_ms(),
             link_dead: self.peer.heartbeat * u32::from(self.peer.dead_after),
-            groups: self.groups.clone(),
             conducted: self.charge.is_some(),
             holding,
         };
@@ -306,7 +302,8 @@ fn link_now(status: &LinkStatus) -> LinkNow {
     }
 }
 
-fn patience(config: &Config) -> Duration {
+/// How long the virtual hosts wait for a silent master, at most.
+pub(super) fn patience(config: &Config) -> Duration {
     let patience = config.vhosts.iter().map(|vhost| {
         let priority = Priority { advbase: vhost.advbase, advskew: vhost.advskew };
         hosts::pace(vhost.pace).master_down_time(priority.demoted(1))

@@ -30,7 +30,7 @@ fn every_key_arrives_and_defaults_fill_the_rest() {
         preempt: true,
         ..vhost("data", "eth0", 10, &["10.77.0.100/24"])
     };
-    assert_eq!(config.vhosts, [data, vhost("admin", "eth1", 11, &["10.78.0.1/24", "10.78.0.2/32"])]);
+    assert_eq!(config.vhosts, [data, VhostConfig { index: 1, ..vhost("admin", "eth1", 11, &["10.78.0.1/24", "10.78.0.2/32"]) }]);
 }
 
 #[test]
@@ -54,6 +54,7 @@ fn the_keys_of_families_strict_mode_and_peers_arrive() {
     let admin = VhostConfig {
         unicast: ips(&["fe80::2"]),
         receive: Receive::Tcx,
+        index: 1,
         ..vhost("admin", "eth1", 10, &["2001:db8::1/64", "fe80::100/64"])
     };
     assert_eq!(config.vhosts, [data, admin]);
@@ -473,6 +474,7 @@ fn vhost(name: &str, interface: &str, vhid: u8, addresses: &[&str]) -> VhostConf
         announce_every: None,
         group: None,
         critical: true,
+        index: 0,
     }
 }
 

@@ -90,7 +90,7 @@ fn every_change_needs_a_restart() {
         let running = site.load().expect("a configuration");
         site.write(CONFIG, with(&changed_in(CHARGE, from, to)));
         let error = running.changes_to(site.load().expect("a configuration")).expect_err("a refusal");
-        let remedy = "restart ha-agent to apply it, the running configuration stays";
+        let remedy = "`ha-agent restart` applies it, the running configuration stays";
         assert_eq!(error.to_string(), format!("{expected} changed; {remedy}"), "{to}");
     }
 }

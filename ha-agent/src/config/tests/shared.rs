@@ -288,7 +288,7 @@ fn another_file_needs_a_restart() {
     let error = running.changes_to(site.load().expect("a configuration")).expect_err("a refusal");
     assert_eq!(
         site.anonymous(&error.to_string()),
-        "shared in [peer] changed from DIR/shared.json to DIR/other.json; restart ha-agent to apply it, the running \
+        "shared in [peer] changed from DIR/shared.json to DIR/other.json; `ha-agent restart` applies it, the running \
          configuration stays"
     );
 }

@@ -80,7 +80,7 @@ fn a_change_needs_a_restart_and_is_named() {
         let running = site.load().expect("a configuration");
         site.write(CONFIG, &to);
         let error = running.changes_to(site.load().expect("a configuration")).expect_err("a refusal");
-        let remedy = "restart ha-agent to apply it, the running configuration stays";
+        let remedy = "`ha-agent restart` applies it, the running configuration stays";
         assert_eq!(site.anonymous(&error.to_string()), format!("{expected}; {remedy}"));
     }
 }

@@ -106,6 +106,7 @@ impl<'a> Vhosts<'a> {
             announce_every: announce_every.map(Spanned::into_inner),
             group: group.map(Spanned::into_inner),
             critical: critical.is_none_or(Spanned::into_inner),
+            index: self.done.len(),
         };
         // These are judged by the others.
         vhost.pace = self.pace(table, &vhost)?;

@@ -118,8 +118,8 @@ impl DetectorStatus {
     #[must_use]
     pub fn new(granted: &Granted, snapshot: &Snapshot, silenced: u64) -> Self {
         let Timing { lateness, late, late_records, jitter, missed, received, interval } = &snapshot.timing;
-        let sent = snapshot.vhosts.iter().map(|vhost| vhost.sent).sum();
-        let covered = snapshot.vhosts.iter().map(|vhost| vhost.covered).sum();
+        let sent = snapshot.vhosts.values().map(|vhost| vhost.sent).sum();
+        let covered = snapshot.vhosts.values().map(|vhost| vhost.covered).sum();
         let advertisements = sent + received;
         let cpu_s = snapshot.processor.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a mean that is shown")]

@@ -108,8 +108,10 @@ pub(crate) struct Surroundings<'a> {
 /// What this node knows of itself.
 pub(crate) fn facts(config: &Config, snapshot: &Snapshot, around: Surroundings<'_>) -> NodeFacts {
     let Surroundings { link, interlink, unstored, witness_lost, storage, faults, disk_keys, shared } = around;
-    let vhosts: Vec<_> = config.vhosts.iter().zip(&snapshot.vhosts).collect();
-    let states: Vec<State> = snapshot.vhosts.iter().map(|vhost| vhost.state).collect();
+    // One that comes or goes just now is only in one of the two.
+    let known = config.vhosts.iter().filter_map(|vhost| Some((vhost, snapshot.vhosts.get(&vhost.index)?)));
+    let vhosts: Vec<_> = known.collect();
+    let states: Vec<State> = vhosts.iter().map(|(_, vhost)| vhost.state).collect();
     let record = snapshot.pair.map(|pair| pair.record);
     let held = record.is_some_and(|record| record.held);
     let maintenance = held || snapshot.demotions.causes().any(|cause| *cause == Cause::Hold);
@@ -117,7 +119,7 @@ pub(crate) fn facts(config: &Config, snapshot: &Snapshot, around: Surroundings<'
     let other = if heard.contains(&Carp::Heard) {
         Other::Serves
     } else if peer_link(link) == PeerLink::Answering
-        || snapshot.vhosts.iter().any(|vhost| !vhost.peers.is_empty())
+        || vhosts.iter().any(|(_, vhost)| !vhost.peers.is_empty())
     {
         Other::Quiet
     } else {
@@ -129,7 +131,7 @@ pub(crate) fn facts(config: &Config, snapshot: &Snapshot, around: Surroundings<'
         carp_role.in_pair(pair.phase, peer_serves)
     });
     let mut groups = Groups::new(&config.vhosts);
-    groups.see(states.iter().copied());
+    groups.see(vhosts.iter().map(|(config, vhost)| (config.index, vhost.state)));
     let mut interfaces = BTreeMap::new();
     // There is one lease for both nodes: that the peer has none says nothing of its life.
     let witness = if witness_lost { Witness::Unreachable } else { Witness::None };

@@ -16,6 +16,8 @@ fn an_advertisement_that_did_not_leave_has_no_time() {
         announce_every: None,
     };
     let setup = VhostSetup {
+        index: 0,
+        name: "data".to_owned(),
         settings,
         interface: "eth0".to_owned(),
         vhid: 10,
@@ -25,7 +27,7 @@ fn an_advertisement_that_did_not_leave_has_no_time() {
         resumes: None,
         orders: orders.remove(0),
     };
-    let mut host = Host::new(0, setup, Mode::Compat, None, None, None, notes);
+    let mut host = Host::new(setup, Mode::Compat, None, None, None, notes);
     // From an earlier life as master; now there is nothing to send through.
     host.advertised = Some(Instant::from_nanos(7));
     host.advertise(Advertisement { priority, demote: 0 }, None);
