@@ -44,19 +44,18 @@ pub(super) fn family(number: u8) -> Family {
     if number == FAMILY_IPV6 { Family::V6 } else { Family::V4 }
 }
 
-/// Everything that may sign its advertisements: with its addresses, and with those `before`, if there are any.
+/// Everything that may sign its advertisements: with its addresses, and with those `before`, as far as there is room.
 ///
 /// With link-local addresses each passphrase has two forms: `OpenBSD` leaves them out of the digest when it sends
 /// (CARP specification §3.3).
-pub(super) fn keys(config: &VhostConfig, passphrases: &[Passphrase], before: &[IpNet]) -> Keys {
-    let lists = [config.addresses.as_slice(), before];
-    let lists = if before.is_empty() { &lists[..1] } else { &lists };
+pub(super) fn keys(config: &VhostConfig, passphrases: &[Passphrase], before: &[Vec<IpNet>]) -> Keys {
+    let lists = || std::iter::once(&config.addresses).chain(before);
     let forms: &[bool] =
-        if lists.iter().any(|addresses| has_link_local(addresses)) { &[true, false] } else { &[true] };
+        if lists().any(|addresses| has_link_local(addresses)) { &[true, false] } else { &[true] };
     let mut keys = Keys::NONE;
     keys.forms = if forms.len() == 2 { 2 } else { 1 };
     let mut places = keys.macs.iter_mut();
-    for addresses in lists {
+    for addresses in lists() {
         for passphrase in passphrases {
             for (form, place) in forms.iter().zip(&mut places) {
                 *place = mac(config.vhid, addresses, passphrase.as_bytes(), *form);

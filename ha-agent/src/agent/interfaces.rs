@@ -240,7 +240,8 @@ impl Follower {
     fn join(&self, name: &str, ifindex: u32, added: &[&VhostConfig]) -> Result<Membership, FollowError> {
         let all = self.vhosts.values().map(|member| &member.config).chain(added.iter().copied());
         let here: Vec<_> = all.filter(|config| config.interface == name).collect();
-        let joins = |wanted| here.iter().any(|config| hosts::each_family(config).any(|family| family == wanted));
+        let joins =
+            |wanted| here.iter().any(|config| hosts::each_family(config).any(|family| family == wanted));
         // What lives on a macvlan is asked for there.
         let asked = here.iter().filter(|config| !hosts::has_macvlan(config));
         let asked: Vec<_> = asked.flat_map(|config| &config.addresses).map(ipnet::IpNet::addr).collect();

@@ -284,7 +284,9 @@ impl Known {
             stored.vhosts.entry(name.clone()).or_default();
         }
         for (vhost, given) in given {
-            let Some(stored) = names.get(&vhost).and_then(|name| stored.vhosts.get_mut(name)) else { continue };
+            let Some(stored) = names.get(&vhost).and_then(|name| stored.vhosts.get_mut(name)) else {
+                continue;
+            };
             for stamp in given {
                 stored.given.insert(fields(stamp.advskew, stamp.advbase, stamp.demote), stamp.ms);
             }

@@ -1,15 +1,15 @@
 //! What the kernel program is told: whom to watch for, by which keys, from whom.
 //!
 //! The digest covers the addresses. So when those of a virtual host change, this node hears whoever signs with the ones
-//! before as well, until its passphrases or addresses change again; and for [`HANDOVER`] it signs with them itself, so that
-//! the other nodes can be reloaded in any order.
+//! before as well, until its passphrases change; and for [`HANDOVER`] it signs with them itself, so that the other nodes
+//! can be reloaded in any order. Meanwhile they may change again, as far as there is room for their keys.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ha_common::abi::{Role, WatchKey};
+use ha_common::abi::{MACS, Role, WatchKey};
 use ha_common::auth::Mac;
 use ipnet::IpNet;
 
@@ -32,19 +32,14 @@ pub(super) struct Rules {
 #[derive(Debug)]
 struct Host {
     config: VhostConfig,
-    before: Option<Before>,
+    /// The addresses that it had, the last first.
+    before: Vec<Vec<IpNet>>,
+    /// Until when the last of them sign.
+    signs: Option<Instant>,
     /// Which of its two places holds the keys in use.
     second_keys: bool,
     watched: BTreeMap<WatchKey, Family>,
     own: Vec<IpAddr>,
-}
-
-/// The addresses before those that it has.
-#[derive(Debug)]
-struct Before {
-    addresses: Vec<IpNet>,
-    /// Until when they sign.
-    signs: Option<Instant>,
 }
 
 impl Rules {
@@ -59,7 +54,8 @@ impl Rules {
 
     /// Says for which addresses this node may answer only as long as somebody vouches for it.
     pub(super) fn guard(&mut self, config: &Config) -> Result<(), LoadError> {
-        let addresses: Vec<_> = config.vhosts.iter().flat_map(|vhost| &vhost.addresses).map(IpNet::addr).collect();
+        let addresses: Vec<_> =
+            config.vhosts.iter().flat_map(|vhost| &vhost.addresses).map(IpNet::addr).collect();
         self.tables.guard(&addresses)
     }
 
@@ -73,7 +69,8 @@ impl Rules {
         self.tables.set_keys(hosts::key_set(vhost, false), &keys)?;
         self.tables.list(hosts::number(vhost), Role::PEER, hosts::heard(config))?;
         let (config, watched, own) = (config.clone(), BTreeMap::new(), Vec::new());
-        self.hosts.insert(vhost, Host { config, before: None, second_keys: false, watched, own });
+        let host = Host { config, before: Vec::new(), signs: None, second_keys: false, watched, own };
+        self.hosts.insert(vhost, host);
         Ok(())
     }
 
@@ -142,11 +139,7 @@ impl Rules {
             let vhost = new.index;
             let Some(host) = self.hosts.get_mut(&vhost) else { continue };
             host.change(new, rekeyed);
-            let second_keys = !host.second_keys;
-            let keys = hosts::keys(new, &self.auth.passphrases, host.addresses_before());
-            self.tables.set_keys(hosts::key_set(vhost, second_keys), &keys)?;
-            // Not before they are there: else the next reload would write over those in use.
-            host.second_keys = second_keys;
+            self.write_keys(vhost)?;
             let peers = hosts::heard(new);
             if peers.is_empty() {
                 // First the watch that does not ask for them, then they.
@@ -163,20 +156,26 @@ impl Rules {
     /// What signs a virtual host's advertisements now.
     pub(super) fn signer(&self, vhost: usize) -> Option<Mac> {
         let host = self.hosts.get(&vhost)?;
-        let before = host.before.as_ref().filter(|before| before.signs.is_some());
-        let addresses = before.map_or(&host.config.addresses, |before| &before.addresses);
+        let before = host.before.first().filter(|_| host.signs.is_some());
+        let addresses = before.unwrap_or(&host.config.addresses);
         Some(hosts::signer(host.config.vhid, addresses, &self.auth))
     }
 
-    /// Those that are to sign with their own addresses from now on, no longer with those before.
-    pub(super) fn switch(&mut self) -> Vec<usize> {
+    /// Those that are to sign with the addresses that they have from now on. A node that was not reloaded yet is heard still.
+    pub(super) fn switch(&mut self) -> Result<Vec<usize>, LoadError> {
         let now = clock::now();
         let mut switched = Vec::new();
         for (vhost, host) in &mut self.hosts {
-            let signs = host.before.as_mut().and_then(|before| before.signs.take_if(|until| *until <= now));
-            switched.extend(signs.map(|_| *vhost));
+            if host.signs.take_if(|until| *until <= now).is_some() {
+                host.before.truncate(1);
+                switched.push(*vhost);
+            }
         }
-        switched
+        for vhost in &switched {
+            self.write_keys(*vhost)?;
+            self.publish(*vhost)?;
+        }
+        Ok(switched)
     }
 
     /// Tells the program the time of day.
@@ -184,6 +183,17 @@ impl Rules {
         let (now, wall) = (clock::now(), clock::wall());
         let wall_ns = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
         self.tables.set_clock(wall_ns.wrapping_sub(now.as_nanos()))
+    }
+
+    /// Writes who may sign, to be published.
+    fn write_keys(&mut self, vhost: usize) -> Result<(), LoadError> {
+        let Some(host) = self.hosts.get_mut(&vhost) else { return Ok(()) };
+        let second_keys = !host.second_keys;
+        let keys = hosts::keys(&host.config, &self.auth.passphrases, &host.before);
+        self.tables.set_keys(hosts::key_set(vhost, second_keys), &keys)?;
+        // Not before they are there: else the next reload would write over those in use.
+        host.second_keys = second_keys;
+        Ok(())
     }
 
     fn publish(&mut self, vhost: usize) -> Result<(), LoadError> {
@@ -202,17 +212,14 @@ impl Host {
         let mut sorted = [old.addresses.clone(), new.addresses.clone()];
         sorted.iter_mut().for_each(|addresses| addresses.sort_unstable());
         let [was, is] = sorted;
-        if was != is {
-            let signs = Some(clock::now() + HANDOVER);
-            self.before = Some(Before { addresses: old.addresses, signs });
-        } else if rekeyed {
-            // There may be no room for them.
-            self.before = None;
+        if rekeyed {
+            (self.before, self.signs) = (Vec::new(), None);
         }
-    }
-
-    fn addresses_before(&self) -> &[IpNet] {
-        self.before.as_ref().map_or(&[], |before| &before.addresses)
+        if was != is {
+            self.before.insert(0, old.addresses);
+            self.before.truncate(MACS);
+            self.signs = Some(clock::now() + HANDOVER);
+        }
     }
 }
 

@@ -114,8 +114,9 @@ impl Source<'_> {
         let refused = |cause: String| format!("not reloaded, the running configuration stays: {cause}");
         let path = self.path.to_owned();
         let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
-        let new =
-            loaded.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(error.to_string()))?;
+        let new = loaded
+            .map_err(|error| refused(error.to_string()))?
+            .map_err(|error| refused(error.to_string()))?;
         for warning in &new.warnings {
             tracing::warn!("{warning}");
         }

@@ -92,18 +92,8 @@ impl Host {
         understudy: Option<(Rc<Understudy>, usize)>,
         notes: mpsc::UnboundedSender<Note>,
     ) -> Self {
-        let VhostSetup {
-            index,
-            name: _,
-            settings,
-            interface,
-            vhid,
-            mac,
-            random,
-            stored_ms,
-            resumes,
-            orders,
-        } = setup;
+        let VhostSetup { index, name: _, settings, interface, vhid, mac, random, stored_ms, resumes, orders } =
+            setup;
         let mut host = Self {
             machine: Vhost::new(settings),
             keys: Vec::new(),

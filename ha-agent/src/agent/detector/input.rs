@@ -6,8 +6,8 @@ use ha_common::wire::ethernet;
 use tokio::sync::oneshot;
 
 use super::groups::Groups;
-use super::{Snapshot, VhostSetup, VhostSnapshot};
 use super::partner::PairInput;
+use super::{Snapshot, VhostSetup, VhostSnapshot};
 use crate::config::Mode;
 use crate::core::Link;
 use crate::dataplane::Packets;

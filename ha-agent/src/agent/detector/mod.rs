@@ -26,6 +26,7 @@ pub mod groups;
 mod host;
 mod input;
 pub mod lease;
+mod pairing;
 pub mod partner;
 mod peers;
 mod roster;
@@ -56,7 +57,7 @@ use self::groups::Groups;
 use self::host::{Host, Kernel};
 pub use self::input::Input;
 use self::lease::Vouching;
-use self::partner::{HostOrder, PairInput, PairOutput, Partner};
+use self::partner::{PairInput, PairOutput, Partner};
 use self::roster::{Removal, Roster};
 use self::sending::Sending;
 pub use self::snapshot::{Peer, Snapshot, VhostSnapshot};
@@ -307,27 +308,6 @@ impl Detector {
         }
     }
 
-    /// Serves nothing until the pair machine says so.
-    fn shut(&mut self) {
-        self.set_gate(Gate::Closed);
-    }
-
-    fn set_gate(&mut self, gate: Gate) {
-        self.gate = gate;
-        self.hosts.iter_mut().for_each(|host| host.set_gate(gate));
-    }
-
-    fn set_stance(&mut self, now: Instant, stance: Stance) {
-        self.stance = stance;
-        self.each_host(now, |host| host.handle(now, Event::Stance(stance)));
-    }
-
-    /// Whether any of the hosts has its addresses, or is about to go on with them.
-    fn may_serve(&self, now: Instant) -> bool {
-        let has = |host: &Host| host.addresses().are_present() || host.addresses().are_opening();
-        self.hosts.iter().any(|host| has(host) || host.machine.resumes(now))
-    }
-
     async fn run(
         mut self,
         events: Events,
@@ -553,40 +533,6 @@ impl Detector {
         }
     }
 
-    /// From here on, one of two.
-    fn begin_pair(&mut self, now: Instant, begin: &partner::Begin) {
-        let Some(outputs) = self.outputs.clone().filter(|_| self.partner.is_none()) else { return };
-        let present = self.may_serve(now);
-        self.partner = Some(Partner::new(now, begin, self.groups.clone(), present, outputs));
-        if !present {
-            self.shut();
-        }
-        // Who serves leads until it is known who is to.
-        if !present && !begin.holding {
-            self.set_stance(now, Stance::Follow);
-        }
-    }
-
-    /// Lets the pair machine see what became of it all, and the hosts do what it wants; which it sees, too.
-    fn judge_pair(&mut self, now: Instant) {
-        for _ in 0..ROUNDS {
-            let Some(partner) = &mut self.partner else { return };
-            let orders = partner.round(now, &self.hosts);
-            if orders.is_empty() {
-                return;
-            }
-            for order in orders {
-                match order {
-                    HostOrder::Gate(gate) => {
-                        self.set_gate(gate);
-                        self.stirred = true;
-                    }
-                    HostOrder::Stance(stance) => self.set_stance(now, stance),
-                }
-            }
-        }
-    }
-
     /// Whoever can't advertise through an interface had better not be master.
     fn judge_sending(&mut self, now: Instant) {
         self.sending.forgive(now);
@@ -602,6 +548,3 @@ impl Detector {
         self.agenda.next().into_iter().chain(others.into_iter().flatten()).min()
     }
 }
-
-/// One round of the pair machine leads to another, but not to many.
-const ROUNDS: u32 = 4;

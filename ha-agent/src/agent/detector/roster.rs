@@ -92,9 +92,8 @@ impl Detector {
 
     /// Takes out those that have left. Before anybody sees that they don't run.
     pub(super) fn take_out(&mut self, now: Instant) {
-        let has_left = |removal: &mut Removal| {
-            self.hosts.get(removal.vhost).is_none_or(|host| host.machine.has_left())
-        };
+        let has_left =
+            |removal: &mut Removal| self.hosts.get(removal.vhost).is_none_or(|host| host.machine.has_left());
         for Removal { vhost, done } in self.removals.extract_if(.., has_left).collect::<Vec<_>>() {
             self.watch(now, vhost, Vec::new());
             self.agenda.set(vhost, None);

@@ -66,7 +66,9 @@ impl Follower {
         for name in names {
             match timeout(PATIENCE, self.follow(&name, interfaces)).await {
                 Ok(followed) => errors.extend(followed.err().map(|error| error.to_string())),
-                Err(_) => errors.push(format!("interface {name} is not ready yet: the kernel does not answer")),
+                Err(_) => {
+                    errors.push(format!("interface {name} is not ready yet: the kernel does not answer"))
+                }
             }
         }
         // Only now: until a virtual host knows its link, it looks as if it had none.
@@ -78,8 +80,9 @@ impl Follower {
 
     /// Signs as it is time to: see [`Rules`](super::Rules).
     pub(in crate::agent) fn switch(&mut self) {
-        for vhost in self.rules.switch() {
-            self.sign(vhost);
+        match self.rules.switch() {
+            Ok(vhosts) => vhosts.into_iter().for_each(|vhost| self.sign(vhost)),
+            Err(error) => tracing::error!(%error, "the kernel program was not told the keys"),
         }
     }
 
@@ -152,7 +155,8 @@ impl Follower {
                 changed.push(new);
             }
         }
-        self.virtual_addresses = config.vhosts.iter().flat_map(|vhost| &vhost.addresses).map(ipnet::IpNet::addr).collect();
+        self.virtual_addresses =
+            config.vhosts.iter().flat_map(|vhost| &vhost.addresses).map(ipnet::IpNet::addr).collect();
         // First everybody is heard who may sign from now on, then we sign otherwise ourselves.
         let told = self.rules.guard(config).and_then(|()| self.rules.reload(config));
         errors.extend(told.err().map(|error| error.to_string()));
@@ -175,7 +179,8 @@ impl Follower {
     fn add(&mut self, config: &VhostConfig, auth: &Auth) -> Result<(), String> {
         let vhost = config.index;
         self.rules.add(config).map_err(|error| error.to_string())?;
-        let (setup, member) = self.reception.receive(config, auth, None).map_err(|error| error.to_string())?;
+        let (setup, member) =
+            self.reception.receive(config, auth, None).map_err(|error| error.to_string())?;
         self.vhosts.insert(vhost, member);
         self.tell_detector(Input::Add(Box::new(setup)));
         let name = &config.interface;
@@ -210,14 +215,18 @@ impl Follower {
 
 fn added(reload: &Reload) -> impl Iterator<Item = &VhostConfig> {
     let is_added = |vhost: &&VhostConfig| {
-        reload.changes.iter().any(|change| matches!(change, Change::Added { index, .. } if *index == vhost.index))
+        reload
+            .changes
+            .iter()
+            .any(|change| matches!(change, Change::Added { index, .. } if *index == vhost.index))
     };
     reload.config.vhosts.iter().filter(is_added)
 }
 
 /// The lists of the kernel program have an end.
 fn require_room(config: &Config, interfaces: &Interfaces) -> Result<(), FollowError> {
-    let own = |vhost: &VhostConfig| interfaces.get(&vhost.interface).map_or(0, |interface| interface.ips().count());
+    let own =
+        |vhost: &VhostConfig| interfaces.get(&vhost.interface).map_or(0, |interface| interface.ips().count());
     let listed: usize = config.vhosts.iter().map(|vhost| hosts::heard(vhost).len() + own(vhost)).sum();
     let guarded: usize = config.vhosts.iter().map(|vhost| vhost.addresses.len()).sum();
     if listed > MAX_LISTED || guarded > MAX_GUARDED {

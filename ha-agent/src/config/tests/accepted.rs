@@ -30,7 +30,10 @@ fn every_key_arrives_and_defaults_fill_the_rest() {
         preempt: true,
         ..vhost("data", "eth0", 10, &["10.77.0.100/24"])
     };
-    assert_eq!(config.vhosts, [data, VhostConfig { index: 1, ..vhost("admin", "eth1", 11, &["10.78.0.1/24", "10.78.0.2/32"]) }]);
+    assert_eq!(
+        config.vhosts,
+        [data, VhostConfig { index: 1, ..vhost("admin", "eth1", 11, &["10.78.0.1/24", "10.78.0.2/32"]) }]
+    );
 }
 
 #[test]

@@ -108,7 +108,9 @@ fn virtual_hosts_come_and_go_and_the_others_keep_their_numbers() {
     let new = |names: &[(&str, u8)]| {
         let head = FULL.split("[[vhost]]").next().expect("a head");
         let vhost = |(name, vhid): &(&str, u8)| {
-            format!("[[vhost]]\nname = {name:?}\ninterface = \"eth0\"\nvhid = {vhid}\naddresses = [\"10.77.1.{vhid}/24\"]\n")
+            format!(
+                "[[vhost]]\nname = {name:?}\ninterface = \"eth0\"\nvhid = {vhid}\naddresses = [\"10.77.1.{vhid}/24\"]\n"
+            )
         };
         load(&(head.to_owned() + &names.iter().map(vhost).collect::<String>()))
     };
@@ -128,7 +130,8 @@ fn virtual_hosts_come_and_go_and_the_others_keep_their_numbers() {
 #[test]
 fn addresses_come_and_go() {
     let addresses = |list: &str| changed_in(GOOD, "\"10.77.0.100/24\"", list);
-    let reload = load(GOOD).changes_to(load(&addresses("\"10.77.0.101/24\", \"10.77.0.100/24\""))).expect("a reload");
+    let reload =
+        load(GOOD).changes_to(load(&addresses("\"10.77.0.101/24\", \"10.77.0.100/24\""))).expect("a reload");
     let net = |text: &str| text.parse().expect("an address");
     let (added, removed) = (vec![net("10.77.0.101/24")], vec![]);
     assert_eq!(reload.changes, [Change::Addresses { index: 0, vhost: "data".into(), added, removed }]);
@@ -138,12 +141,16 @@ fn addresses_come_and_go() {
         "addresses of virtual host 'data' changed (+10.77.0.100/25 -10.77.0.100/24): reload its other nodes, too"
     );
     let refusal = load(GOOD).changes_to(load(&addresses("\"2001:db8::1/64\""))).expect_err("a refusal");
-    let sentence = "virtual host 'data' had addresses of IPv4 only, and now has of IPv6 only; `ha-agent restart`";
+    let sentence =
+        "virtual host 'data' had addresses of IPv4 only, and now has of IPv6 only; `ha-agent restart`";
     assert!(refusal.to_string().starts_with(sentence), "{refusal}");
     // Two passphrases, each in two forms, leave no room.
     let new = changed_in(FULL, "\"fe80::100/64\"]\nunicast", "\"fe80::101/64\"]\nunicast");
     let refusal = load(FULL).changes_to(load(&new)).expect_err("a refusal").to_string();
-    assert!(refusal.starts_with("addresses of virtual host 'admin' changed while there are two passphrases"), "{refusal}");
+    assert!(
+        refusal.starts_with("addresses of virtual host 'admin' changed while there are two passphrases"),
+        "{refusal}"
+    );
 }
 
 #[test]
