@@ -43,8 +43,8 @@ impl Faults {
 
 impl Clerk {
     /// Knows of no virtual host yet.
-    pub(super) fn new(journal: Arc<Journal>, faults: Faults) -> Self {
-        Self { names: BTreeMap::new(), journal, faults }
+    pub(super) fn new(journal: &Arc<Journal>, faults: &Faults) -> Self {
+        Self { names: BTreeMap::new(), journal: Arc::clone(journal), faults: faults.clone() }
     }
 
     /// Writes, until the executor has ended.

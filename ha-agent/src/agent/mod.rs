@@ -45,13 +45,13 @@ use std::time::Duration;
 use ha_common::abi::{self, MAX_HOSTS};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use crate::config::{Config, LeaseConfig, LeaseDrop, PeerConfig};
 use crate::control::server::Server;
-use crate::core::Instant;
 use crate::core::reasons::Heartbeat;
-use crate::dataplane::{Dataplane, Lease, Loaded, Pins};
-use crate::exec::{self, Desk, Report};
+use crate::dataplane::{Dataplane, Lease, Loaded, Pins, Standings};
+use crate::exec::{self, Desk};
 use crate::journal::Journal;
 use crate::journal::recorder::{Recorder, Recording};
 use crate::journal::trace::{self, Header};
@@ -137,14 +137,12 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
     let charge = secretary.as_ref().and_then(Secretary::charge);
     let rules = Rules::new(tables, Arc::clone(&counters), &config)?;
     let keeper = Keeper::open(&files.state, config.auth.mode, memory, inputs.clone())?;
-    let (reports, report_queue) = mpsc::unbounded_channel();
-    let reception = Reception::new(start_executor(&config, &inputs, reports)?, keeper.mind());
-    let resumed = restarts::resumed(&mut standings, &config.vhosts);
-    let (setups, members) = receive(&config, &resumed, &reception)?;
-    let faults = Faults::default();
-    let mut executor = tokio::spawn(Clerk::new(Arc::clone(&journal), faults.clone()).run(report_queue));
-    let hear = Told { modes: Arc::clone(&modes), detector: inputs.clone() };
-    let mut follower = Follower::new(dataplane, rules, monitor.netlink(), reception, members, hear);
+    let (faults, suspected) = (Faults::default(), Suspected::default());
+    let (desk, mut executor) = start_executor(&config, &inputs, Clerk::new(&journal, &faults))?;
+    let reception = Reception::new(desk, keeper.mind());
+    let (setups, members) = receive(&config, &mut standings, &reception)?;
+    let told_too = Told { modes: Arc::clone(&modes), detector: inputs.clone() };
+    let mut follower = Follower::new(dataplane, rules, monitor.netlink(), reception, members, told_too);
     let channels = Channels {
         events,
         given,
@@ -171,7 +169,6 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
     let mut pairing = tokio::spawn(pair::serve(secretary, link.as_mut()));
     let calls = link.as_mut().and_then(Link::take_calls);
     let (pair, known) = watch::channel(Known::default());
-    let suspected = Suspected::default();
     let watchman = Watchman::new(Arc::clone(&counters), suspected.clone(), inputs.clone());
     let (reloads, mut reload_queue) = mpsc::channel(1);
     let (shown_config, config) = watch::channel(Arc::new(config));
@@ -202,8 +199,7 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
     manager::ready(&reporter, &files.socket);
     let (end_keeping, kept) = oneshot::channel();
     let mut keeping = tokio::spawn(keeper.run(reporter.config.clone(), kept));
-    let source =
-        upkeep::Source { path: &files.config, shown: &shown_config, records: files.record.is_some() };
+    let source = upkeep::Source { files: &files, shown: &shown_config };
     let follow = upkeep::follow(monitor, &mut follower, &mut reload_queue, source, &heartbeat);
     let result = tokio::select! {
         ended = until_told_to_end(&mut signals, &reloads, &mut told, &reporter) => Ok(ended),
@@ -323,28 +319,29 @@ fn record(
     Ok((Some(recorder), Some(written)))
 }
 
-/// Starts the executor.
+/// Starts the executor, and the clerk who ends with it.
 fn start_executor(
     config: &Config,
     detector: &mpsc::UnboundedSender<Input>,
-    reports: mpsc::UnboundedSender<Report>,
-) -> Result<Desk, AgentError> {
+    clerk: Clerk,
+) -> Result<(Desk, JoinHandle<()>), AgentError> {
+    let (reports, queue) = mpsc::unbounded_channel();
     // Below the fast thread: an advertisement is due at its time, an address as soon as possible.
     let priority = config.realtime.priority.map(|priority| (priority - 1).max(1));
-    exec::start(priority, detector, reports)
-        .map_err(|cause| AgentError::Os { what: "the executor's thread", cause })
+    let desk = exec::start(priority, detector, reports)
+        .map_err(|cause| AgentError::Os { what: "the executor's thread", cause })?;
+    Ok((desk, tokio::spawn(clerk.run(queue))))
 }
 
-/// Takes in the virtual hosts that there are from the start; of those that an agent before this one was master of, it says
-/// when it advertised last.
+/// Takes in the virtual hosts that there are from the start.
 fn receive(
     config: &Config,
-    resumed: &[Option<Instant>],
+    standings: &mut Standings,
     reception: &Reception,
 ) -> Result<(Vec<VhostSetup>, BTreeMap<usize, Member>), AgentError> {
     let (mut setups, mut members) = (Vec::new(), BTreeMap::new());
-    for (vhost, resumes) in config.vhosts.iter().zip(resumed) {
-        let (setup, member) = reception.receive(vhost, &config.auth, *resumes)?;
+    for (vhost, resumes) in config.vhosts.iter().zip(restarts::resumed(standings, &config.vhosts)) {
+        let (setup, member) = reception.receive(vhost, &config.auth, resumes)?;
         setups.push(setup);
         members.insert(vhost.index, member);
     }

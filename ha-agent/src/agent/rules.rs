@@ -4,7 +4,7 @@
 //! before as well, until its passphrases change; and for [`HANDOVER`] it signs with them itself, so that the other nodes
 //! can be reloaded in any order. Meanwhile they may change again, as far as there is room for their keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -209,9 +209,8 @@ impl Rules {
 impl Host {
     fn change(&mut self, new: &VhostConfig, rekeyed: bool) {
         let old = std::mem::replace(&mut self.config, new.clone());
-        let mut sorted = [old.addresses.clone(), new.addresses.clone()];
-        sorted.iter_mut().for_each(|addresses| addresses.sort_unstable());
-        let [was, is] = sorted;
+        let [was, is] =
+            [&old.addresses, &new.addresses].map(|addresses| addresses.iter().collect::<BTreeSet<_>>());
         if rekeyed {
             (self.before, self.signs) = (Vec::new(), None);
         }

@@ -1,6 +1,5 @@
 //! Keeps everything in line with the interfaces and the configuration, as long as the agent runs.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use ha_common::abi::MAX_HOSTS;
 use tokio::sync::{mpsc, watch};
 
 use super::interfaces::Follower;
-use super::{AgentError, PATIENCE, Reload, pair};
+use super::{AgentError, Files, PATIENCE, Reload, pair};
 use crate::config::{self, Change, Config, PeerConfig};
 use crate::core::reasons::Heartbeat;
 use crate::net::link::{Interfaces, Monitor};
@@ -24,12 +23,10 @@ pub(super) async fn begin(monitor: &Monitor, follower: &mut Follower) -> Result<
 
 /// Where the configuration is, and who sees which one is in force.
 pub(super) struct Source<'a> {
-    /// The file.
-    pub(super) path: &'a Path,
+    /// The files. A recording knows only the virtual hosts that it began with.
+    pub(super) files: &'a Files,
     /// Where it is seen.
     pub(super) shown: &'a watch::Sender<Arc<Config>>,
-    /// Whether a recording is made, which knows only the virtual hosts that it began with.
-    pub(super) records: bool,
 }
 
 /// Keeps everything in line with the interfaces and the configuration, for ever.
@@ -112,7 +109,7 @@ impl Source<'_> {
     /// Reads the configuration again, and applies it whole or not at all.
     async fn reload(&self, follower: &mut Follower, monitor: &Monitor) -> Result<String, String> {
         let refused = |cause: String| format!("not reloaded, the running configuration stays: {cause}");
-        let path = self.path.to_owned();
+        let path = self.files.config.clone();
         let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
         let new = loaded
             .map_err(|error| refused(error.to_string()))?
@@ -148,7 +145,7 @@ impl Source<'_> {
         if !reload.changes.iter().any(comes_or_goes) {
             return Ok(());
         }
-        if self.records {
+        if self.files.record.is_some() {
             return Err("this agent makes a recording (--record), in which virtual hosts can't come and go; end it, and start it \
                         without"
                 .to_owned());

@@ -103,8 +103,6 @@ impl Host {
 
     pub(super) fn carry_out(&mut self, order: Order, netlink: &mut Netlink) {
         match order {
-            // These are for whoever has all virtual hosts.
-            Order::Begin { .. } | Order::End(_) => {}
             Order::Readdress(addresses) => self.readdress(addresses, netlink),
             Order::Use(new) => {
                 if let Some(old) = self.target.replace(new) {
@@ -139,8 +137,8 @@ impl Host {
                 }
                 self.announce();
             }
-            // Dropped in the meantime.
-            Order::Announce => {}
+            // Dropped in the meantime; or for whoever has all virtual hosts.
+            Order::Announce | Order::Begin { .. } | Order::End(_) => {}
             Order::Keep { present, up } => {
                 self.link_down = !up;
                 self.keep(&present, netlink);

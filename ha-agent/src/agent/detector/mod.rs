@@ -209,7 +209,9 @@ pub fn start(
         let mut detector = Detector::new(mode, scheduling, kernel, understudy, recorder, notes);
         (detector.outputs, detector.vouching, detector.groups) = (Some(pair), vouching, groups);
         let now = clock::now();
-        vhosts.into_iter().for_each(|setup| detector.add(now, setup));
+        for setup in vhosts {
+            detector.add(now, setup);
+        }
         // Who serves goes on until it is known who is to.
         if is_paired && !detector.may_serve(clock::now()) {
             detector.shut();
@@ -316,7 +318,7 @@ impl Detector {
         let mut events = readable(events)?;
         let mut timer = Timer::new()?;
         let mut emptied = true;
-        while !self.stays && !(self.leaves && self.hosts.iter().all(|host| host.machine.has_left())) {
+        while !self.has_ended() {
             let mut input = None;
             if emptied {
                 tokio::select! {
@@ -365,6 +367,10 @@ impl Detector {
             timer.set(self.next_deadline())?;
         }
         Ok(self.snapshot(clock::now()))
+    }
+
+    fn has_ended(&self) -> bool {
+        self.stays || (self.leaves && self.hosts.iter().all(|host| host.machine.has_left()))
     }
 
     /// Reads records until the ring is empty, or one is newer than `now`: so that deadlines are judged however

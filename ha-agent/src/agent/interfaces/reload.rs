@@ -46,7 +46,9 @@ impl Follower {
             }
             taken_up.push(name);
             if let Err(error) = self.take_up(name, &added, interfaces) {
-                taken_up.into_iter().for_each(|name| self.give_up(name));
+                for name in taken_up {
+                    self.give_up(name);
+                }
                 return Err(error);
             }
         }
@@ -67,14 +69,16 @@ impl Follower {
             match timeout(PATIENCE, self.follow(&name, interfaces)).await {
                 Ok(followed) => errors.extend(followed.err().map(|error| error.to_string())),
                 Err(_) => {
-                    errors.push(format!("interface {name} is not ready yet: the kernel does not answer"))
+                    errors.push(format!("interface {name} is not ready yet: the kernel does not answer"));
                 }
             }
         }
         // Only now: until a virtual host knows its link, it looks as if it had none.
         self.tell_detector(Input::Groups(Groups::new(&config.vhosts)));
         let unused: Vec<_> = self.followed.keys().filter(|name| self.on(name).is_empty()).cloned().collect();
-        unused.iter().for_each(|name| self.give_up(name));
+        for name in unused {
+            self.give_up(&name);
+        }
         errors
     }
 
