@@ -106,9 +106,9 @@ fn hosts_come_and_go(pair: &Pair, like: &AgentConfig) -> Result<()> {
     let mark = b.mark();
     reload(&a, 0, vhost("other", 12, OTHER, 0))?;
     ensure!(!pair.a.has_address(MORE)?, "still there");
-    let line = b.process.wait_for_line(mark, "-> MASTER", PATIENCE)?;
-    let line = b.process.lines().swap_remove(line);
-    ensure!(line.contains("said goodbye") && line.contains("more"), "{line}");
+    let at = b.process.wait_for_line(mark, "-> MASTER", PATIENCE)?;
+    let told = b.process.lines().swap_remove(at);
+    ensure!(told.contains("said goodbye") && told.contains("more"), "{told}");
     shown(&a, "other", |other| (other["state"] == "MASTER").then_some(()))?;
     ensure!(pair.a.has_address(OTHER)? && pair.b.has_address(MORE)?);
 

@@ -85,7 +85,7 @@ impl Fire {
         let b = Agent::start(&pair.b, &wanted.on_b())?;
         let random = Random::new(seed);
         let fire = Self { a, b, random, wanted };
-        fire.until("master of one, backup of the other", || {
+        until("master of one, backup of the other", || {
             let states = |agent: &Agent| -> Result<Vec<String>> {
                 let state = |vhost: Value| vhost["state"].as_str().unwrap_or_default().to_owned();
                 Ok(vhosts(&agent.status()?)?.into_iter().map(state).collect())
@@ -151,7 +151,7 @@ impl Fire {
     /// Waits until everything is as it should be by then.
     fn settle(&self, a: &Node) -> Result<()> {
         let mut last = String::new();
-        let settled = self.until("the addresses of what is configured", || {
+        let settled = until("the addresses of what is configured", || {
             let vhosts = vhosts(&self.a.status()?)?;
             let is_master =
                 |vhost: &Value| vhost["state"] == if vhost["name"] == "logs" { "BACKUP" } else { "MASTER" };
@@ -168,17 +168,6 @@ impl Fire {
         changes.extend(self.b.changes(b));
         changes.retain(|line| STAY.iter().any(|name| line.contains(&format!("vhost=\"{name}\""))));
         changes
-    }
-
-    fn until(&self, what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while !is_so()? {
-            if Instant::now() > deadline {
-                bail!("never {what}");
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
     }
 }
 
@@ -247,6 +236,17 @@ impl Wanted {
         let all = running.flat_map(|(_, addresses)| addresses);
         all.filter_map(|address| address.split_once('/')?.0.parse().ok()).collect()
     }
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so()? {
+        if Instant::now() > deadline {
+            bail!("never {what}");
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 /// Who comes and goes.
