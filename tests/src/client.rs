@@ -1,9 +1,10 @@
 //! A client that talks to the virtual address, and what answers it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ impl Echo {
 #[derive(Debug)]
 pub struct Client {
     stop: Arc<AtomicBool>,
-    asked: Arc<AtomicU64>,
+    open: Arc<Mutex<BTreeSet<u64>>>,
     answers: Arc<Mutex<Vec<u64>>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -76,8 +77,8 @@ impl Client {
         let asking = socket.try_clone()?;
         let stop = Arc::new(AtomicBool::new(false));
         let answers = Arc::new(Mutex::new(Vec::new()));
-        let asked = Arc::<AtomicU64>::default();
-        let counted = Arc::clone(&asked);
+        let open = Arc::<Mutex<BTreeSet<u64>>>::default();
+        let (asked, answered) = (Arc::clone(&open), Arc::clone(&open));
         let (asker_stop, listener_stop) = (Arc::clone(&stop), Arc::clone(&stop));
         let written = Arc::clone(&answers);
         let asking_thread = thread::Builder::new().name("asker".to_owned()).spawn(move || {
@@ -85,31 +86,30 @@ impl Client {
             while !asker_stop.load(Ordering::Relaxed) {
                 due += PERIOD_NS;
                 sleep_until(due);
+                lock(&asked).insert(due);
                 // While nobody has the address, the network may say so.
                 let _ = asking.send(&due.to_be_bytes());
-                counted.fetch_add(1, Ordering::Relaxed);
             }
         })?;
         let listener = thread::Builder::new().name("listener".to_owned()).spawn(move || {
-            let mut buffer = [0; 64];
+            let mut due = [0; 8];
             while !listener_stop.load(Ordering::Relaxed) {
-                if socket.recv(&mut buffer).is_ok() {
-                    written.lock().unwrap_or_else(PoisonError::into_inner).push(now_ns());
+                if socket.recv(&mut due).is_ok() {
+                    lock(&answered).remove(&u64::from_be_bytes(due));
+                    lock(&written).push(now_ns());
                 }
             }
         })?;
-        Ok(Self { stop, asked, answers, threads: vec![asking_thread, listener] })
+        Ok(Self { stop, open, answers, threads: vec![asking_thread, listener] })
     }
 
     /// How many requests have had no answer. What is on its way at this moment is no loss.
     #[must_use]
-    pub fn lost(&self) -> u64 {
-        let asked = self.asked.load(Ordering::Relaxed);
-        let deadline = now_ns() + ANSWER_NS;
+    pub fn lost(&self) -> usize {
+        let asked = now_ns();
         loop {
-            let lost = asked
-                .saturating_sub(self.answers.lock().unwrap_or_else(PoisonError::into_inner).len() as u64);
-            if lost == 0 || now_ns() > deadline {
+            let lost = lock(&self.open).range(..asked).count();
+            if lost == 0 || now_ns() > asked + ANSWER_NS {
                 return lost;
             }
             sleep_until(now_ns() + PERIOD_NS);
@@ -119,7 +119,7 @@ impl Client {
     /// When answers came, in ns of `CLOCK_MONOTONIC`, ascending.
     #[must_use]
     pub fn answers(&self) -> Vec<u64> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.answers).clone()
     }
 
     /// The longest time without an answer between two moments: its beginning and its end.
@@ -147,6 +147,10 @@ impl Drop for Echo {
             eprintln!("the answering side panicked");
         }
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn listen(address: IpAddr) -> io::Result<UdpSocket> {

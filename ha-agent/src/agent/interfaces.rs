@@ -357,14 +357,15 @@ impl Follower {
     ) -> Result<(), FollowError> {
         let socket = |cause| FollowError::Socket { interface: name.to_owned(), cause };
         let Some(member) = self.vhosts.get_mut(&vhost) else { return Ok(()) };
+        // Once: what this agent has made is not left by another.
+        let resumes = std::mem::take(&mut member.resumes);
         let config = &member.config;
         let mut addresses = Addresses::new(interface.index, config.addresses.clone());
         let mut hardware = interface.hardware;
         if hosts::has_macvlan(config) {
             let (netlink, parents) = (self.netlink.clone(), self.parents.clone());
             let v6 = hosts::has_v6(config);
-            // Once: what this agent has made is not left by another.
-            let left = if std::mem::take(&mut member.resumes) {
+            let left = if resumes {
                 let (netlink, parents) = (netlink.clone(), parents.clone());
                 Macvlan::adopt(netlink, parents, interface, config.vhid, v6, &config.addresses).await?
             } else {
@@ -385,6 +386,7 @@ impl Follower {
             addresses,
             announcer: Announcer::new(announced, interface.index, hardware, ips),
             macvlan: member.macvlan.clone(),
+            left: resumes,
         };
         let path = if config.unicast.is_empty() {
             let families = hosts::families(config);

@@ -28,6 +28,8 @@ pub(super) struct Host {
     target: Option<Target>,
     /// Whether the last order was to take the addresses, not to drop them.
     wanted: bool,
+    /// Whether it is open what becomes of addresses that were [left](Target::left).
+    undecided: bool,
     /// Those that were put on.
     up: Vec<IpAddr>,
     /// They were taken, and nobody has looked after the neighbours yet.
@@ -71,6 +73,7 @@ impl Host {
             reports,
             target: None,
             wanted: false,
+            undecided: false,
             up: Vec::new(),
             arrived: false,
             held: false,
@@ -105,6 +108,7 @@ impl Host {
         match order {
             Order::Readdress(addresses) => self.readdress(addresses, netlink),
             Order::Use(new) => {
+                self.undecided = new.left;
                 if let Some(old) = self.target.replace(new) {
                     self.tell(Report::Discarded(Box::new(old)));
                 }
@@ -117,7 +121,7 @@ impl Host {
                 }
             }
             Order::Take => {
-                (self.wanted, self.drop_owed) = (true, false);
+                (self.wanted, self.undecided, self.drop_owed) = (true, false, false);
                 (self.address_up, self.announced, self.arrived) = (None, None, true);
                 self.take(netlink);
                 let well = self.address_up.is_some();
@@ -125,7 +129,7 @@ impl Host {
                 let _ = self.detector.send(Input::Took { vhost: self.vhost, well });
             }
             Order::Drop => {
-                self.wanted = false;
+                (self.wanted, self.undecided) = (false, false);
                 let well = self.drop_addresses(netlink);
                 self.drop_owed = !well;
                 self.tell_dropped(well);
@@ -141,10 +145,18 @@ impl Host {
             Order::Announce | Order::Begin { .. } | Order::End(_) => {}
             Order::Keep { present, up } => {
                 self.link_down = !up;
+                self.undecided &= up;
                 self.keep(&present, netlink);
             }
             Order::Discard(advertiser) => self.tell(Report::Discarded(Box::new(advertiser))),
-            Order::Record { transition, advertised } => self.record(transition, advertised),
+            Order::Record { transition, advertised } => {
+                self.record(transition, advertised);
+                // As master, whether they are to be on is another order.
+                if self.undecided && transition.to != State::Master {
+                    self.undecided = false;
+                    self.drop_again(netlink);
+                }
+            }
         }
     }
 
@@ -185,7 +197,7 @@ impl Host {
                 self.announce();
                 self.tell(Report::PutBack { vhost: self.vhost, added });
             }
-        } else if !self.wanted && addresses.any_in(present) {
+        } else if !self.wanted && !self.undecided && addresses.any_in(present) {
             self.drop_again(netlink);
         }
     }

@@ -82,6 +82,9 @@ pub struct Target {
     pub announcer: Announcer,
     /// The interface with the virtual hardware address, if the addresses live on one.
     pub macvlan: Option<Arc<Macvlan>>,
+    /// An agent before this one has left the addresses here, and it is not decided yet whether this one goes on with them:
+    /// until then they stay.
+    pub left: bool,
 }
 
 /// What the executor tells others, to be written down: it does not write logs itself.
