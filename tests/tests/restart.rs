@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -16,6 +17,7 @@ fn the_agent_of_a_master_is_restarted_and_nobody_notices() -> Result<()> {
     if !lab::available() {
         return Ok(());
     }
+    let _alone = alone();
     let rounds = rounds("HA_RESTARTS", 9)?;
     for mac in ["interface", "virtual"] {
         let pair = Pair::new("restart")?;
@@ -61,6 +63,7 @@ fn at_a_pace_that_no_restart_keeps_the_others_serve_meanwhile() -> Result<()> {
     if !lab::available() {
         return Ok(());
     }
+    let _alone = alone();
     let pair = Pair::new("planned")?;
     let _echoes = [Echo::start(&pair.a.netns, VIRTUAL)?, Echo::start(&pair.b.netns, VIRTUAL)?];
     let config = AgentConfig { preempt: true, ..AgentConfig::default() };
@@ -90,6 +93,7 @@ fn the_active_node_of_a_pair_goes_on_and_so_does_its_standby() -> Result<()> {
     if !lab::available() {
         return Ok(());
     }
+    let _alone = alone();
     let configs = [0, 100].map(|advskew| AgentConfig {
         advskew,
         interval: Some("100ms".to_owned()),
@@ -131,6 +135,7 @@ fn what_does_not_belong_to_it_any_more_is_not_gone_on_with() -> Result<()> {
     if !lab::available() {
         return Ok(());
     }
+    let _alone = alone();
     let pair = Pair::new("other")?;
     let addresses = ["10.77.0.100/24", "10.77.0.101/24"].map(str::to_owned).to_vec();
     let config = AgentConfig {
@@ -191,6 +196,12 @@ fn install(directory: &Path) -> Result<PathBuf> {
     fs::copy(lab::agent_binary()?, &new)?;
     fs::rename(new, &path)?;
     Ok(path)
+}
+
+/// One test after the other: agents start before everything of usual priority, the others' clients included.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn rounds(name: &str, else_: usize) -> Result<usize> {
