@@ -1,7 +1,10 @@
 //! The control socket: whatever comes in through it, the agent goes on and answers the next request.
 
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -62,6 +65,30 @@ fn a_client_that_does_not_read_hinders_nobody() -> Result<()> {
     }
     expect_master(&agent)?;
     drop(deaf);
+    expect_master(&agent)?;
+    expect_unmoved(&agent, mark)
+}
+
+#[test]
+fn other_users_are_refused() -> Result<()> {
+    let Some((_lan, _node, agent)) = lab("users")? else { return Ok(()) };
+    let mark = agent.mark();
+    let (directory, programs) =
+        (agent.socket().parent().context("no directory")?.to_owned(), tempfile::tempdir()?);
+    let program = programs.path().join("ha-agent");
+    fs::copy(lab::agent_binary()?, &program)?;
+    // The way there is free.
+    for path in [directory.as_path(), programs.path()] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    }
+    for request in ["status", "reload", "hold", "restart"] {
+        let mut other = Command::new("setpriv");
+        other.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(&program);
+        let output = other.args([request, "--control"]).arg(agent.socket()).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(77), "{request}: {}: {said}", output.status);
+        ensure!(said.contains("control.sock"), "{request}: {said}");
+    }
     expect_master(&agent)?;
     expect_unmoved(&agent, mark)
 }

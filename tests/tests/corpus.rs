@@ -23,6 +23,11 @@ fn config() {
 }
 
 #[test]
+fn control() {
+    inputs("control").for_each(|input| fuzz::control(&input));
+}
+
+#[test]
 fn peer_link() {
     inputs("peer_link").for_each(|input| fuzz::peer_link(&input));
 }

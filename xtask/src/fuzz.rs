@@ -41,6 +41,8 @@ enum Target {
     CarpHeader,
     /// Configurations
     Config,
+    /// What is said to the control socket
+    Control,
     /// What comes from the other end of the peer link
     PeerLink,
     /// Recordings
@@ -190,8 +192,15 @@ impl Fuzzer {
     }
 }
 
-const ALL: [Target; 6] =
-    [Target::Decode, Target::CarpHeader, Target::Config, Target::PeerLink, Target::Replay, Target::Kernel];
+const ALL: [Target; 7] = [
+    Target::Decode,
+    Target::CarpHeader,
+    Target::Config,
+    Target::Control,
+    Target::PeerLink,
+    Target::Replay,
+    Target::Kernel,
+];
 const SECONDS_IN_TESTS: u32 = 10;
 /// How the names of inputs begin that once showed a mistake.
 const FINDING: &str = "finding-";

@@ -20,6 +20,7 @@ use super::shared::{Apply, Document};
 use super::status::Status;
 use super::{Question, REQUEST_MAX, Reply, Request};
 use crate::cli::exit::Exit;
+use crate::config::quote::OneLine;
 use crate::update;
 
 /// The socket; removed when dropped.
@@ -214,10 +215,16 @@ async fn answer(mut stream: UnixStream, source: Arc<impl Source>) -> io::Result<
                 Err(cause) => Reply::Error(cause),
             },
         },
-        Err(error) => Reply::Error(format!("not a request: {error}")),
+        Err(error) => Reply::Error(no_request(&error)),
     };
     in_time(write_line(&mut stream, &reply)).await?;
     stream.shutdown().await
+}
+
+/// It may quote what was said, which is anything.
+fn no_request(error: &serde_json::Error) -> String {
+    let cause: String = error.to_string().chars().take(CAUSE_LIMIT).collect();
+    format!("not a request: {}", OneLine(&cause))
 }
 
 /// What runs with the agent's rights is chosen by those who have them.
@@ -274,6 +281,8 @@ async fn read_line(stream: &mut UnixStream) -> io::Result<BytesMut> {
     }
 }
 
+/// How much of a mistake is told, in characters.
+const CAUSE_LIMIT: usize = 500;
 /// Bytes of a request that carries no document.
 const USUAL: usize = 4096;
 /// How long whoever asks may take to write, and to read an answer.

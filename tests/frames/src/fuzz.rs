@@ -5,6 +5,7 @@
 
 mod carp_header;
 mod config;
+mod control;
 mod decode;
 mod kernel;
 mod peer_link;
@@ -14,6 +15,7 @@ use std::cell::{OnceCell, RefCell};
 
 pub use carp_header::carp_header;
 pub use config::config;
+pub use control::control;
 pub use decode::decode;
 pub use kernel::{kernel, play};
 pub use peer_link::peer_link;
