@@ -1,5 +1,6 @@
 //! What the agent tells a service manager, and the unit that it is run by.
 
+use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
@@ -48,7 +49,7 @@ fn a_service_manager_is_told_how_it_is() -> Result<()> {
 fn the_key_may_be_a_credential() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let (config, key) = (directory.path().join("ha-agent.toml"), directory.path().join("carp.key"));
-    std::fs::write(&config, AgentConfig::default().toml("a").replace("\"carp.key\"", "\"%d/carp.key\""))?;
+    fs::write(&config, AgentConfig::default().toml("a").replace("\"carp.key\"", "\"%d/carp.key\""))?;
     let check = |credentials: Option<&Path>| {
         let mut command = Command::new(lab::agent_binary()?);
         command.args(["check", "--config"]).arg(&config).env_remove(CREDENTIALS);
@@ -56,7 +57,7 @@ fn the_key_may_be_a_credential() -> Result<()> {
         Ok::<_, anyhow::Error>(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
     };
     let credentials = tempfile::tempdir()?;
-    std::fs::write(credentials.path().join("carp.key"), "secret\n")?;
+    fs::write(credentials.path().join("carp.key"), "secret\n")?;
     let table = [
         (None, "this process was given none (CREDENTIALS_DIRECTORY); add LoadCredential= to the unit"),
         (Some(directory.path()), "carp.key does not exist"),
@@ -67,6 +68,25 @@ fn the_key_may_be_a_credential() -> Result<()> {
         ensure!(said.contains(expected), "{given:?}: {said}");
     }
     ensure!(!key.exists(), "the file beside the configuration is not looked at");
+    Ok(())
+}
+
+/// By systemd itself, which does not run: that it knows each line, also of what is added on nodes with storage.
+#[test]
+fn systemd_understands_the_unit() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (copy, added) =
+        (directory.path().join("ha-agent.service"), directory.path().join("ha-agent.service.d"));
+    // It need not be installed here.
+    fs::write(&copy, fs::read_to_string(unit())?.replace("/usr/sbin/ha-agent", "/bin/true"))?;
+    fs::create_dir(&added)?;
+    fs::copy(unit().with_file_name("storage.conf"), added.join("storage.conf"))?;
+    let verify = || Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&copy).output();
+    let said = verify()?;
+    ensure!(said.status.success() && said.stderr.is_empty(), "{}", String::from_utf8_lossy(&said.stderr));
+    // It would tell.
+    fs::write(added.join("wrong.conf"), "[Service]\nPrivateTmp=maybe\n")?;
+    ensure!(String::from_utf8_lossy(&verify()?.stderr).contains("maybe"), "it is not looked at");
     Ok(())
 }
 

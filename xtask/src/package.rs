@@ -46,6 +46,7 @@ pub(crate) fn build(agent: &Path, into: &Path, version: Option<&str>) -> Result<
     shown(Command::new("strip").arg("--strip-debug").arg(tree.root.join("usr/sbin/ha-agent")))?;
     tree.copy("ha-agent/dist/ha-agent.service", "lib/systemd/system/ha-agent.service", 0o644)?;
     tree.copy("docs/ha-agent.toml", "usr/share/doc/ha-agent/examples/ha-agent.toml", 0o644)?;
+    tree.copy("ha-agent/dist/storage.conf", "usr/share/doc/ha-agent/examples/storage.conf", 0o644)?;
     tree.copy("README.md", "usr/share/doc/ha-agent/README.md", 0o644)?;
     tree.add("usr/share/doc/ha-agent/copyright", copyright()?.as_bytes(), 0o644)?;
     fs::create_dir_all(tree.root.join("etc/ha-agent")).context("etc/ha-agent")?;
