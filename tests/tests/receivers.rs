@@ -36,8 +36,9 @@ fn beside_a_foreign_xdp_program_the_agent_serves_by_tcx() -> Result<()> {
             "{:#}",
             a.vhost()?
         );
-        let warned =
-            |line: &String| line.contains("WARN") && line.contains("foreign") && line.contains("tcx");
+        let warned = |line: &String| {
+            line.contains("WARN") && line.contains("bpftool prog show id") && line.contains("tcx")
+        };
         ensure!(b.process.lines().iter().any(warned), "no warning of it: {:#?}", b.process.lines());
 
         let mark = b.mark();

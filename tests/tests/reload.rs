@@ -38,6 +38,8 @@ fn addresses_change(pair: &Pair, like: &AgentConfig) -> Result<()> {
     };
     let (a, b) = pair.start(&with(0, &[VIRTUAL]), &with(100, &[VIRTUAL]))?;
     let marks = [a.mark(), b.mark()];
+    // Until a new master announces no more.
+    thread::sleep(ANNOUNCED);
     // The master first, then the backup first.
     let rounds: [(&[Ipv4Addr], bool); 3] =
         [(&[VIRTUAL, MORE], true), (&[MORE, OTHER], false), (&[OTHER], true)];
@@ -204,6 +206,8 @@ fn shown<T>(agent: &Agent, name: &str, look: impl Fn(&Value) -> Option<T>) -> Re
 
 const MORE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 101);
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 102);
+/// A little longer than a new master announces its addresses.
+const ANNOUNCED: Duration = Duration::from_millis(3300);
 /// A little longer than addresses that were changed go on signing.
 const HANDOVER: Duration = Duration::from_secs(32);
 const PATIENCE: Duration = Duration::from_secs(10);
