@@ -76,6 +76,7 @@ use realtime::Granted;
 use reception::Reception;
 use reporter::Reporter;
 use restarts::Restarts;
+pub use restarts::keeps_pace;
 use rules::Rules;
 use shared::Sharing;
 use signals::{Signal, Signals};

@@ -119,7 +119,8 @@ pub(super) fn resumed(standings: &mut Standings, vhosts: &[VhostConfig]) -> Vec<
 }
 
 /// Whether a restart takes no longer than the peers of all virtual hosts wait.
-fn keeps_pace(config: &Config) -> bool {
+#[must_use]
+pub fn keeps_pace(config: &Config) -> bool {
     config
         .vhosts
         .iter()

@@ -36,8 +36,8 @@ pub(super) fn run(args: &Args) -> Exit {
         tracing::warn!("{warning}");
     }
     give_up_rights(&config);
-    // Others may be waiting for what an agent before this one served.
-    let hurry = Hurry::begin(config.realtime.priority.is_some());
+    // Others may be waiting for what an agent before this one served; not where they have taken over by now.
+    let hurry = Hurry::begin(config.realtime.priority.is_some() && agent::keeps_pace(&config));
     let (joins, leaves) = (hurry.clone(), hurry.clone());
     // Two threads: one may wait inside the kernel while the other answers.
     let runtime = tokio::runtime::Builder::new_multi_thread()
