@@ -97,10 +97,10 @@ impl Captured {
         frame::gratuitous_arp(&self.frame)
     }
 
-    /// The address that its sender has, by what it says, if it is ARP of any kind.
+    /// The address that its sender has, by what it says, if it is ARP of any kind or a neighbour advertisement.
     #[must_use]
-    pub fn claims(&self) -> Option<Ipv4Addr> {
-        frame::arp_sender(&self.frame)
+    pub fn claims(&self) -> Option<IpAddr> {
+        frame::claimed(&self.frame)
     }
 
     /// The unsolicited neighbour advertisement that it is, if it is one.

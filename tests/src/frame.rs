@@ -185,8 +185,14 @@ pub(crate) fn gratuitous_arp(frame: &[u8]) -> Option<Ipv4Addr> {
     arp_sender(frame).filter(|sender| *sender == Ipv4Addr::from(target))
 }
 
+/// The address that a node says is its own: the sender of ARP, the target of a neighbour advertisement, asked for or not.
+pub(crate) fn claimed(frame: &[u8]) -> Option<IpAddr> {
+    let target = || address6(icmpv6(frame, NEIGHBOUR_ADVERTISEMENT)?.1.get(8..24)?);
+    arp_sender(frame).map(IpAddr::from).or_else(|| target().map(IpAddr::from))
+}
+
 /// The sender's own address, if it is ARP.
-pub(crate) fn arp_sender(frame: &[u8]) -> Option<Ipv4Addr> {
+fn arp_sender(frame: &[u8]) -> Option<Ipv4Addr> {
     let sender: [u8; 4] = frame.get(28..32)?.try_into().ok()?;
     (frame.get(12..14) == Some(&ARP.to_be_bytes())).then_some(sender.into())
 }

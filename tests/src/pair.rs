@@ -117,13 +117,13 @@ impl Pair {
         bail!("{from} and then {to} should have advertised");
     }
 
-    /// Which of the two nodes answers a client for the virtual address that has forgotten who has it, so many times. The
-    /// client is to run on the witness.
+    /// Which of the two nodes answers clients for each of these addresses that have forgotten who has it, so many times. A
+    /// client of each is to run on the witness.
     ///
     /// # Errors
     ///
-    /// If it can't be made to forget.
-    pub fn claims(&self, times: u32) -> Result<[bool; 2]> {
+    /// If they can't be made to forget.
+    pub fn claims<const N: usize>(&self, addresses: [IpAddr; N], times: u32) -> Result<[[bool; 2]; N]> {
         let from = self.capture.mark();
         for _ in 0..times {
             self.witness.netns.ip("neigh flush dev eth0")?;
@@ -131,9 +131,11 @@ impl Pair {
         }
         let frames = self.capture.frames(from);
         let hardware = [self.a.hardware("eth0")?, self.b.hardware("eth0")?];
-        Ok(hardware.map(|hardware| {
-            let mut claims = frames.iter().filter(|frame| frame.claims() == Some(VIRTUAL));
-            claims.any(|frame| frame.hardware() == Some(hardware))
+        Ok(addresses.map(|address| {
+            hardware.map(|hardware| {
+                let mut claims = frames.iter().filter(|frame| frame.claims() == Some(address));
+                claims.any(|frame| frame.hardware() == Some(hardware))
+            })
         }))
     }
 

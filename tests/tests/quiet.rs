@@ -1,14 +1,15 @@
 //! A master whose agent does not run any more, stopped or killed: its kernel still has the addresses, and answers for them no
-//! more.
+//! more, neither ARP nor neighbour discovery.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::pair::{Pair, VIRTUAL};
+use lab::pair::{Pair, VIRTUAL, VIRTUAL6};
 use lab::{Agent, AgentConfig, Client, Node};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -21,7 +22,7 @@ fn a_master_whose_agent_is_stopped_answers_no_more_once_its_lease_is_over() -> R
     for (lease, quiet) in [("length = \"300ms\"", true), ("length = \"off\"", false)] {
         let pair = Pair::new("quiet")?;
         let start = |node, advskew| {
-            let config = AgentConfig { advskew, ..AgentConfig::default() };
+            let config = AgentConfig { advskew, ..both() };
             let toml = format!("{}\n[lease]\n{lease}\n", config.toml("node"));
             Agent::launch(node, &toml, "secret")
         };
@@ -29,14 +30,14 @@ fn a_master_whose_agent_is_stopped_answers_no_more_once_its_lease_is_over() -> R
         a.wait_for_state(0, "MASTER")?;
         let b = start(&pair.b, 100)?;
         b.wait_for_state(0, "BACKUP")?;
-        let _client = Client::start(&pair.witness.netns, VIRTUAL)?;
-        ensure!(pair.claims(20)? == [true, false], "only the master answers");
+        let _clients = clients(&pair)?;
+        ensure!(pair.claims(ADDRESSES, 20)? == [[true, false]; 2], "only the master answers");
 
         let mark = b.mark();
         a.process.signal(Signal::SIGSTOP)?;
         b.wait_for_state(mark, "MASTER")?;
         thread::sleep(LEASE + GRACE);
-        ensure!(pair.claims(20)? == [!quiet, true], "{lease}: the one that is stopped");
+        ensure!(pair.claims(ADDRESSES, 20)? == [[!quiet, true]; 2], "{lease}: the one that is stopped");
 
         let mark = a.mark();
         a.process.signal(Signal::SIGCONT)?;
@@ -46,8 +47,8 @@ fn a_master_whose_agent_is_stopped_answers_no_more_once_its_lease_is_over() -> R
         ensure!((lease["silenced"].as_u64() > Some(0)) == quiet, "{lease:#}");
         // They agree again, and whoever serves answers.
         let agreed = Instant::now();
-        while let found = pair.claims(5)?
-            && found[0] == found[1]
+        while let found = pair.claims(ADDRESSES, 5)?
+            && found.iter().any(|[a, b]| a == b)
         {
             ensure!(agreed.elapsed() < PATIENCE, "both answer, or neither: {found:?}");
         }
@@ -63,9 +64,9 @@ fn a_master_whose_agent_was_killed_is_quiet_until_the_next_one_knows_who_serves(
         return Ok(());
     }
     let pair = Pair::new("killed")?;
-    let standby = AgentConfig { advskew: 100, ..AgentConfig::default() };
-    let (mut a, b) = pair.start(&AgentConfig::default(), &standby)?;
-    let _client = Client::start(&pair.witness.netns, VIRTUAL)?;
+    let standby = AgentConfig { advskew: 100, ..both() };
+    let (mut a, b) = pair.start(&both(), &standby)?;
+    let _clients = clients(&pair)?;
     let program = program(&pair.a)?.context("nothing is attached")?;
     let link = link(&a)?;
 
@@ -75,7 +76,7 @@ fn a_master_whose_agent_was_killed_is_quiet_until_the_next_one_knows_who_serves(
     ensure!(pair.a.has_address(VIRTUAL)?, "its kernel has the address still");
     thread::sleep(DEFAULT_LEASE + GRACE);
     ensure!(self::program(&pair.a)? == Some(program), "the program does not outlive the agent");
-    ensure!(pair.claims(20)? == [false, true], "the one that was killed");
+    ensure!(pair.claims(ADDRESSES, 20)? == [[false, true]; 2], "the one that was killed");
 
     // Another one goes on with what is there, in one step.
     a.restart(&pair.a)?;
@@ -103,7 +104,7 @@ fn a_master_whose_agent_was_killed_is_quiet_until_the_next_one_knows_who_serves(
     a.restart(&pair.a)?;
     a.wait_for_state(0, "MASTER")?;
     thread::sleep(DEFAULT_LEASE + GRACE);
-    ensure!(pair.claims(20)? == [true, false], "it is quiet");
+    ensure!(pair.claims(ADDRESSES, 20)? == [[true, false]; 2], "it is quiet");
 
     let pins = a.pins();
     ensure!(pins.exists());
@@ -121,20 +122,16 @@ fn the_end_of_the_agent_ends_the_lease_as_soon_as_another_one_may_serve() -> Res
     let lease = "[lease]\nlength = \"60s\"\n".to_owned();
     for (interval, dead) in [("10ms", 30), ("100ms", 300)] {
         let pair = Pair::new("exit")?;
-        let master = AgentConfig {
-            interval: Some(interval.to_owned()),
-            more: lease.clone(),
-            ..AgentConfig::default()
-        };
+        let master = AgentConfig { interval: Some(interval.to_owned()), more: lease.clone(), ..both() };
         let standby = AgentConfig { advskew: 100, ..master.clone() };
         let (mut a, b) = pair.start(&master, &standby)?;
-        let _client = Client::start(&pair.witness.netns, VIRTUAL)?;
-        ensure!(pair.claims(20)? == [true, false], "only the master answers");
+        let _clients = clients(&pair)?;
+        ensure!(pair.claims(ADDRESSES, 20)? == [[true, false]; 2], "only the master answers");
         let mark = b.mark();
         a.kill()?;
         b.wait_for_state(mark, "MASTER")?;
         thread::sleep(Duration::from_millis(2 * dead));
-        ensure!(pair.claims(20)? == [false, true], "{interval}: the one that was killed");
+        ensure!(pair.claims(ADDRESSES, 20)? == [[false, true]; 2], "{interval}: the one that was killed");
         // The threads of another process are none of its.
         a.restart(&pair.a)?;
         a.wait_for_state(0, "BACKUP")?;
@@ -143,10 +140,23 @@ fn the_end_of_the_agent_ends_the_lease_as_soon_as_another_one_may_serve() -> Res
         a.wait_for_state(on_a, "MASTER")?;
         ensure!(Command::new("true").status()?.success());
         thread::sleep(Duration::from_millis(2 * dead) + GRACE);
-        ensure!(pair.claims(20)? == [true, false], "{interval}: another process has ended");
+        ensure!(pair.claims(ADDRESSES, 20)? == [[true, false]; 2], "{interval}: another process has ended");
         a.leave()?;
     }
     Ok(())
+}
+
+/// A virtual host with an address of each family.
+fn both() -> AgentConfig {
+    let addresses = [format!("{VIRTUAL}/24"), format!("{VIRTUAL6}/64")].to_vec();
+    AgentConfig { addresses, ..AgentConfig::default() }
+}
+
+/// Those who ask for them.
+fn clients(pair: &Pair) -> Result<[Client; 2]> {
+    let start = |address| Client::start(&pair.witness.netns, address);
+    let [v4, v6] = ADDRESSES;
+    Ok([start(v4)?, start(v6)?])
 }
 
 /// The number of the program that a node's interface runs.
@@ -172,6 +182,8 @@ fn unload(agent: &Agent) -> Result<Output> {
     Ok(command.arg("unload").arg("--pins").arg(agent.pins()).output()?)
 }
 
+/// By ARP, and by neighbour discovery.
+const ADDRESSES: [IpAddr; 2] = [IpAddr::V4(VIRTUAL), IpAddr::V6(VIRTUAL6)];
 const LEASE: Duration = Duration::from_millis(300);
 const DEFAULT_LEASE: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_millis(300);

@@ -250,14 +250,14 @@ fn what_a_killed_agent_has_attached_stays_goes_quiet_and_is_taken_over() -> Resu
     let pair = Pair::new("pinned")?;
     let (mut a, b) = pair.start(&config("tcx", 0), &config("auto", 100))?;
     let _client = Client::start(&pair.witness.netns, VIRTUAL)?;
-    ensure!(pair.claims(20)? == [true, false], "only the master answers");
+    ensure!(pair.claims([VIRTUAL.into()], 20)? == [[true, false]], "only the master answers");
     let mark = b.mark();
     a.kill()?;
     b.wait_for_state(mark, "MASTER")?;
     ensure!(pair.a.has_address(VIRTUAL)?, "its kernel has the address still");
     thread::sleep(DEFAULT_LEASE + GRACE);
     ensure!(filters(&pair.a)? == 1, "the program does not outlive the agent");
-    ensure!(pair.claims(20)? == [false, true], "the one that was killed");
+    ensure!(pair.claims([VIRTUAL.into()], 20)? == [[false, true]], "the one that was killed");
 
     // Another one goes on with what is there.
     a.restart(&pair.a)?;

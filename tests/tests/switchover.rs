@@ -64,7 +64,7 @@ fn a_planned_switchover_is_hardly_felt_and_the_address_is_never_on_two_nodes() -
 /// In ARP, as the clients' network heard it: each node says that it has the address, and falls silent before the other one does.
 fn claimed_in_turn(pair: &Pair, switchovers: usize) -> Result<()> {
     let nodes = [pair.a.hardware("eth0")?, pair.b.hardware("eth0")?];
-    let claims = pair.capture.frames(0).into_iter().filter(|frame| frame.claims() == Some(ADDRESS));
+    let claims = pair.capture.frames(0).into_iter().filter(|frame| frame.claims() == Some(ADDRESS.into()));
     let mut turns: Vec<usize> =
         claims.filter_map(|frame| nodes.iter().position(|node| frame.hardware() == Some(*node))).collect();
     let frames = turns.len();
