@@ -1,4 +1,5 @@
-//! `cargo xtask test`: formatting, lints, documentation, every test, those too that need root, and some fuzzing.
+//! `cargo xtask test`: formatting, lints, documentation, every test, those too that need root, some fuzzing, and the BPF
+//! program built again: the same bytes.
 
 use std::{ffi::OsString, process::Command};
 
@@ -6,7 +7,7 @@ use anyhow::{Result, bail};
 use nix::unistd::geteuid;
 
 use crate::{
-    agent, fuzz, package, packages, paths, previous,
+    agent, ebpf, fuzz, package, packages, paths, previous,
     process::{say, shown, succeeds, timed},
 };
 
@@ -62,6 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     })?;
     if args.cargo_test.is_empty() {
         timed("fuzz", fuzz::run_briefly)?;
+        timed("the same bytes", || ebpf::again(&ebpf::build()?))?;
     }
     Ok(())
 }
