@@ -1,5 +1,6 @@
 //! The status as metrics, for monitoring systems.
 
+mod pair;
 mod text;
 
 #[cfg(test)]
@@ -20,8 +21,9 @@ use crate::peer::link::status::Condition;
 /// The status as metrics, in the format that the reader wants.
 #[must_use]
 pub fn text(status: &Status, format: Format) -> String {
-    let mut text = Text::new(format);
+    let mut text = Text::default();
     node(&mut text, status);
+    pair::pair(&mut text, status);
     detector(&mut text, &status.detector);
     vhosts(&mut text, &status.vhosts);
     frames(&mut text, status);
@@ -29,7 +31,7 @@ pub fn text(status: &Status, format: Format) -> String {
     if let Some(link) = &status.peer_link {
         peer_link(&mut text, link);
     }
-    text.finish()
+    text.finish(format)
 }
 
 fn node(text: &mut Text, status: &Status) {
@@ -88,7 +90,7 @@ fn vhosts(text: &mut Text, vhosts: &[VhostStatus]) {
     });
     let help = "1 for the state that the virtual host is in, 0 for the others.";
     text.family(Kind::Gauge, "ha_agent_state", help, states);
-    let mut each = |kind, name, help, value: fn(&VhostStatus) -> f64| {
+    let mut each = |kind, name: &'static str, help: &'static str, value: fn(&VhostStatus) -> f64| {
         let samples = vhosts.iter().map(|vhost| (with(vhost, []), value(vhost)));
         text.family(kind, name, help, samples);
     };
@@ -134,7 +136,7 @@ fn frames(text: &mut Text, status: &Status) {
 }
 
 fn peers(text: &mut Text, vhosts: &[VhostStatus]) {
-    let mut each = |name, help, value: fn(&PeerStatus) -> Option<f64>| {
+    let mut each = |name: &'static str, help: &'static str, value: fn(&PeerStatus) -> Option<f64>| {
         let samples = vhosts.iter().flat_map(|vhost| {
             let sample = move |peer: &PeerStatus| {
                 Some((with(vhost, [("address", peer.address.to_string())]), value(peer)?))
@@ -159,13 +161,13 @@ fn peer_link(text: &mut Text, link: &PeerLinkStatus) {
     });
     let help = "1 for the state that the link to the peer's agent is in, 0 for the others.";
     text.family(Kind::Gauge, "ha_agent_peer_link_state", help, states);
-    let mut each = |name, help, value: fn(&PeerConditionStatus) -> Option<f64>| {
-        let samples = link
-            .paths
-            .iter()
-            .filter_map(|path| Some((vec![("address", path.address.to_string())], value(&path.condition)?)));
-        text.family(Kind::Gauge, name, help, samples);
-    };
+    let mut each =
+        |name: &'static str, help: &'static str, value: fn(&PeerConditionStatus) -> Option<f64>| {
+            let samples = link.paths.iter().filter_map(|path| {
+                Some((vec![("address", path.address.to_string())], value(&path.condition)?))
+            });
+            text.family(Kind::Gauge, name, help, samples);
+        };
     let help = "1 if the peer answers on this path.";
     each("ha_agent_peer_path_up", help, |path| Some(f64::from(path.via.is_some())));
     let help = "From the last heartbeat on this path to its answer.";
@@ -174,7 +176,7 @@ fn peer_link(text: &mut Text, link: &PeerLinkStatus) {
     each("ha_agent_peer_path_age_seconds", help, |path| path.age_ms.map(|ms| ms / 1e3));
 }
 
-fn histogram(text: &mut Text, name: &str, help: &str, histogram: &HistogramStatus) {
+fn histogram(text: &mut Text, name: &'static str, help: &'static str, histogram: &HistogramStatus) {
     let ranges = histogram.buckets.iter().map(|bucket| {
         // Whole microseconds: no digit comes from the way through milliseconds.
         (bucket.le_ms.map(|ms| (ms * 1e3).round() / 1e6), bucket.count)

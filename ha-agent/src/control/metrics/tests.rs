@@ -12,24 +12,40 @@ use crate::control::status::Status;
 fn everything_that_counts_is_there() {
     let text = text(&status(), Format::Openmetrics);
     for line in [
-        r#"ha_agent_info{node="a",version="1.2.3"} 1.0"#,
+        r#"ha_agent_info{node="a",version="1.2.3"} 1"#,
         r#"ha_agent_role{role="MASTER"} 1.0"#,
         r#"ha_agent_role{role="BACKUP"} 0.0"#,
         "ha_agent_maintenance 0.0",
         r#"ha_agent_reason{reason="NO_LINK",severity="critical"} 1.0"#,
+        r#"ha_agent_blocked{action="automatic_failover"} 1.0"#,
+        r#"ha_agent_blocked{action="switchover_away"} 0.0"#,
+        r#"ha_agent_peer_info{node="b",version="1.2.2"} 1"#,
+        r#"ha_agent_peer_role{role="BACKUP"} 1.0"#,
+        "ha_agent_peer_told_age_seconds 0.125",
+        r#"ha_agent_pair_phase{phase="active"} 1.0"#,
+        r#"ha_agent_peer_verdict{verdict="dead"} 0.0"#,
+        "ha_agent_generation 7.0",
+        "ha_agent_serving 1.0",
+        "ha_agent_failover_disabled 1.0",
+        r#"ha_agent_part_bad{part="pool tank"} 1.0"#,
+        r#"ha_agent_takeover_step_seconds{step="import tank",phase="import"} 1.5"#,
+        "ha_agent_witness_up 0.0",
+        "ha_agent_witness_vouches_seconds 2.5",
+        "ha_agent_shared_version 3.0",
+        "ha_agent_shared_agreed_version 2.0",
         "ha_agent_demotion_level 240.0",
         r#"ha_agent_demotion_cause{cause="link_down",interface="eth1"} 1.0"#,
         "ha_agent_realtime_priority 50.0",
         "ha_agent_memory_locked 1.0",
         "ha_agent_detector_cpu_seconds_total 1.5",
-        r#"ha_agent_detector_lateness_seconds_bucket{le="2e-05"} 7.0"#,
-        r#"ha_agent_detector_lateness_seconds_bucket{le="1.0"} 10.0"#,
-        r#"ha_agent_detector_lateness_seconds_bucket{le="+Inf"} 11.0"#,
-        "ha_agent_detector_lateness_seconds_count 11.0",
+        r#"ha_agent_detector_lateness_seconds_bucket{le="0.00002"} 7"#,
+        r#"ha_agent_detector_lateness_seconds_bucket{le="1.0"} 10"#,
+        r#"ha_agent_detector_lateness_seconds_bucket{le="+Inf"} 11"#,
+        "ha_agent_detector_lateness_seconds_count 11",
         "ha_agent_detector_lateness_seconds_sum 2.5",
         "ha_agent_detector_late_total 4.0",
         "ha_agent_detector_late_records_total 5.0",
-        r#"ha_agent_advertisement_jitter_seconds_bucket{le="+Inf"} 11.0"#,
+        r#"ha_agent_advertisement_jitter_seconds_bucket{le="+Inf"} 11"#,
         "ha_agent_missed_advertisements_total 6.0",
         "ha_agent_covered_advertisements_total 8.0",
         r#"ha_agent_state{vhost="da\"t\\a",interface="eth0",state="MASTER"} 1.0"#,
@@ -173,5 +189,37 @@ pub(in crate::control) fn status() -> Status {
             ],
         },
     });
+    let (mut status, pair) = (status, pair());
+    let (Some(all), Value::Object(pair)) = (status.as_object_mut(), pair) else { panic!("objects") };
+    all.extend(pair);
     serde_json::from_value(status).expect("a status")
+}
+
+/// What only a node of a pair has.
+fn pair() -> Value {
+    json!({
+        "peer": {
+            "node": "b", "version": "1.2.2", "role": "BACKUP", "maintenance": false, "interfaces": { "eth0": true },
+            "age_ms": 125.0,
+        },
+        "pair": {
+            "side": "a", "phase": "active", "generation": 7, "serving": true, "held": false, "disabled": true,
+            "preferred": null, "wait": null, "waits_because": null, "verdict": "alive", "peer": null, "last": null,
+            "last_sentence": null,
+        },
+        "charge": {
+            "doing": "serving",
+            "parts": [{
+                "name": "pool tank", "phase": "import", "step": "done", "step_ms": 1500.0, "remarks": [], "faults": [],
+                "bad": true,
+            }],
+            "last_takeover": [{
+                "name": "import tank", "phase": "import", "began_ms": 0.0, "took_ms": 1500.0, "well": true,
+            }],
+        },
+        "witness": {
+            "kind": "etcd", "via": null, "age_ms": null, "holder": null, "vouches_ms": 2500.0, "error": "it is gone",
+        },
+        "shared": { "version": 3, "agreed": 2, "digest": "00", "waits": null, "trouble": null },
+    })
 }

@@ -1,6 +1,11 @@
 //! The text formats of metrics.
 
-use std::fmt::Write;
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, prometheus_text, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
 
 /// Which format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -26,104 +31,117 @@ pub(super) enum Kind {
 /// Names and values.
 pub(super) type Labels = Vec<(&'static str, String)>;
 
-/// A text that grows.
+/// Families that become a text.
+#[derive(Debug, Default)]
+pub(super) struct Text(Vec<Family>);
+
 #[derive(Debug)]
-pub(super) struct Text {
-    text: String,
-    format: Format,
+struct Family {
+    name: &'static str,
+    unit: Option<Unit>,
+    help: &'static str,
+    values: Values,
+}
+
+#[derive(Debug)]
+enum Values {
+    Samples(Kind, Vec<(Labels, f64)>),
+    /// Where each range ends and how many lie in it; and the sum of all.
+    Histogram(Vec<(f64, u64)>, f64),
 }
 
 impl Text {
-    pub(super) fn new(format: Format) -> Self {
-        Self { text: String::new(), format }
-    }
-
-    /// Adds a family with all its samples, under its name without a suffix. One without samples is left out.
+    /// Adds a family with all its samples, under its name without `_total` or `_info`. One without samples is left out.
     pub(super) fn family(
         &mut self,
         kind: Kind,
-        name: &str,
-        help: &str,
+        name: &'static str,
+        help: &'static str,
         samples: impl IntoIterator<Item = (Labels, f64)>,
     ) {
-        let mut samples = samples.into_iter().peekable();
-        if samples.peek().is_none() {
-            return;
-        }
-        let (suffix, word) = match (kind, self.format) {
-            (Kind::Counter, _) => ("_total", "counter"),
-            (Kind::Gauge, _) => ("", "gauge"),
-            (Kind::Info, Format::Openmetrics) => ("_info", "info"),
-            (Kind::Info, Format::Prometheus) => ("_info", "gauge"),
-        };
-        // The older format knows no family apart from its samples.
-        let family = match self.format {
-            Format::Openmetrics => name.to_owned(),
-            Format::Prometheus => format!("{name}{suffix}"),
-        };
-        self.head(&family, word, help);
-        for (labels, value) in samples {
-            self.sample(&format!("{name}{suffix}"), &labels, value);
+        let samples: Vec<_> = samples.into_iter().collect();
+        if !samples.is_empty() {
+            self.push(name, help, Values::Samples(kind, samples));
         }
     }
 
     /// Adds a family with one sample.
-    pub(super) fn single(&mut self, kind: Kind, name: &str, help: &str, value: impl Into<f64>) {
+    pub(super) fn single(
+        &mut self,
+        kind: Kind,
+        name: &'static str,
+        help: &'static str,
+        value: impl Into<f64>,
+    ) {
         self.family(kind, name, help, [(Labels::new(), value.into())]);
     }
 
     /// Adds a histogram: where each of its ranges ends and how many lie in it, the last one without an end.
     pub(super) fn histogram(
         &mut self,
-        name: &str,
-        help: &str,
+        name: &'static str,
+        help: &'static str,
         ranges: impl IntoIterator<Item = (Option<f64>, u64)>,
         sum: f64,
     ) {
-        self.head(name, "histogram", help);
-        let mut so_far = 0;
-        for (end, count) in ranges {
-            so_far += count;
-            let end = end.map_or("+Inf".to_owned(), number);
-            self.sample(&format!("{name}_bucket"), &[("le", end)], super::count(so_far));
-        }
-        self.sample(&format!("{name}_sum"), &[], sum);
-        self.sample(&format!("{name}_count"), &[], super::count(so_far));
+        let ranges = ranges.into_iter().map(|(end, count)| (end.unwrap_or(f64::INFINITY), count));
+        self.push(name, help, Values::Histogram(ranges.collect(), sum));
     }
 
     /// The whole text.
-    pub(super) fn finish(mut self) -> String {
-        match self.format {
-            Format::Openmetrics => self.text.push_str("# EOF\n"),
-            Format::Prometheus => {}
+    pub(super) fn finish(self, format: Format) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(self));
+        let mut written = String::new();
+        let done = match format {
+            Format::Openmetrics => text::encode(&mut written, &registry),
+            Format::Prometheus => prometheus_text::encode(&mut written, &registry),
+        };
+        if done.is_err() {
+            tracing::warn!("metrics could not be written");
         }
-        self.text
+        written
     }
 
-    fn head(&mut self, family: &str, kind: &str, help: &str) {
-        // Writing into a string does not fail.
-        let _ = writeln!(self.text, "# TYPE {family} {kind}\n# HELP {family} {help}");
-    }
-
-    fn sample(&mut self, name: &str, labels: &[(&'static str, String)], value: f64) {
-        let labels: Vec<_> =
-            labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-        // Writing into a string does not fail.
-        let _ = writeln!(self.text, "{name}{labels} {}", number(value));
+    /// The unit is the end of its name.
+    fn push(&mut self, name: &'static str, help: &'static str, values: Values) {
+        let seconds = name.strip_suffix("_seconds").map(|name| (name, Some(Unit::Seconds)));
+        let (name, unit) = seconds.unwrap_or((name, None));
+        self.0.push(Family { name, unit, help, values });
     }
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+impl Collector for Text {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for Family { name, unit, help, values } in &self.0 {
+            let kind = match values {
+                Values::Samples(Kind::Counter, _) => MetricType::Counter,
+                Values::Samples(Kind::Gauge, _) => MetricType::Gauge,
+                Values::Samples(Kind::Info, _) => MetricType::Info,
+                Values::Histogram(..) => MetricType::Histogram,
+            };
+            let mut family = encoder.encode_descriptor(name, help, unit.as_ref(), kind)?;
+            match values {
+                Values::Samples(kind, samples) => {
+                    for (labels, value) in samples {
+                        sample(&mut family, *kind, labels, *value)?;
+                    }
+                }
+                Values::Histogram(ranges, sum) => {
+                    let count = ranges.iter().map(|(_, count)| count).sum();
+                    family.encode_histogram::<NoLabelSet>(*sum, count, ranges, None)?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-/// As the formats want it where a number is part of a name: `1.0`, `0.0001`, `2e-05`.
-fn number(number: f64) -> String {
-    let text = format!("{number:?}");
-    match text.split_once("e-") {
-        Some((digits, exponent)) => format!("{digits}e-{exponent:0>2}"),
-        None => text,
+fn sample(family: &mut MetricEncoder<'_>, kind: Kind, labels: &Labels, value: f64) -> fmt::Result {
+    match kind {
+        Kind::Counter => family.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None),
+        Kind::Gauge => family.encode_family(labels)?.encode_gauge(&value),
+        Kind::Info => family.encode_info(labels),
     }
 }
 
@@ -132,39 +150,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_in_one_way() {
-        for (value, text) in
-            [(0.0, "0.0"), (1.0, "1.0"), (0.0001, "0.0001"), (2e-5, "2e-05"), (2.5e-12, "2.5e-12")]
-        {
-            assert_eq!(number(value), text);
-        }
-    }
-
-    #[test]
-    fn the_formats_name_counters_differently() {
+    fn the_formats_name_counters_and_units_differently() {
         let text = |format| {
-            let mut text = Text::new(format);
-            text.family(Kind::Gauge, "none", "Nothing.", []);
-            text.family(Kind::Counter, "a", "With labels.", [(vec![("b", "c\\d\n\"".to_owned())], 2.0)]);
-            text.family(Kind::Info, "i", "About.", [(Labels::new(), 1.0)]);
-            text.histogram("h", "Spread.", [(Some(0.5), 1), (None, 2)], 7.5);
-            text.finish()
+            let mut text = Text::default();
+            text.family(Kind::Counter, "a_seconds", "With labels.", [(vec![("b", "c".to_owned())], 1.5)]);
+            text.family(Kind::Gauge, "none", "Left out.", []);
+            text.family(Kind::Info, "i", "About.", [(vec![("d", "e\"\\\n".to_owned())], 1.0)]);
+            text.histogram("h", "Ranges.", [(Some(0.5), 2), (None, 1)], 1.25);
+            text.finish(format)
         };
-        let sample = "a_total{b=\"c\\\\d\\n\\\"\"} 2.0";
-        let histogram = "# TYPE h histogram\n# HELP h Spread.\nh_bucket{le=\"0.5\"} 1.0\nh_bucket{le=\"+Inf\"} 3.0\n\
-                         h_sum 7.5\nh_count 3.0\n";
+        let (labels, histogram) = (r#"i_info{d="e\"\\\n"} 1"#, "# HELP h Ranges.\n# TYPE h histogram\n");
         assert_eq!(
             text(Format::Openmetrics),
             format!(
-                "# TYPE a counter\n# HELP a With labels.\n{sample}\n# TYPE i info\n# HELP i About.\n\
-                 i_info 1.0\n{histogram}# EOF\n"
+                "# HELP a_seconds With labels.\n# TYPE a_seconds counter\n# UNIT a_seconds seconds\n\
+                 a_seconds_total{{b=\"c\"}} 1.5\n# HELP i About.\n# TYPE i info\n{labels}\n{histogram}h_sum 1.25\nh_count 3\n\
+                 h_bucket{{le=\"0.5\"}} 2\nh_bucket{{le=\"+Inf\"}} 3\n# EOF\n"
             )
         );
         assert_eq!(
             text(Format::Prometheus),
             format!(
-                "# TYPE a_total counter\n# HELP a_total With labels.\n{sample}\n# TYPE i_info gauge\n\
-                 # HELP i_info About.\ni_info 1.0\n{histogram}"
+                "# HELP a_seconds_total With labels.\n# TYPE a_seconds_total counter\na_seconds_total{{b=\"c\"}} 1.5\n\
+                 # HELP i_info About.\n# TYPE i_info gauge\n{labels}\n{histogram}h_bucket{{le=\"0.5\"}} 2\n\
+                 h_bucket{{le=\"+Inf\"}} 3\nh_sum 1.25\nh_count 3\n"
             )
         );
     }

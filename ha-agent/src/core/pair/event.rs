@@ -143,6 +143,11 @@ pub enum Liveness {
     Unknown,
 }
 
+impl Liveness {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Alive, Self::Dead, Self::Partitioned, Self::Unknown];
+}
+
 /// One word.
 impl fmt::Display for Liveness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

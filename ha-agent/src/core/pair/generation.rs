@@ -53,6 +53,12 @@ impl Generation {
         if number < LIMIT { Ok(Self(number)) } else { Err(TooLarge(number)) }
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
     /// Who may be active in it.
     #[must_use]
     pub fn owner(self) -> Node {

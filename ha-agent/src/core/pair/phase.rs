@@ -51,6 +51,21 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// The names of all.
+    pub const NAMES: [&'static str; 11] = [
+        "standby",
+        "promised",
+        "claiming",
+        "taking",
+        "resuming",
+        "active",
+        "offering",
+        "granting",
+        "releasing",
+        "granted",
+        "ended",
+    ];
+
     /// A label for JSON, in `snake_case`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -112,5 +127,29 @@ impl Peer {
     /// How it is, if it can be asked.
     pub(super) fn fresh(&self) -> Option<State> {
         self.state.filter(|_| self.is_fresh && self.answers())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_of_all() {
+        let claim = Claim::Resumed;
+        let all = [
+            Phase::Standby,
+            Phase::Promised { led: false },
+            Phase::Claiming { claim, quiet: false },
+            Phase::Taking { claim, taken: false },
+            Phase::Resuming,
+            Phase::Active,
+            Phase::Offering,
+            Phase::Granting,
+            Phase::Releasing(Purpose::Handover),
+            Phase::Granted,
+            Phase::Ended,
+        ];
+        assert_eq!(all.map(Phase::name), Phase::NAMES);
     }
 }

@@ -409,6 +409,17 @@ impl Severity {
 impl Action {
     /// All of them.
     pub const ALL: [Self; 4] = ALL;
+
+    /// One word, as it is in JSON and in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AutomaticFailover => "automatic_failover",
+            Self::SwitchoverAway => "switchover_away",
+            Self::SwitchoverHere => "switchover_here",
+            Self::Forced => "forced",
+        }
+    }
 }
 
 /// One word.
