@@ -47,6 +47,13 @@ pub(crate) fn build(agent: &Path, into: &Path, version: Option<&str>) -> Result<
     tree.copy("ha-agent/dist/ha-agent.service", "lib/systemd/system/ha-agent.service", 0o644)?;
     tree.copy("docs/ha-agent.toml", "usr/share/doc/ha-agent/examples/ha-agent.toml", 0o644)?;
     tree.copy("ha-agent/dist/storage.conf", "usr/share/doc/ha-agent/examples/storage.conf", 0o644)?;
+    for file in ["prometheus/ha-agent.rules.yml", "grafana/ha-agent.json"] {
+        tree.copy(
+            &format!("ha-agent/dist/{file}"),
+            &format!("usr/share/doc/ha-agent/examples/{file}"),
+            0o644,
+        )?;
+    }
     tree.copy("README.md", "usr/share/doc/ha-agent/README.md", 0o644)?;
     tree.add("usr/share/doc/ha-agent/copyright", copyright()?.as_bytes(), 0o644)?;
     fs::create_dir_all(tree.root.join("etc/ha-agent")).context("etc/ha-agent")?;

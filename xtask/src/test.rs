@@ -79,7 +79,7 @@ fn has(component: &str, program: &str) -> bool {
 
 /// All but the BPF program, which is no program of this system.
 const ALL: [&str; 4] = ["--workspace", "--exclude", "ha-ebpf", "--locked"];
-const PACKAGES: [&str; 17] = [
+const PACKAGES: [&str; 18] = [
     "iproute2",
     "bpftool",
     "ucarp",
@@ -97,4 +97,5 @@ const PACKAGES: [&str; 17] = [
     "tgt",
     "fence-agents",
     "systemd",
+    "prometheus",
 ];

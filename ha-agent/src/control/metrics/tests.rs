@@ -1,9 +1,9 @@
 //! What the readers of metrics make of them.
 
+mod dist;
+
 use std::io::Write;
 use std::process::{Command, Stdio};
-
-use serde_json::{Value, json};
 
 use super::{Format, text};
 use crate::control::status::Status;
@@ -121,105 +121,7 @@ fn feed(child: &mut std::process::Child, text: &str) {
     let _ = child.stdin.take().expect("its input").write_all(text.as_bytes());
 }
 
+/// With something of everything that can be in a status.
 pub(in crate::control) fn status() -> Status {
-    let histogram = |other: Value| {
-        let mut histogram = json!({
-            "count": 11, "sum_ms": 2500.0, "p50_ms": 0.01, "p99_ms": 0.01, "p999_ms": 0.01, "max_ms": 1234.0,
-            "buckets": [
-                { "le_ms": 0.02, "count": 7 },
-                { "le_ms": 0.05, "count": 2 },
-                { "le_ms": 1000.0, "count": 1 },
-                { "le_ms": null, "count": 1 },
-            ],
-        });
-        let (Some(all), Value::Object(other)) = (histogram.as_object_mut(), other) else { panic!("objects") };
-        all.extend(other);
-        histogram
-    };
-    let peer = json!({
-        "address": "fe80::2", "advbase": 1, "advskew": 100, "demote": 0, "passphrase": 1,
-        "clock_difference_ms": -250, "last_heard": "2026-01-01T00:00:01Z", "age_ms": 3.5,
-    });
-    let status = json!({
-        "node": "a",
-        "version": "1.2.3",
-        "as_of": "2026-01-01T00:00:02Z",
-        "as_of_monotonic_ns": 7,
-        "role": "MASTER",
-        "maintenance": false,
-        "reasons": [{
-            "name": "NO_LINK", "severity": "critical", "sentence": "NO_LINK: it has none; make one",
-            "blocks": ["automatic_failover", "switchover_here"],
-        }],
-        "demotion": { "level": 240, "causes": [{ "name": "link_down", "detail": "eth1" }] },
-        "detector": {
-            "realtime": {
-                "priority": 50, "memory_locked": true, "cpu_dma_latency_us": null, "refused": [],
-                "rt_runtime_us": 950_000, "rt_period_us": 1_000_000,
-            },
-            "lateness": histogram(json!({ "late": 4, "late_records": 5, "interval_ms": 10.0 })),
-            "jitter": histogram(json!({ "missed": 6, "covered": 8 })),
-            "sent": 1000, "received": 20, "cpu_s": 1.5, "cpu_us_per_advertisement": 2.0,
-        },
-        "vhosts": [{
-            "name": "da\"t\\a", "interface": "eth0", "receive": "native", "vhid": 10, "addresses": ["10.77.0.100/24"],
-            "advbase": 1, "advskew": 0, "interval_ms": 10.0, "master_down_ms": 30.0, "preempt": false,
-            "mode": "compat", "families": "either", "state": "MASTER", "since": "2026-01-01T00:00:00.5Z",
-            "since_s": 1.5, "last_change": null, "history": [], "peer": null, "peers": [peer],
-            "suspicions": [{
-                "name": "regressed", "source": "10.77.0.9", "count": 2, "last": "2026-01-01T00:00:01Z",
-                "sentence": "It did.",
-            }],
-            "stalls": 1, "watch": null, "late_timers": 0, "sent": 1000, "send_errors": 2, "accepted": 20,
-            "refused": { "badauth": 3 }, "fault": "an address is missing",
-        }],
-        "other_frames": { "badvhid": 9 },
-        "peer_link": {
-            "state": "up", "sentence": "up", "via": "10.0.0.2:7780", "round_trip_ms": 0.5, "age_ms": 20.0,
-            "peer": { "name": "b", "id": "0", "agent": null }, "rotating": false,
-            "paths": [
-                {
-                    "address": "10.0.0.2:7780", "state": "up", "sentence": "up", "via": "10.0.0.2:7780",
-                    "round_trip_ms": 0.5, "age_ms": 20.0
-                },
-                {
-                    "address": "10.77.0.2:7780", "state": "down", "sentence": "down: refused", "via": null,
-                    "round_trip_ms": null, "age_ms": null
-                },
-            ],
-        },
-    });
-    let (mut status, pair) = (status, pair());
-    let (Some(all), Value::Object(pair)) = (status.as_object_mut(), pair) else { panic!("objects") };
-    all.extend(pair);
-    serde_json::from_value(status).expect("a status")
-}
-
-/// What only a node of a pair has.
-fn pair() -> Value {
-    json!({
-        "peer": {
-            "node": "b", "version": "1.2.2", "role": "BACKUP", "maintenance": false, "interfaces": { "eth0": true },
-            "age_ms": 125.0,
-        },
-        "pair": {
-            "side": "a", "phase": "active", "generation": 7, "serving": true, "held": false, "disabled": true,
-            "preferred": null, "wait": null, "waits_because": null, "verdict": "alive", "peer": null, "last": null,
-            "last_sentence": null,
-        },
-        "charge": {
-            "doing": "serving",
-            "parts": [{
-                "name": "pool tank", "phase": "import", "step": "done", "step_ms": 1500.0, "remarks": [], "faults": [],
-                "bad": true,
-            }],
-            "last_takeover": [{
-                "name": "import tank", "phase": "import", "began_ms": 0.0, "took_ms": 1500.0, "well": true,
-            }],
-        },
-        "witness": {
-            "kind": "etcd", "via": null, "age_ms": null, "holder": null, "vouches_ms": 2500.0, "error": "it is gone",
-        },
-        "shared": { "version": 3, "agreed": 2, "digest": "00", "waits": null, "trouble": null },
-    })
+    serde_json::from_str(include_str!("sample.json")).expect("a status")
 }
