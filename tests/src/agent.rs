@@ -68,6 +68,15 @@ impl Agent {
         Ok(agent)
     }
 
+    /// Starts an agent, and does not wait.
+    ///
+    /// # Errors
+    ///
+    /// If its files can't be written or it can't be started.
+    pub fn begin(node: &Node, config: &AgentConfig) -> Result<Self> {
+        Self::launch_with(node, &config.toml(&node.name), config, &[])
+    }
+
     /// Starts an agent with any configuration, and does not wait.
     ///
     /// # Errors

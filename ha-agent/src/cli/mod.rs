@@ -7,6 +7,7 @@ pub mod drill;
 pub mod exit;
 pub mod failover;
 pub mod guard;
+mod logging;
 pub mod metrics;
 pub mod order;
 pub mod pages;
@@ -18,13 +19,10 @@ pub mod unload;
 pub mod update;
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::prelude::*;
 
 use self::exit::Exit;
 use crate::control::Question;
@@ -119,7 +117,7 @@ impl Cli {
     /// Runs the subcommand.
     #[must_use]
     pub fn run(self) -> Exit {
-        log_to_stderr();
+        logging::begin();
         match self.command {
             Command::Run(args) => run::run(&args),
             Command::Status(args) => status::run(&args),
@@ -158,20 +156,6 @@ fn fail(error: &impl Display, exit: Exit) -> Exit {
     // Where nobody can read it, the exit code remains.
     let _ = writeln!(io::stderr(), "ha-agent: {error}");
     exit
-}
-
-/// Lets errors that reach the operator stand in one line: cause and remedy, no more.
-fn log_to_stderr() {
-    let asked = std::env::var("HA_AGENT_LOG").ok().and_then(|filter| filter.parse().ok());
-    // Not `EnvFilter`: its regular expressions would be a tenth of the agent's memory.
-    let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        // A log that can't be written is no reason to stop serving.
-        .log_internal_errors(false);
-    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
 }
 
 const EXIT_CODES: &str = "\
