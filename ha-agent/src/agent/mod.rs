@@ -49,6 +49,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{Config, LeaseConfig, LeaseDrop, PeerConfig};
 use crate::control::server::Server;
+use crate::control::views::Views;
 use crate::core::reasons::Heartbeat;
 use crate::dataplane::{Dataplane, Lease, Loaded, Pins, Standings};
 use crate::exec::{self, Desk};
@@ -196,6 +197,7 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
         charge,
         updates,
         restarts,
+        views: Views::default(),
     });
     manager::ready(&reporter, &files.socket);
     let (end_keeping, kept) = oneshot::channel();
@@ -206,6 +208,7 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
         ended = until_told_to_end(&mut signals, &reloads, &mut told, &reporter) => Ok(ended),
         () = calls::serve(calls, &reporter) => Err(AgentError::Ended("the peer link")),
         () = exchange::run(link.as_ref(), &reporter, pair) => Err(AgentError::Ended("the peer link")),
+        () = reporter.views.run(&*reporter) => Err(AgentError::Ended("the view")),
         () = server.serve(Arc::clone(&reporter)) => Err(AgentError::Ended("the control socket")),
         () = follow => Err(AgentError::Ended("the netlink connection")),
         () = watchman.run(note_queue) => Err(AgentError::Ended("the detector")),

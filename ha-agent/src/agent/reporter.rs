@@ -31,6 +31,7 @@ use crate::control::status::{
     self, ChargeStatus, Clocks, DemotionStatus, DetectorStatus, PairStatus, Parts, PeerFactsStatus,
     PeerLinkStatus, ReasonStatus, SharedStatus, Status, Surroundings, VhostStatus, WitnessStatus, by_reason,
 };
+use crate::control::views::Views;
 use crate::core::pair::message::Request;
 use crate::core::pair::{Node, Phase, Wish};
 use crate::core::reasons::{Action, Heartbeat, NodeFacts, reasons};
@@ -75,6 +76,8 @@ pub(super) struct Reporter {
     pub(super) updates: Updates,
     /// Whoever ends this one for another.
     pub(super) restarts: Restarts,
+    /// What is seen by those who go on looking.
+    pub(super) views: Views,
 }
 
 impl Reporter {
@@ -159,6 +162,10 @@ impl Reporter {
 }
 
 impl Source for Reporter {
+    fn views(&self) -> &Views {
+        &self.views
+    }
+
     async fn status(&self) -> Result<Status, String> {
         let snapshot = self.snapshot().await?;
         let config = Arc::clone(&self.config.borrow());
@@ -192,6 +199,7 @@ impl Source for Reporter {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             as_of: clocks.wall,
             as_of_monotonic_ns: clocks.monotonic.as_nanos(),
+            uptime_s: clocks.monotonic.saturating_since(self.started).as_secs_f64(),
             role: facts.own.role,
             maintenance: facts.own.maintenance,
             reasons: ReasonStatus::all(&facts, self.link.is_some()),

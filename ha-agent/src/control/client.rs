@@ -79,6 +79,59 @@ pub fn status(path: &Path) -> Result<Status, ClientError> {
     }
 }
 
+/// Looks at the agent on a socket for as long as its iterator is asked: each item is the newest status, at once when something
+/// happens, and twice a second.
+///
+/// # Errors
+///
+/// See [`ClientError`]; also of the items, of which no more come after one.
+pub fn watch(path: &Path) -> Result<Watching, ClientError> {
+    let mut stream = connect(path)?;
+    send(&mut stream, Question::Watch).map_err(|cause| ClientError::Io { path: path.to_owned(), cause })?;
+    Ok(Watching { path: path.to_owned(), lines: Lines::new(stream), ended: false })
+}
+
+/// See [`watch`].
+#[derive(Debug)]
+pub struct Watching {
+    path: PathBuf,
+    lines: Lines,
+    ended: bool,
+}
+
+impl Iterator for Watching {
+    type Item = Result<Status, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let next = self.read();
+        self.ended = next.is_err();
+        Some(next)
+    }
+}
+
+impl Watching {
+    fn read(&mut self) -> Result<Status, ClientError> {
+        let path = &self.path;
+        loop {
+            let line = self.lines.next().map_err(|cause| ClientError::Io { path: path.clone(), cause })?;
+            match read(path, &line)? {
+                Reply::Status(status) => return Ok(*status),
+                Reply::Waiting => {}
+                Reply::Error(cause) => return Err(ClientError::Refused(cause)),
+                other @ (Reply::Done(_)
+                | Reply::Progress(_)
+                | Reply::Ended(_)
+                | Reply::Update(_)
+                | Reply::Drill(_)
+                | Reply::Shared(_)) => return Err(unexpected(path, other)),
+            }
+        }
+    }
+}
+
 /// Asks the agent on a socket to do something. Returns what it did.
 ///
 /// # Errors
@@ -255,6 +308,7 @@ fn send(stream: &mut UnixStream, question: Question) -> io::Result<()> {
 }
 
 /// The lines of an answer.
+#[derive(Debug)]
 struct Lines {
     stream: UnixStream,
     /// What was read beyond the last line.

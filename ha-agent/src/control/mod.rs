@@ -7,6 +7,7 @@ pub mod order;
 pub mod server;
 pub mod shared;
 pub mod status;
+pub mod views;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,9 @@ pub struct Request {
 pub enum Question {
     /// The node's status.
     Status,
+    /// The node's status at once, whenever something happens, and twice a second, until whoever asked goes. Who reads
+    /// slowly misses some.
+    Watch,
     /// To read the configuration again.
     Reload,
     /// To let another agent go on with what this one has. For the agent's own user only.
@@ -71,11 +75,11 @@ pub enum Question {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// To [`Question::Status`].
+    /// To [`Question::Status`] and [`Question::Watch`].
     Status(Box<status::Status>),
     /// To [`Question::Failover`]: a step goes on, or is over.
     Progress(order::StepStatus),
-    /// The same: nothing new, the agent is there.
+    /// The same, and to [`Question::Watch`]: nothing new, the agent is there.
     Waiting,
     /// The same, and the last one.
     Ended(order::EndStatus),

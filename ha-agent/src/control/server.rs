@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Uid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +18,7 @@ use super::drill::DrillReport;
 use super::order::{Failover, PairWish};
 use super::shared::{Apply, Document};
 use super::status::Status;
+use super::views::Views;
 use super::{Question, REQUEST_MAX, Reply, Request};
 use crate::cli::exit::Exit;
 use crate::config::quote::OneLine;
@@ -66,6 +67,9 @@ impl ServerError {
 pub trait Source: Send + Sync + 'static {
     /// The status now, or why there is none.
     fn status(&self) -> impl Future<Output = Result<Status, String>> + Send;
+
+    /// The same for those who go on looking.
+    fn views(&self) -> &Views;
 
     /// Reads the configuration again. Returns what was done, or why nothing was.
     fn reload(&self) -> impl Future<Output = Result<String, String>> + Send;
@@ -177,6 +181,7 @@ async fn answer(mut stream: UnixStream, source: Arc<impl Source>) -> io::Result<
                 Ok(status) => Reply::Status(Box::new(status)),
                 Err(cause) => Reply::Error(cause),
             },
+            Question::Watch => return show(&mut stream, source.views()).await,
             Question::Reload => done(source.reload().await),
             Question::Restart { within_ms } if may_update(&stream) => {
                 let within = within_ms.map(Duration::from_millis);
@@ -252,6 +257,22 @@ async fn answer_slowly(
     stream.shutdown().await
 }
 
+/// Tells each snapshot until nobody reads any more.
+async fn show(stream: &mut UnixStream, views: &Views) -> io::Result<()> {
+    let mut watching = views.watch();
+    loop {
+        match tokio::time::timeout(SIGN_OF_LIFE, watching.next()).await {
+            Ok(Some(view)) => {
+                let mut line = Bytes::from_static(br#"{"status":"#).chain(&view.json[..]).chain(&b"}\n"[..]);
+                let written = tokio::time::timeout(VIEWER_PATIENCE, stream.write_all_buf(&mut line)).await;
+                written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+            }
+            Ok(None) => return stream.shutdown().await,
+            Err(_) => in_time(write_line(stream, &Reply::Waiting)).await?,
+        }
+    }
+}
+
 /// Whoever neither writes nor reads is not waited for.
 async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -287,6 +308,8 @@ const CAUSE_LIMIT: usize = 500;
 const USUAL: usize = 4096;
 /// How long whoever asks may take to write, and to read an answer.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The same for whoever looks at what happens, and may be stopped at a terminal for a while.
+const VIEWER_PATIENCE: Duration = Duration::from_mins(1);
 /// How often is said that the agent is there, while something takes its time.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 const NOT_ALLOWED: &str =

@@ -2,6 +2,7 @@
 
 mod charge;
 mod detector;
+mod gist;
 mod pair;
 mod peer_link;
 mod reasons;
@@ -46,6 +47,9 @@ pub struct Status {
     pub as_of: Timestamp,
     /// The same moment on `CLOCK_MONOTONIC`, in ns.
     pub as_of_monotonic_ns: u64,
+    /// For how long the agent has run, in s.
+    #[serde(default)]
+    pub uptime_s: f64,
     /// What it is to its clients: `MASTER`, `BACKUP`, `ELECTING`, `IMPORTING`, `ERROR`, `SINGLE` or `UNKNOWN`.
     pub role: Role,
     /// Whether an operator holds it.

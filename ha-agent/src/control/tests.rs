@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,9 +20,11 @@ use super::order::{EndStatus, Failover, PairWish, StepStatus};
 use super::server::{Server, Source};
 use super::shared::{Apply, Document};
 use super::status::Status;
+use super::views::Views;
 use super::{REQUEST_MAX, Reply};
 use crate::config::shared::Shared;
 use crate::core::pair::report::{End, Standing, Step, Why};
+use crate::core::role::Role;
 use crate::update;
 
 #[tokio::test]
@@ -181,6 +184,53 @@ fn an_agent_that_answers_nothing_is_not_waited_for() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_looks_sees_a_change_at_once_and_costs_little() -> Result<()> {
+    let agent = Agent::start()?;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    ensure!(agent.looks() == 0, "{} looks for nobody", agent.looks());
+    let mut viewers = Vec::new();
+    for _ in 0..100 {
+        viewers.push(agent.watch().await?);
+    }
+    let began = tokio::time::Instant::now();
+    let mut seen = 0;
+    while began.elapsed() < Duration::from_secs(10) {
+        for viewer in &mut viewers {
+            let status = viewer.next().await?;
+            ensure!(status["node"] == "a", "{status}");
+        }
+        seen += 1;
+    }
+    let looks = agent.looks();
+    ensure!((19..=30).contains(&seen) && looks <= 200, "{seen} snapshots were seen, of {looks}");
+
+    *agent.known.role.lock().unwrap_or_else(PoisonError::into_inner) = Some(Role::Error);
+    let changed = tokio::time::Instant::now();
+    while viewers[0].next().await?["role"] != "ERROR" {}
+    ensure!(changed.elapsed() <= Duration::from_millis(110), "{:?}", changed.elapsed());
+
+    drop(viewers);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let looks = agent.looks();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    ensure!(agent.looks() == looks, "it looks though nobody does");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_client_shows_one_snapshot_after_the_other() -> Result<()> {
+    let agent = Agent::start()?;
+    let path = agent.path();
+    let seen = tokio::task::spawn_blocking(move || -> Result<Vec<u64>> {
+        let seen = client::watch(&path)?.take(4).map(|status| Ok(status?.detector.sent));
+        seen.collect()
+    });
+    let seen = seen.await??;
+    ensure!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
+    Ok(())
+}
+
 /// An agent without anything behind its socket.
 struct Agent {
     known: Arc<Known>,
@@ -196,6 +246,11 @@ struct Known {
     done: Mutex<Vec<String>>,
     orders: Mutex<Vec<Failover>>,
     replies: Mutex<Option<mpsc::Sender<Reply>>>,
+    views: Views,
+    /// How often it was asked for its status, which has this many advertisements sent.
+    looks: AtomicU64,
+    /// What its role is, if not the usual.
+    role: Mutex<Option<Role>>,
 }
 
 impl Agent {
@@ -207,7 +262,9 @@ impl Agent {
         let (known, directory) = (Arc::new(known), tempfile::tempdir()?);
         let server = Server::bind(&directory.path().join("socket"))?;
         let source = Arc::clone(&known);
-        let serving = tokio::spawn(async move { server.serve(source).await });
+        let serving = tokio::spawn(async move {
+            tokio::join!(server.serve(Arc::clone(&source)), source.views.run(&*source));
+        });
         Ok(Self { known, directory, serving })
     }
 
@@ -225,10 +282,33 @@ impl Agent {
         serde_json::from_str(&line).with_context(|| format!("{text}: {line:?}"))
     }
 
+    /// Begins to look.
+    async fn watch(&self) -> Result<Viewer> {
+        let mut stream = UnixStream::connect(self.path()).await?;
+        stream.write_all(b"{\"request\":\"watch\"}\n").await?;
+        Ok(Viewer(tokio::io::BufReader::new(stream)))
+    }
+
+    fn looks(&self) -> u64 {
+        self.known.looks.load(Ordering::Relaxed)
+    }
+
     /// Where the switchover is told that was ordered last.
     fn replies(&self) -> Result<mpsc::Sender<Reply>> {
         let replies = self.known.replies.lock().unwrap_or_else(PoisonError::into_inner);
         replies.clone().context("no switchover was ordered")
+    }
+}
+
+/// Somebody who looks.
+struct Viewer(tokio::io::BufReader<UnixStream>);
+
+impl Viewer {
+    async fn next(&mut self) -> Result<Value> {
+        let mut line = String::new();
+        tokio::io::AsyncBufReadExt::read_line(&mut self.0, &mut line).await?;
+        let mut reply: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+        Ok(reply["status"].take())
     }
 }
 
@@ -246,12 +326,19 @@ impl Known {
 }
 
 impl Source for Known {
+    fn views(&self) -> &Views {
+        &self.views
+    }
+
     async fn drill(&self) -> Result<DrillReport, String> {
         Err("nothing to take over".to_owned())
     }
 
     async fn status(&self) -> Result<Status, String> {
-        Ok(metrics::tests::status())
+        let mut status = metrics::tests::status();
+        status.detector.sent = self.looks.fetch_add(1, Ordering::Relaxed);
+        status.role = self.role.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(status.role);
+        Ok(status)
     }
 
     async fn reload(&self) -> Result<String, String> {

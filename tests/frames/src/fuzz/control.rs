@@ -12,7 +12,8 @@ use ha_agent::control::order::{Failover, PairWish};
 use ha_agent::control::server::{Server, Source};
 use ha_agent::control::shared::{Apply, Document};
 use ha_agent::control::status::Status;
-use ha_agent::control::{Reply, Request};
+use ha_agent::control::views::Views;
+use ha_agent::control::{Question, Reply, Request};
 use ha_agent::update;
 use tokio::sync::mpsc;
 
@@ -26,11 +27,16 @@ pub fn control(bytes: &[u8]) {
     thread_local! {
         static SERVER: Listening = Listening::start();
     }
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let request = serde_json::from_slice::<Request>(line);
+    // It would never end.
+    if request.as_ref().is_ok_and(|asked| asked.request == Question::Watch) {
+        return;
+    }
     let answer = SERVER.with(|server| server.ask(bytes));
     let replies: Vec<Reply> =
         answer.lines().map(|line| serde_json::from_str(line).expect("a reply")).collect();
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    if let Ok(request) = serde_json::from_slice::<Request>(line) {
+    if let Ok(request) = request {
         let again = serde_json::to_vec(&request).expect("can be written");
         assert_eq!(serde_json::from_slice::<Request>(&again).expect("a request"), request);
         assert!(!replies.is_empty());
@@ -55,7 +61,7 @@ impl Listening {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let server = runtime.block_on(async { Server::bind(&path) }).expect("a server");
-        runtime.spawn(async move { server.serve(Arc::new(Nobody)).await });
+        runtime.spawn(async move { server.serve(Arc::new(Nobody::default())).await });
         Self { path, _directory: directory, _runtime: runtime }
     }
 
@@ -71,9 +77,16 @@ impl Listening {
 }
 
 /// Can do everything, and does nothing.
-struct Nobody;
+#[derive(Default)]
+struct Nobody {
+    views: Views,
+}
 
 impl Source for Nobody {
+    fn views(&self) -> &Views {
+        &self.views
+    }
+
     async fn status(&self) -> Result<Status, String> {
         Err(NOTHING.to_owned())
     }
