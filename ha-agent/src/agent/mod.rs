@@ -48,6 +48,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, LeaseConfig, LeaseDrop, PeerConfig};
+use crate::control::http;
 use crate::control::server::Server;
 use crate::control::views::Views;
 use crate::core::reasons::Heartbeat;
@@ -208,8 +209,7 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
         ended = until_told_to_end(&mut signals, &reloads, &mut told, &reporter) => Ok(ended),
         () = calls::serve(calls, &reporter) => Err(AgentError::Ended("the peer link")),
         () = exchange::run(link.as_ref(), &reporter, pair) => Err(AgentError::Ended("the peer link")),
-        () = reporter.views.run(&*reporter) => Err(AgentError::Ended("the view")),
-        () = server.serve(Arc::clone(&reporter)) => Err(AgentError::Ended("the control socket")),
+        () = answer(&server, &reporter) => Err(AgentError::Ended("the control socket")),
         () = follow => Err(AgentError::Ended("the netlink connection")),
         () = watchman.run(note_queue) => Err(AgentError::Ended("the detector")),
         why = &mut pairing => Err(why.map_or(AgentError::Ended("the pair"), AgentError::EndedHard)),
@@ -221,6 +221,19 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
         .end(&result, &reporter, &files.state, hurry)
         .await;
     result
+}
+
+/// Answers those who ask, and those who go on looking.
+async fn answer(server: &Server, reporter: &Arc<Reporter>) {
+    // Without the lock, which the next configuration needs.
+    let web = reporter.config.borrow().web.clone();
+    let page = async {
+        match web {
+            Some(web) => http::serve(web, Arc::clone(reporter)).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::join!(server.serve(Arc::clone(reporter)), reporter.views.run(&**reporter), page);
 }
 
 fn is_possible(config: &Config) -> Result<(), AgentError> {

@@ -81,7 +81,9 @@ fn give_up_rights(config: &Config) {
     if !config.charge.is_empty() {
         return;
     }
-    let low_ports = config.peer.iter().flat_map(|peer| &peer.listen).any(|address| address.port() < 1024);
+    let peer = config.peer.iter().flat_map(|peer| &peer.listen);
+    let web = config.web.iter().flat_map(|web| &web.listen);
+    let low_ports = peer.chain(web).any(|address| address.port() < 1024);
     if let Err(error) = rights::give_up_all_but(Kept::for_addresses(low_ports)) {
         tracing::warn!("this process keeps rights that it does not need: {error}");
     }

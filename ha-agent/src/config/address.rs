@@ -58,6 +58,8 @@ pub(super) static PEER: Role = Role { noun: "peer", instead: "the peer's own add
 static ETCD: Role = Role { noun: "etcd", instead: "an address of a member of etcd" };
 /// The one in `gateway`.
 static GATEWAY: Role = Role { noun: "gateway", instead: "the address of a router that both nodes reach" };
+/// An element of `trusted_proxies`.
+pub(super) static PROXY: Role = Role { noun: "trusted proxy", instead: "the proxy's own address" };
 /// An element of `unicast`.
 pub(super) static UNICAST: Role = Role { noun: "unicast peer", instead: "the peer's own address" };
 
@@ -91,8 +93,10 @@ pub(super) fn peer(text: &str, role: &'static Role) -> Result<IpAddr, Mistake> {
 /// Which end of a connection an address with a port is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Endpoint {
-    /// An element of `listen`.
+    /// An element of `listen` in `[peer]`.
     Listen,
+    /// The same in `[web]`.
+    Web,
     /// An element of `connect`.
     Connect,
 }
@@ -100,6 +104,7 @@ pub(super) enum Endpoint {
 /// An address with a port.
 pub(super) fn endpoint(text: &str, kind: Endpoint) -> Result<SocketAddr, Mistake> {
     let (noun, instead) = match kind {
+        Endpoint::Web => ("listen", "an address of this node, or 127.0.0.1 behind a reverse proxy"),
         Endpoint::Listen => ("listen", "an address of this node, or 0.0.0.0 or [::] for all"),
         Endpoint::Connect => ("connect", "the peer's own address"),
     };
@@ -113,7 +118,12 @@ pub(super) fn endpoint(text: &str, kind: Endpoint) -> Result<SocketAddr, Mistake
             None => unusable_ipv6(address),
         },
     };
-    match unusable.filter(|_| kind == Endpoint::Connect || !endpoint.ip().is_unspecified()) {
+    let is_allowed = match kind {
+        Endpoint::Listen => endpoint.ip().is_unspecified(),
+        Endpoint::Web => endpoint.ip().is_unspecified() || endpoint.ip().is_loopback(),
+        Endpoint::Connect => false,
+    };
+    match unusable.filter(|_| !is_allowed) {
         Some(kind) => Err(Mistake::AddressKind { noun, address: endpoint.ip(), kind, instead }),
         None => Ok(endpoint),
     }

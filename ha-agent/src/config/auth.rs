@@ -44,15 +44,13 @@ impl AuthText {
         path: &Path,
         document: &Document<'_>,
     ) -> Result<(Auth, Vec<String>), ConfigError> {
-        let directory = path.parent().unwrap_or(Path::new(""));
         let mut keys: Vec<(PathBuf, KeyFile)> = Vec::new();
         let mut warnings = Vec::new();
         for file in self.files {
             let at = file.span().start;
-            let key_path = match file.get_ref().strip_prefix(CREDENTIALS) {
-                Ok(name) => credentials().map_err(|mistake| document.error(at, mistake))?.join(name),
-                Err(_) => directory.join(file.get_ref()),
-            };
+            let key = schema::PASSPHRASE_FILE.name;
+            let key_path =
+                beside(path, file.get_ref(), key).map_err(|mistake| document.error(at, mistake))?;
             let key = passphrase::read(&key_path).map_err(|cause| document.error(at, cause))?;
             warnings.extend(key.warning.as_ref().map(|warning| document.warning(at, warning)));
             match keys.iter().find(|(_, first)| first.passphrase == key.passphrase) {
@@ -74,10 +72,18 @@ impl AuthText {
     }
 }
 
+/// Where a file is that the configuration in `path` names under `key`: among the credentials, or relative to it.
+pub(super) fn beside(path: &Path, file: &Path, key: &'static str) -> Result<PathBuf, Mistake> {
+    match file.strip_prefix(CREDENTIALS) {
+        Ok(name) => Ok(credentials().ok_or(Mistake::NoCredentials { key })?.join(name)),
+        Err(_) => Ok(path.parent().unwrap_or(Path::new("")).join(file)),
+    }
+}
+
 /// Where a service manager puts what it hands over (systemd.exec(5), `LoadCredential=`).
-fn credentials() -> Result<PathBuf, Mistake> {
+fn credentials() -> Option<PathBuf> {
     let directory = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    directory.filter(|directory| directory.is_absolute()).ok_or(Mistake::NoCredentials)
+    directory.filter(|directory| directory.is_absolute())
 }
 
 fn files(document: &Document<'_>, table: &Table<'_>) -> Result<Vec<Spanned<PathBuf>>, ConfigError> {

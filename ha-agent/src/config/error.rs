@@ -10,6 +10,7 @@ use super::mistake::Mistake;
 use super::passphrase::MakeOne;
 use super::quote::{OneLine, ShellPath};
 use super::shared::SharedFileError;
+use super::token::MakeToken;
 use crate::cli::exit::Exit;
 
 /// Why there is no configuration. Displayed, it is one line: file, line (and column), cause and remedy.
@@ -29,7 +30,9 @@ impl ConfigError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match &*self.cause {
-            Cause::File { problem } | Cause::PassphraseFile { problem, .. } => problem.exit(),
+            Cause::File { problem }
+            | Cause::PassphraseFile { problem, .. }
+            | Cause::TokenFile { problem, .. } => problem.exit(),
             Cause::Shared(error) => error.exit(),
             Cause::Mistake(_) => Exit::Config,
         }
@@ -40,7 +43,7 @@ impl ConfigError {
     }
 }
 
-/// What is wrong, in four kinds.
+/// What is wrong, in five kinds.
 #[derive(Debug, Error)]
 pub(super) enum Cause {
     /// The configuration itself was not read.
@@ -49,6 +52,9 @@ pub(super) enum Cause {
     /// The file with the passphrase was not read.
     #[error("passphrase file {} {problem}; {}", ShellPath(path), passphrase_remedy(path, problem))]
     PassphraseFile { path: PathBuf, problem: FileProblem },
+    /// The file with the token was not read.
+    #[error("token file {} {problem}; {}", ShellPath(path), token_remedy(path, problem))]
+    TokenFile { path: PathBuf, problem: FileProblem },
     /// What is shared with the peer was not read.
     #[error(transparent)]
     Shared(#[from] SharedFileError),
@@ -93,5 +99,15 @@ fn passphrase_remedy(path: &Path, problem: &FileProblem) -> String {
         FileProblem::TooLarge { .. } => "write only the passphrase into it, in its first line".into(),
         FileProblem::Denied => "run as root, or change its owner or mode".into(),
         FileProblem::Io(_) => "check the disk, or name another in passphrase_file".into(),
+    }
+}
+
+fn token_remedy(path: &Path, problem: &FileProblem) -> String {
+    match problem {
+        FileProblem::Missing => MakeToken(path).to_string(),
+        FileProblem::Directory | FileProblem::NotRegular(_) => "token_file must name a file".into(),
+        FileProblem::TooLarge { .. } => "write only the token into it, in its first line".into(),
+        FileProblem::Denied => "run as root, or change its owner or mode".into(),
+        FileProblem::Io(_) => "check the disk, or name another in token_file".into(),
     }
 }

@@ -13,6 +13,7 @@ use super::passphrase::{MakeOne, PASSPHRASE_LIMIT};
 use super::peer::ENDPOINT_LIMIT;
 use super::quote::{Excerpt, ShellPath};
 use super::shared::TEXT_LIMIT;
+use super::token::MakeToken;
 use super::value::{ETCD_KEY_LIMIT, NAME_LIMIT, Timing};
 use super::vhost::{ADDRESS_LIMIT, PEER_LIMIT};
 use super::witness::URL_LIMIT;
@@ -161,8 +162,8 @@ pub(super) enum Mistake {
     VirtualWitness { key: &'static str, address: IpAddr, owner: String },
     #[error("key '{0}' is not valid; use 1 to {ETCD_KEY_LIMIT} printable ASCII characters, no space")]
     EtcdKey(Excerpt),
-    #[error("{key} '{text}' is not a file name; write {key} = \"etcd.pem\"")]
-    FilePath { key: &'static str, text: Excerpt },
+    #[error("{key} '{text}' is not a file name; write {example}")]
+    FilePath { key: &'static str, text: Excerpt, example: &'static str },
     #[error("https needs ca_file, the certificate of who vouches for etcd; add ca_file = \"etcd-ca.pem\"")]
     NoCa,
     #[error("{key} needs an https:// URL in etcd; write https:// there, or remove {key}")]
@@ -207,6 +208,33 @@ pub(super) enum Mistake {
     ServiceKind { name: String, found: &'static str },
     #[error("{key} belongs to {with}; add {with}, or remove {key}")]
     ServicePart { key: &'static str, with: &'static str },
+
+    // [web].
+    #[error(
+        "listen '{0}' is not a loopback address, and without a token anybody there could look; add token_file = \
+         \"web.token\", or listen at 127.0.0.1:7781 behind a reverse proxy"
+    )]
+    OpenToAll(SocketAddr),
+    #[error(
+        "actions = true lets whoever can look act; add token_file = \"web.token\", or trust_header of a reverse proxy that \
+         knows its users"
+    )]
+    ActionsForAll,
+    #[error(
+        "trusted_proxies belong to trust_header, the header that they set; add trust_header = \"X-Remote-User\""
+    )]
+    ProxiesAlone,
+    #[error("{key} has {count} elements, at most {} are allowed; list fewer", super::web::LIMIT)]
+    TooManyForWeb { key: &'static str, count: usize },
+    #[error("trust_header '{0}' is not the name of a header; write trust_header = \"X-Remote-User\"")]
+    Header(Excerpt),
+    #[error("hosts '{0}' is not a host name; write hosts = [\"ha.example.org\"], without a port")]
+    Host(Excerpt),
+    #[error(
+        "the first line of token file {} is not {} to {} printable ASCII characters without a space; {}",
+        ShellPath(.0), super::token::LEAST, super::token::MOST, MakeToken(.0)
+    )]
+    Token(PathBuf),
 
     // What is shared with the peer.
     #[error("shared '{0}' is not a file name; write shared = \"shared.json\"")]
@@ -273,10 +301,10 @@ pub(super) enum Mistake {
     #[error("passphrase_file is empty; write passphrase_file = \"carp.key\"")]
     NoPassphraseFile,
     #[error(
-        "passphrase_file begins with %d, which are credentials, and this process was given none (CREDENTIALS_DIRECTORY); add \
+        "{key} begins with %d, which are credentials, and this process was given none (CREDENTIALS_DIRECTORY); add \
          LoadCredential= to the unit, or name the file itself"
     )]
-    NoCredentials,
+    NoCredentials { key: &'static str },
     #[error(
         "passphrase_file lists {count} files; it takes one or two, the first signs and all verify, so remove the \
          others"

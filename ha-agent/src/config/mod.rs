@@ -35,6 +35,14 @@
 //! lease = "3s"                       # default, 2s to 60s
 //! # gateway = "10.77.0.254"          # instead of etcd and of what belongs to it
 //!
+//! [web]                              # optional: a page for browsers, and numbers for monitoring
+//! listen = ["127.0.0.1:7781"]        # default, 1 to 8
+//! token_file = "web.token"           # 16 to 256 characters; needed beyond loopback; "%d/web.token" as above
+//! trust_header = "X-Remote-User"     # optional: a reverse proxy on this node, or one of these, says who it is
+//! trusted_proxies = ["10.77.0.8"]    # 1 to 8, only with trust_header
+//! hosts = ["ha.example.org"]         # 1 to 8, optional: names by which loopback is reached
+//! actions = false                    # default; true needs token_file or trust_header
+//!
 //! [[vhost]]
 //! name = "data"
 //! interface = "eth0"
@@ -131,6 +139,7 @@
 //!      │  ├─ lease    [lease]
 //!      │  ├─ peer     [peer]
 //!      │  ├─ witness  [witness]
+//!      │  ├─ web      [web], and the token file that it names
 //!      │  ├─ charge   [fence], [[pool]], [[mount]], [[service]]
 //!      │  └─ vhost    one [[vhost]], and what must be unique among them
 //!      │     └─ value, address, choice: strings with a meaning
@@ -159,8 +168,10 @@ mod reload;
 mod schema;
 pub mod shared;
 mod table;
+mod token;
 mod value;
 mod vhost;
+mod web;
 mod witness;
 
 #[cfg(test)]
@@ -188,6 +199,7 @@ pub use self::error::ConfigError;
 pub use self::passphrase::Passphrase;
 pub use self::reload::{Change, Reload, RestartNeeded};
 use self::shared::Shared;
+pub use self::token::Token;
 
 /// Reads the configuration in `path`, and the passphrase file that it names.
 ///
@@ -238,15 +250,20 @@ fn finish(path: &Path, contents: &Contents, shared: Option<(&Path, Shared)>) -> 
     if let Some((name, shared)) = &shared {
         shared::merge(&mut document, tree.get_mut(), name, &shared.text)?;
     }
-    let Parsed { node, auth, realtime, lease, peer, witness, charge, vhosts, mut warnings } =
+    let Parsed { node, auth, realtime, lease, peer, witness, web, charge, vhosts, mut warnings } =
         parse::parse(&document, &tree)?;
     let (auth, auth_warnings) = auth.load(path, &document)?;
     warnings.extend(auth_warnings);
     let peer = peer.map(|peer| peer::located(peer, path));
     let witness = witness.map(|witness| witness::place(path, witness));
+    let web = web.map(|web| web.load(path, &document)).transpose()?;
+    let web = web.map(|(web, warning)| {
+        warnings.extend(warning);
+        web
+    });
     let shared = shared.map(|(_, shared)| shared);
     let charge = charge::placed(charge, path);
-    Ok(Config { node, auth, realtime, lease, peer, witness, charge, vhosts, shared, warnings })
+    Ok(Config { node, auth, realtime, lease, peer, witness, web, charge, vhosts, shared, warnings })
 }
 
 /// A whole configuration, checked: what is in here makes sense, though an interface may not exist.
@@ -264,6 +281,8 @@ pub struct Config {
     pub peer: Option<PeerConfig>,
     /// The third opinion; `None`: there is none. Only where there is a peer.
     pub witness: Option<WitnessConfig>,
+    /// The page for browsers; `None`: nothing listens.
+    pub web: Option<WebConfig>,
     /// What is taken over beside addresses; nothing but where there is a peer.
     pub charge: ChargeConfig,
     /// At least one; names, addresses and pairs of interface and vhid are unique.
@@ -320,6 +339,32 @@ pub struct PeerConfig {
     pub directory: PathBuf,
     /// Where the part of the configuration is that is shared with the peer; `None`: nothing is shared.
     pub shared: Option<PathBuf>,
+}
+
+/// Where browsers and monitoring systems are answered, and who may look.
+///
+/// With neither token nor trust, whoever reaches it may look: it is on loopback only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebConfig {
+    /// Where it listens, 1 to 8 addresses; those beyond loopback only with a token.
+    pub listen: Vec<SocketAddr>,
+    /// By what whoever looks is known.
+    pub token: Option<Token>,
+    /// Who else may say that somebody is known.
+    pub trust: Option<Trust>,
+    /// Names by which loopback is reached, in small letters.
+    pub hosts: Vec<String>,
+    /// Whether those who are known may act.
+    pub actions: bool,
+}
+
+/// A reverse proxy that knows its users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trust {
+    /// The header in which it says who it is.
+    pub header: String,
+    /// Where it may be, beside loopback.
+    pub proxies: Vec<IpAddr>,
 }
 
 /// The third opinion.

@@ -13,6 +13,7 @@ use super::peer;
 use super::realtime;
 use super::table::Table;
 use super::vhost::Vhosts;
+use super::web::WebText;
 use super::{LeaseConfig, PeerConfig, RealtimeConfig, VhostConfig, WitnessConfig, schema, value, witness};
 
 /// Everything that the text says.
@@ -23,6 +24,7 @@ pub(super) struct Parsed {
     pub(super) lease: LeaseConfig,
     pub(super) peer: Option<PeerConfig>,
     pub(super) witness: Option<WitnessConfig>,
+    pub(super) web: Option<WebText>,
     pub(super) charge: ChargeConfig,
     pub(super) vhosts: Vec<VhostConfig>,
     pub(super) warnings: Vec<String>,
@@ -44,6 +46,8 @@ pub(super) fn parse(document: &Document<'_>, tree: &Spanned<DeTable<'_>>) -> Res
     let witness = root.optional(&schema::WITNESS)?;
     let witness =
         witness.map(|witness| Table::new(document, &schema::WITNESS_TABLE, &witness)).transpose()?;
+    let web = root.optional(&schema::WEB)?;
+    let web = web.map(|web| Table::new(document, &schema::WEB_TABLE, &web)).transpose()?;
     let charge = charge::Tables::new(document, &root)?;
     let vhosts = root.elements(&schema::VHOST)?.map(Spanned::into_inner).unwrap_or_default();
     let vhosts = vhosts.iter().map(|vhost| Table::new(document, &schema::VHOST_TABLE, vhost));
@@ -67,6 +71,7 @@ pub(super) fn parse(document: &Document<'_>, tree: &Spanned<DeTable<'_>>) -> Res
         return Err(document.error(table.start(), Mistake::WitnessWithoutPeer));
     }
     let witness = witness.map(|table| witness::read(document, &table, &vhosts)).transpose()?;
+    let web = web.map(|table| WebText::read(document, &table, &vhosts)).transpose()?;
     let charge = charge.read(document, peer.is_some())?;
-    Ok(Parsed { node, auth, realtime, lease, peer, witness, charge, vhosts, warnings })
+    Ok(Parsed { node, auth, realtime, lease, peer, witness, web, charge, vhosts, warnings })
 }

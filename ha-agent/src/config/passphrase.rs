@@ -82,7 +82,7 @@ impl fmt::Display for MakeOne<'_> {
     }
 }
 
-fn first_line(bytes: &[u8]) -> &[u8] {
+pub(super) fn first_line(bytes: &[u8]) -> &[u8] {
     match bytes.iter().position(|&byte| byte == b'\n') {
         Some(end) => bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]),
         None => bytes,
@@ -95,4 +95,5 @@ pub(super) const PASSPHRASE_LIMIT: usize = 19;
 /// Bytes in a passphrase file: room for comments below the first line.
 const KEY_FILE_LIMIT: usize = 4096;
 
-const READABLE_BY_OTHERS: u32 = 0o004;
+/// A bit of `chmod`.
+pub(super) const READABLE_BY_OTHERS: u32 = 0o004;

@@ -112,7 +112,7 @@ pub enum RestartNeeded {
         /// In the new one.
         to: String,
     },
-    /// A key of `[realtime]` or `[lease]`.
+    /// A key of `[realtime]`, `[lease]` or `[web]`.
     #[error("{key} in [{table}] changed from {from} to {to}; {REMEDY}")]
     Local {
         /// The table.
@@ -140,6 +140,9 @@ pub enum RestartNeeded {
     /// `[witness]` as a whole.
     #[error("[witness] was {0}; {REMEDY}")]
     Witness(&'static str),
+    /// `[web]` as a whole.
+    #[error("[web] was {0}; {REMEDY}")]
+    Web(&'static str),
     /// A key of `[witness]`.
     #[error("{key} in [witness] changed from {from} to {to}; {REMEDY}")]
     WitnessSetting {

@@ -57,6 +57,7 @@ pub(super) static ROOT: Schema = Schema {
         &LEASE_TABLE_KEY,
         &PEER,
         &WITNESS,
+        &WEB,
         &VHOST,
         &FENCE,
         &POOL,
@@ -70,6 +71,7 @@ pub(super) static REALTIME: Key = Key { name: "realtime", example: "[realtime]" 
 pub(super) static LEASE_TABLE_KEY: Key = Key { name: "lease", example: "[lease]" };
 pub(super) static PEER: Key = Key { name: "peer", example: "[peer]" };
 pub(super) static WITNESS: Key = Key { name: "witness", example: "[witness]" };
+pub(super) static WEB: Key = Key { name: "web", example: "[web]" };
 pub(super) static VHOST: Key = Key { name: "vhost", example: "[[vhost]]" };
 
 pub(super) static FENCE: Key = Key { name: "fence", example: "[fence]" };
@@ -117,6 +119,19 @@ pub(super) static CERT_FILE: Key = Key { name: "cert_file", example: "cert_file 
 pub(super) static KEY_FILE: Key = Key { name: "key_file", example: "key_file = \"etcd-client.key\"" };
 pub(super) static GATEWAY: Key = Key { name: "gateway", example: "gateway = \"10.77.0.254\"" };
 pub(super) static LEASE: Key = Key { name: "lease", example: "lease = \"3s\"" };
+
+pub(super) static WEB_TABLE: Schema = Schema {
+    place: "in [web]",
+    keys: &[&WEB_LISTEN, &TOKEN_FILE, &TRUST_HEADER, &TRUSTED_PROXIES, &HOSTS, &ACTIONS],
+};
+pub(super) static WEB_LISTEN: Key = Key { name: "listen", example: "listen = [\"127.0.0.1:7781\"]" };
+pub(super) static TOKEN_FILE: Key = Key { name: "token_file", example: "token_file = \"web.token\"" };
+pub(super) static TRUST_HEADER: Key =
+    Key { name: "trust_header", example: "trust_header = \"X-Remote-User\"" };
+pub(super) static TRUSTED_PROXIES: Key =
+    Key { name: "trusted_proxies", example: "trusted_proxies = [\"10.77.0.8\"]" };
+pub(super) static HOSTS: Key = Key { name: "hosts", example: "hosts = [\"ha.example.org\"]" };
+pub(super) static ACTIONS: Key = Key { name: "actions", example: "actions = true" };
 
 pub(super) static VHOST_TABLE: Schema = Schema {
     place: "in [[vhost]]",
@@ -290,12 +305,13 @@ pub(super) fn is_shared(key: &str) -> bool {
     key != NAME.name && [&SHARED_AUTH, &SHARED_VHOST].iter().any(|schema| schema.has(key))
 }
 
-pub(super) static SCHEMAS: [&Schema; 10] = [
+pub(super) static SCHEMAS: [&Schema; 11] = [
     &ROOT,
     &AUTH_TABLE,
     &REALTIME_TABLE,
     &PEER_TABLE,
     &WITNESS_TABLE,
+    &WEB_TABLE,
     &VHOST_TABLE,
     &FENCE_TABLE,
     &POOL_TABLE,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::mistake::Mistake;
 use super::quote::Excerpt;
+use super::schema::Key;
 
 /// A node's or a virtual host's name, fit for a log line and for a shell.
 pub(super) fn name(key: &'static str, text: &str) -> Result<String, Mistake> {
@@ -28,9 +29,28 @@ pub(super) fn file_path(text: &str) -> Result<PathBuf, Mistake> {
 }
 
 /// A path to the file that this key names; whether there is one shows when it is read.
-pub(super) fn named_file(key: &'static str, text: &str) -> Result<PathBuf, Mistake> {
+pub(super) fn named_file(key: &'static Key, text: &str) -> Result<PathBuf, Mistake> {
     let valid = !text.is_empty() && !text.contains(char::is_control);
-    if valid { Ok(text.into()) } else { Err(Mistake::FilePath { key, text: Excerpt::new(text) }) }
+    let Key { name, example } = *key;
+    if valid {
+        Ok(text.into())
+    } else {
+        Err(Mistake::FilePath { key: name, text: Excerpt::new(text), example })
+    }
+}
+
+/// The name of a header, as in HTTP (RFC 9110 §5.1).
+pub(super) fn header(text: &str) -> Result<String, Mistake> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let valid = (1..=NAME_LIMIT).contains(&text.len()) && text.bytes().all(is_token);
+    if valid { Ok(text.into()) } else { Err(Mistake::Header(Excerpt::new(text))) }
+}
+
+/// The name of a host, in small letters.
+pub(super) fn host(text: &str) -> Result<String, Mistake> {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let valid = (1..=HOST_LIMIT).contains(&text.len()) && text.bytes().all(is_of_name);
+    if valid { Ok(text.to_ascii_lowercase()) } else { Err(Mistake::Host(Excerpt::new(text))) }
 }
 
 /// A key in etcd: fit for a log line and for a shell.
@@ -177,6 +197,8 @@ pub(super) const NAME_LIMIT: usize = 64;
 
 /// Characters of a key in etcd.
 pub(super) const ETCD_KEY_LIMIT: usize = 256;
+/// Characters in a host name (RFC 1035).
+const HOST_LIMIT: usize = 253;
 
 /// The kernel's `IFNAMSIZ` without the NUL.
 const INTERFACE_LIMIT: usize = 15;

@@ -22,7 +22,7 @@ pub(super) fn read(
     let urls = urls(document, table, vhosts)?;
     let gateway = table.optional_text(&schema::GATEWAY, address::gateway)?;
     let key = table.optional_text(&schema::ETCD_KEY, value::etcd_key)?;
-    let file = |key: &'static Key| table.optional_text(key, |text| value::named_file(key.name, text));
+    let file = |key: &'static Key| table.optional_text(key, |text| value::named_file(key, text));
     let (ca, cert, cert_key) = (file(&schema::CA_FILE)?, file(&schema::CERT_FILE)?, file(&schema::KEY_FILE)?);
     let lease = table.duration(&schema::LEASE, &value::LEASE)?.map_or(DEFAULT_LEASE, Spanned::into_inner);
     let kind = match (urls, gateway) {

@@ -1,7 +1,8 @@
-//! The unix socket through which the agent is asked: one line of JSON in, one line of JSON out.
+//! The unix socket through which the agent is asked: one line of JSON in, one line of JSON out. And what else shows it.
 
 pub mod client;
 pub mod drill;
+pub mod http;
 pub mod metrics;
 pub mod order;
 pub mod server;

@@ -240,13 +240,13 @@ struct Agent {
 
 /// What it says, and what it was told to do.
 #[derive(Default)]
-struct Known {
+pub(in crate::control) struct Known {
     /// So many bytes it has to say of a reload, if not 0.
     words: usize,
     done: Mutex<Vec<String>>,
-    orders: Mutex<Vec<Failover>>,
+    pub(in crate::control) orders: Mutex<Vec<Failover>>,
     replies: Mutex<Option<mpsc::Sender<Reply>>>,
-    views: Views,
+    pub(in crate::control) views: Views,
     /// How often it was asked for its status, which has this many advertisements sent.
     looks: AtomicU64,
     /// What its role is, if not the usual.

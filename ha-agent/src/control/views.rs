@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -17,6 +17,8 @@ pub struct View {
     pub status: Status,
     /// On one line, without its end.
     pub json: Bytes,
+    /// The same as a server-sent event.
+    pub event: Bytes,
     /// When it was made.
     made: Instant,
 }
@@ -83,9 +85,14 @@ impl Views {
         if !is_new && self.latest.borrow().as_ref().is_some_and(goes_on) {
             return;
         }
-        match serde_json::to_vec(&status) {
-            Ok(json) => {
-                drop(self.latest.send_replace(Some(Arc::new(View { status, json: json.into(), made }))))
+        let mut event = BytesMut::from(BEFORE).writer();
+        match serde_json::to_writer(&mut event, &status) {
+            Ok(()) => {
+                let mut event = event.into_inner();
+                event.put_slice(AFTER);
+                let event = event.freeze();
+                let json = event.slice(BEFORE.len()..event.len() - AFTER.len());
+                self.latest.send_replace(Some(Arc::new(View { status, json, event, made })));
             }
             Err(error) => tracing::error!(%error, "the status can't be written down"),
         }
@@ -104,6 +111,9 @@ impl Watching {
     }
 }
 
+/// What a server-sent event is made of.
+const BEFORE: &[u8] = b"data: ";
+const AFTER: &[u8] = b"\n\n";
 /// How old a snapshot becomes before there is another one, if nothing happens.
 const HEARTBEAT: Duration = Duration::from_millis(450);
 /// How often is looked whether something has happened.

@@ -230,7 +230,7 @@ fn absolute(key: &'static Key, text: &str) -> Result<PathBuf, Mistake> {
 
 /// A file, by its name.
 fn file(key: &'static Key, text: &str) -> Result<PathBuf, Mistake> {
-    value::named_file(key.name, text)
+    value::named_file(key, text)
 }
 
 /// A word for a command line.

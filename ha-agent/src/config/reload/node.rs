@@ -1,13 +1,12 @@
 //! The tables that a node has once: none of them changes while it runs.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::RestartNeeded;
 use crate::config::quote::OneLine;
 use crate::config::{
-    ChargeConfig, Config, LeaseConfig, PeerConfig, PlaceConfig, RealtimeConfig, TlsFiles, Url, WitnessConfig,
-    WitnessKind,
+    ChargeConfig, Config, LeaseConfig, PeerConfig, PlaceConfig, RealtimeConfig, TlsFiles, Trust, Url,
+    WebConfig, WitnessConfig, WitnessKind,
 };
 
 /// The first difference in them.
@@ -19,7 +18,42 @@ pub(super) fn require_same(running: &Config, new: &Config) -> Result<(), Restart
     require_same_lease(running.lease, new.lease)?;
     require_same_peer(running.peer.as_ref(), new.peer.as_ref())?;
     require_same_witness(running.witness.as_ref(), new.witness.as_ref())?;
+    require_same_web(running.web.as_ref(), new.web.as_ref())?;
     require_same_charge(&running.charge, &new.charge)
+}
+
+fn require_same_web(running: Option<&WebConfig>, new: Option<&WebConfig>) -> Result<(), RestartNeeded> {
+    let (running, new) = match (running, new) {
+        (None, None) => return Ok(()),
+        (None, Some(_)) => return Err(RestartNeeded::Web("added")),
+        (Some(_), None) => return Err(RestartNeeded::Web("removed")),
+        (Some(running), Some(new)) => (running, new),
+    };
+    if running.token.is_some() && new.token.is_some() && running.token != new.token {
+        let [from, to] = ["one token", "another"].map(str::to_owned);
+        return Err(RestartNeeded::Local { table: "web", key: "token_file", from, to });
+    }
+    let written = |config: &WebConfig| {
+        // Without `..`, so that no setting is forgotten.
+        let WebConfig { listen, token, trust, hosts, actions } = config;
+        let (header, proxies) = trust.as_ref().map(|Trust { header, proxies }| (header, proxies)).unzip();
+        [
+            ("listen", list(listen)),
+            ("token_file", token.as_ref().map_or("none", |_| "a token").to_owned()),
+            ("trust_header", header.cloned().unwrap_or_else(|| "none".to_owned())),
+            ("trusted_proxies", list(proxies.map_or(&[], Vec::as_slice))),
+            ("hosts", list(hosts)),
+            ("actions", actions.to_string()),
+        ]
+    };
+    let changed = written(running).into_iter().zip(written(new)).find(|(from, to)| from != to);
+    let needed = |((key, from), (_, to))| RestartNeeded::Local { table: "web", key, from, to };
+    changed.map(needed).map_or(Ok(()), Err)
+}
+
+fn list<T: ToString>(elements: &[T]) -> String {
+    let elements: Vec<_> = elements.iter().map(ToString::to_string).collect();
+    if elements.is_empty() { "none".to_owned() } else { elements.join(", ") }
 }
 
 fn require_same_charge(running: &ChargeConfig, new: &ChargeConfig) -> Result<(), RestartNeeded> {
@@ -79,9 +113,6 @@ fn require_same_peer(running: Option<&PeerConfig>, new: Option<&PeerConfig>) -> 
     let written = |config: &PeerConfig| {
         // Without `..`, so that no setting is forgotten.
         let PeerConfig { listen, connect, heartbeat, dead_after, directory, shared } = config;
-        let list = |addresses: &[SocketAddr]| {
-            addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-        };
         [
             ("listen", list(listen)),
             ("connect", list(connect)),

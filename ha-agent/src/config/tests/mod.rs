@@ -9,6 +9,7 @@ mod refused;
 mod reload;
 mod sample;
 mod shared;
+mod web;
 mod witness;
 
 use std::fs::{self, Permissions};
@@ -26,7 +27,7 @@ struct Site {
 }
 
 impl Site {
-    /// With this configuration, and two good passphrase files.
+    /// With this configuration, two good passphrase files, and a token.
     fn new(config: impl AsRef<[u8]>) -> Self {
         let site = Self { directory: tempfile::tempdir().expect("a directory") };
         // Open to all, as /etc is, whatever the umask: who may read what is decided by the files.
@@ -34,6 +35,7 @@ impl Site {
         site.write(CONFIG, config);
         site.write(KEY, format!("{SECRET}\n"));
         site.write(OLD_KEY, format!("{OLD_SECRET}\n"));
+        site.write(TOKEN, "x".repeat(20));
         site
     }
 
@@ -107,6 +109,8 @@ fn peers(count: usize) -> String {
 const CONFIG: &str = "ha-agent.toml";
 const SHARED: &str = "shared.json";
 const KEY: &str = "carp.key";
+/// The file with a token, in the same directory.
+const TOKEN: &str = "web.token";
 const OLD_KEY: &str = "old.key";
 const SECRET: &str = "what-no-one-sees";
 const OLD_SECRET: &str = "nor-this-one";

@@ -8,7 +8,7 @@ use proptest::sample::select;
 use super::super::schema::SCHEMAS;
 use super::super::{Change, Config, Mode, Refused};
 use super::sample::TABLES;
-use super::{FULL, GOOD, KEY, OLD_KEY, OLD_SECRET, SECRET, Site, changed_in, charge, witness};
+use super::{FULL, GOOD, KEY, OLD_KEY, OLD_SECRET, SECRET, Site, changed_in, charge, web, witness};
 
 #[test]
 fn what_is_the_same_is_no_change() {
@@ -171,6 +171,7 @@ fn every_key_is_either_applied_or_needs_a_restart() {
         let changed = |from: &str| from.starts_with(&format!("{key} ="));
         let restart = RESTARTS.iter().any(|(_, from, ..)| changed(from))
             || witness::RESTARTS.iter().any(|(_, from, ..)| changed(from))
+            || web::RESTARTS.iter().any(|(from, ..)| changed(from))
             || charge::RESTARTS.iter().any(|(from, ..)| changed(from));
         let live = applied().iter().any(|(from, ..)| changed(from)) || ["addresses", "name"].contains(&key);
         assert!(restart != live || TABLES.contains(&key) || key == "shared", "{key}: {restart} {live}");

@@ -72,6 +72,6 @@ fn keys(text: &str) -> Vec<String> {
 }
 
 /// The keys that are tables.
-pub(super) const TABLES: [&str; 10] =
-    ["auth", "realtime", "lease", "peer", "witness", "vhost", "fence", "pool", "mount", "service"];
+pub(super) const TABLES: [&str; 11] =
+    ["auth", "realtime", "lease", "peer", "witness", "web", "vhost", "fence", "pool", "mount", "service"];
 const SAMPLE: &str = include_str!("../../../../docs/ha-agent.toml");

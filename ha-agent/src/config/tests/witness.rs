@@ -193,7 +193,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "etcd = \"https://10.0.0.9:1\"\nca_file = \"\"\n",
-        "2: ca_file '' is not a file name; write ca_file = \"etcd.pem\"",
+        "2: ca_file '' is not a file name; write ca_file = \"etcd-ca.pem\"",
     ),
     (
         "etcd = \"https://10.0.0.9:1\"\nca_file = \"a\"\ncert_file = \"b\"\n",
