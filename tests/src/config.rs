@@ -53,6 +53,8 @@ pub struct AgentConfig {
     pub peer_link: Option<PeerLink>,
     /// The lines of `[witness]`.
     pub witness: Option<String>,
+    /// The lines of `[web]`. There is a file with a token beside the configuration, `web.token`, with [`AgentConfig::TOKEN`].
+    pub web: Option<String>,
     /// More lines at the end: further virtual hosts.
     pub more: String,
     /// What it shares with the peer when it starts for the first time: all that can be is then in there, not in its file.
@@ -96,6 +98,7 @@ impl Default for AgentConfig {
             group: None,
             peer_link: None,
             witness: None,
+            web: None,
             more: String::new(),
             shared: None,
             record: None,
@@ -105,6 +108,9 @@ impl Default for AgentConfig {
 }
 
 impl AgentConfig {
+    /// Who knows it may look at the agent's page, where that asks for one.
+    pub const TOKEN: &str = "a-token-of-the-lab";
+
     /// The default, between our own nodes only.
     #[must_use]
     pub fn strict() -> Self {
@@ -160,11 +166,15 @@ impl AgentConfig {
             // Writing into a string does not fail.
             let _ = write!(text, "[witness]\n{witness}");
         }
+        if let Some(web) = &self.web {
+            // Writing into a string does not fail.
+            let _ = write!(text, "[web]\n{web}");
+        }
         text.push_str(&self.more);
         text
     }
 
-    /// Writes the passphrase files, each at once as a whole, so that a running agent may read them.
+    /// Writes the passphrase files, and that with the token, each at once as a whole, so that a running agent may read them.
     ///
     /// # Errors
     ///
@@ -173,7 +183,10 @@ impl AgentConfig {
         for (index, passphrase) in self.passphrases.iter().enumerate() {
             replace(&directory.join(key_file(index)), &format!("{passphrase}\n"))?;
         }
-        Ok(())
+        match self.web {
+            Some(_) => replace(&directory.join("web.token"), Self::TOKEN),
+            None => Ok(()),
+        }
     }
 }
 

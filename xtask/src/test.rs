@@ -79,7 +79,7 @@ fn has(component: &str, program: &str) -> bool {
 
 /// All but the BPF program, which is no program of this system.
 const ALL: [&str; 4] = ["--workspace", "--exclude", "ha-ebpf", "--locked"];
-const PACKAGES: [&str; 18] = [
+const PACKAGES: [&str; 20] = [
     "iproute2",
     "bpftool",
     "ucarp",
@@ -98,4 +98,6 @@ const PACKAGES: [&str; 18] = [
     "fence-agents",
     "systemd",
     "prometheus",
+    "chromium",
+    "chromium-driver",
 ];

@@ -1,0 +1,229 @@
+//! A real browser in a namespace: Chromium, driven as any program drives one (W3C WebDriver).
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use anyhow::{Context, Result, bail, ensure};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::http::Page;
+use crate::netns::Netns;
+use crate::process::Process;
+
+/// A browser with one window; ended when dropped, its files removed.
+#[derive(Debug)]
+pub struct Browser<'a> {
+    driver: Page<'a>,
+    session: String,
+    process: Process,
+    /// The browser's own process, and what it started.
+    browser: Option<i32>,
+    _profile: TempDir,
+}
+
+/// Whether there is a browser here; says so if not.
+#[must_use]
+pub fn available() -> bool {
+    let found = ["chromium", "chromedriver"].iter().all(|program| {
+        let version = Command::new(program).arg("--version").output();
+        version.is_ok_and(|output| output.status.success())
+    });
+    if !found {
+        eprintln!("skipped, because chromium and chromium-driver are not installed: `cargo xtask test` does that");
+    }
+    found
+}
+
+impl<'a> Browser<'a> {
+    /// Starts it.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub fn start(netns: &'a Netns) -> Result<Self> {
+        let profile = tempfile::Builder::new().prefix("ha-browser-").tempdir()?;
+        let mut command = Command::new("chromedriver");
+        command.arg(format!("--port={PORT}")).env("HOME", profile.path()).env("TMPDIR", profile.path());
+        let process = netns.spawn(&command)?;
+        process.wait_for_line(0, "started successfully", PATIENCE)?;
+        let driver = Page::new(netns, SocketAddr::from((Ipv4Addr::LOCALHOST, PORT))).patient(PATIENCE);
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+            "--force-color-profile=srgb",
+            "--font-render-hinting=none",
+            "--no-first-run",
+            "--disable-background-networking",
+        ];
+        let profile_argument = format!("--user-data-dir={}", profile.path().join("profile").display());
+        let arguments: Vec<&str> = arguments.into_iter().chain([profile_argument.as_str()]).collect();
+        let wanted = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": arguments } } } });
+        let begun = post(&driver, "/session", &wanted)?;
+        let session = begun["sessionId"].as_str().context("no session")?.to_owned();
+        let browser = browser_of(process.pid().as_raw());
+        Ok(Self { driver, session, process, browser, _profile: profile })
+    }
+
+    /// Shows a page, and waits until it is loaded.
+    ///
+    /// # Errors
+    ///
+    /// If it can't.
+    pub fn open(&self, url: &str) -> Result<()> {
+        self.order("/url", &json!({ "url": url })).map(drop)
+    }
+
+    /// Runs a function's body in the page, and returns what it returns; a promise is waited for.
+    ///
+    /// # Errors
+    ///
+    /// If it throws.
+    pub fn run(&self, script: &str) -> Result<Value> {
+        self.order("/execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Runs an expression until it is true.
+    ///
+    /// # Errors
+    ///
+    /// If it does not become true within some seconds.
+    pub fn until(&self, expression: &str) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.run(&format!("return Boolean({expression})"))? != true {
+            if Instant::now() > deadline {
+                let text = self.run("return document.body.innerText")?;
+                bail!("not within {PATIENCE:?}: {expression}; the page says: {text}");
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Clicks on an element as a hand does: it must be seen, and nothing may cover it.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be clicked on.
+    pub fn click(&self, selector: &str) -> Result<()> {
+        let element = self.order("/element", &json!({ "using": "css selector", "value": selector }))?;
+        let element = element.as_object().and_then(|element| element.values().next()?.as_str());
+        let element = element.with_context(|| format!("no {selector}"))?;
+        self.order(&format!("/element/{element}/click"), &json!({})).map(drop)
+    }
+
+    /// Types keys to whatever has the focus; `\u{e004}` is Tab, `\u{e007}` is Enter.
+    ///
+    /// # Errors
+    ///
+    /// If the browser does not take them.
+    pub fn type_keys(&self, keys: &str) -> Result<()> {
+        let actions: Vec<Value> = keys
+            .chars()
+            .flat_map(|key| ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key })))
+            .collect();
+        let keyboard = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": actions }] });
+        self.order("/actions", &keyboard).map(drop)
+    }
+
+    /// Makes the window so wide and high, in pixels, and light or dark.
+    ///
+    /// # Errors
+    ///
+    /// If the browser does not.
+    pub fn look(&self, (width, height): (u32, u32), is_dark: bool) -> Result<()> {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500 });
+        self.devtools("Emulation.setDeviceMetricsOverride", &size)?;
+        let scheme = if is_dark { "dark" } else { "light" };
+        let features = json!([
+            { "name": "prefers-color-scheme", "value": scheme },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ]);
+        self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features })).map(drop)
+    }
+
+    /// A picture of the window, as PNG.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn picture(&self) -> Result<Vec<u8>> {
+        let picture = self.devtools("Page.captureScreenshot", &json!({ "format": "png", "optimizeForSpeed": false }))?;
+        Ok(BASE64_STANDARD.decode(picture["data"].as_str().context("no picture")?)?)
+    }
+
+    /// What a screen reader is told of the page: role and name of each node.
+    ///
+    /// # Errors
+    ///
+    /// If the browser does not tell.
+    pub fn accessible(&self) -> Result<Vec<(String, String)>> {
+        self.devtools("Accessibility.enable", &json!({}))?;
+        let tree = self.devtools("Accessibility.getFullAXTree", &json!({}))?;
+        let nodes = tree["nodes"].as_array().context("no tree")?;
+        let text = |node: &Value, what: &str| node[what]["value"].as_str().unwrap_or_default().to_owned();
+        let seen = nodes.iter().filter(|node| node["ignored"] != true);
+        Ok(seen.map(|node| (text(node, "role"), text(node, "name"))).collect())
+    }
+
+    /// Orders something by Chromium's own protocol.
+    fn devtools(&self, command: &str, parameters: &Value) -> Result<Value> {
+        self.order("/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
+    }
+
+    fn order(&self, path: &str, parameters: &Value) -> Result<Value> {
+        post(&self.driver, &format!("/session/{}{path}", self.session), parameters)
+    }
+}
+
+impl Drop for Browser<'_> {
+    fn drop(&mut self) {
+        // In order; and whatever comes of that, both are ended.
+        let _ = self.driver.ask("DELETE", &format!("/session/{}", self.session), "", "");
+        let _ = self.process.kill();
+        if let Some(group) = self.browser.take() {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(group), nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}
+
+/// Writes a picture where the documentation has it, if that is asked for (`HA_BLESS=1`); else into the directory for what
+/// tests leave.
+///
+/// # Errors
+///
+/// If it can't be written, or is too large for the documentation.
+pub fn keep_picture(name: &str, picture: &[u8]) -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
+    let is_blessed = std::env::var_os("HA_BLESS").is_some_and(|value| value == "1");
+    let directory = root.join(if is_blessed { "docs/pictures" } else { "target/pictures" });
+    ensure!(!is_blessed || picture.len() < 150_000, "{name} has {} bytes", picture.len());
+    fs::create_dir_all(&directory)?;
+    fs::write(directory.join(format!("{name}.png")), picture).map_err(io::Error::into)
+}
+
+fn post(driver: &Page<'_>, path: &str, parameters: &Value) -> Result<Value> {
+    let answer = driver.ask("POST", path, "content-type: application/json", &parameters.to_string())?;
+    let mut body = answer.json()?;
+    ensure!(answer.code == 200, "{path}: {}", body["value"]["message"]);
+    Ok(body["value"].take())
+}
+
+/// The first child of a process.
+fn browser_of(driver: i32) -> Option<i32> {
+    let children = fs::read_to_string(format!("/proc/{driver}/task/{driver}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
+}
+
+const PORT: u16 = 9515;
+const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(20);
