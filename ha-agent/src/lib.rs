@@ -16,6 +16,7 @@ pub mod net;
 pub mod peer;
 pub mod resource;
 pub mod service;
+pub mod sniff;
 pub mod storage;
 pub mod sys;
 pub mod update;

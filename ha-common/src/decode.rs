@@ -151,6 +151,13 @@ impl<'a> Candidate<'a> {
         Ok(carp)
     }
 
+    /// What it says, unchecked; `None` where the frame ends before.
+    #[inline(always)]
+    #[must_use]
+    pub fn said(&self) -> Option<&'a [u8; carp::LEN]> {
+        self.carp
+    }
+
     /// [`FAMILY_IPV4`] or [`FAMILY_IPV6`].
     #[inline(always)]
     #[must_use]
@@ -182,9 +189,10 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// Outer VLAN, VLAN, what follows after two tags at most, and its offset.
+/// Outer VLAN, VLAN, what follows after two tags at most, and its offset; `None` where the frame ends before.
 #[inline(always)]
-pub(crate) fn link_layer<C: Cursor>(frame: &C) -> Option<(u16, u16, u16, usize)> {
+#[must_use]
+pub fn link_layer<C: Cursor>(frame: &C) -> Option<(u16, u16, u16, usize)> {
     let ethertype = ethernet::Header(frame.get(0)?).ethertype();
     if let Some(taken_off) = frame.tag() {
         if ethertype != ethernet::DOT1Q {

@@ -239,6 +239,16 @@ pub fn shared_file(path: &Path) -> Result<Option<PathBuf>, ConfigError> {
     shared::file(path, &Document::new(path, &contents.bytes)?)
 }
 
+/// Reads the first line of a passphrase file, and returns a warning if others may read it.
+///
+/// # Errors
+///
+/// If it can't be read, or is no passphrase.
+pub fn passphrase(path: &Path) -> Result<(Passphrase, Option<String>), ConfigError> {
+    let key = passphrase::read(path).map_err(|cause| ConfigError::new(path, None, cause))?;
+    Ok((key.passphrase, key.warning))
+}
+
 fn read(path: &Path) -> Result<Contents, ConfigError> {
     file::read(path, FILE_LIMIT).map_err(|problem| ConfigError::new(path, None, Cause::File { problem }))
 }

@@ -1,5 +1,5 @@
 //! A packet socket that hears protocol 112: whole frames, of the interfaces of this network namespace, with the moment at
-//! which the kernel received them.
+//! which the kernel received them. A tap hears one interface, ARP and what this node sends as well.
 
 use std::io;
 use std::mem::{MaybeUninit, offset_of, size_of};
@@ -10,7 +10,11 @@ use socket2::{Domain, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
 /// Hears nothing before it [listens](PacketListener::listen). Never blocks.
 #[derive(Debug)]
-pub struct PacketListener(Socket);
+pub struct PacketListener {
+    socket: Socket,
+    /// Whether what this node sends is heard, too.
+    hears_own: bool,
+}
 
 /// A frame that was heard.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +27,10 @@ pub struct Frame<'a> {
     pub tag: Option<u16>,
     /// When it was received, in ns of `CLOCK_REALTIME`.
     pub wall_ns: Option<u64>,
+    /// How long it was, in bytes, without that tag.
+    pub length: usize,
+    /// Whether this node sent it.
+    pub outgoing: bool,
 }
 
 impl PacketListener {
@@ -32,15 +40,40 @@ impl PacketListener {
     ///
     /// `EPERM` without `CAP_NET_RAW`.
     pub fn open() -> io::Result<Self> {
+        let listener = Self::new(&filter(), false)?;
+        // Since 4.20; what this node sends is left out below, too.
+        let _ = set(&listener.socket, PACKET_IGNORE_OUTGOING, &ON);
+        Ok(listener)
+    }
+
+    /// Begins to hear protocol 112 and ARP on the interface with this index: also what it is not meant to hear (it is
+    /// promiscuous for as long as this lives), and what this node sends there.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` without `CAP_NET_RAW`, `ENODEV` if the interface is gone.
+    pub fn tap(ifindex: u32) -> io::Result<Self> {
+        let listener = Self::new(&tap_filter(), true)?;
+        let index = i32::try_from(ifindex).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
+        let wish = libc::packet_mreq {
+            mr_ifindex: index,
+            mr_type: u16::try_from(libc::PACKET_MR_PROMISC).unwrap_or_default(),
+            mr_alen: 0,
+            mr_address: [0; 8],
+        };
+        set(&listener.socket, libc::PACKET_ADD_MEMBERSHIP, &wish)?;
+        listener.bind(index)?;
+        Ok(listener)
+    }
+
+    fn new(filter: &[SockFilter], hears_own: bool) -> io::Result<Self> {
         // Protocol 0, so that no frame comes before the filter.
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
         socket.set_nonblocking(true)?;
-        socket.attach_filter(&filter())?;
+        socket.attach_filter(filter)?;
         setsockopt(&socket, ReceiveTimestampns, &true)?;
-        set(&socket, libc::PACKET_AUXDATA)?;
-        // Since 4.20; what this node sends is left out below, too.
-        let _ = set(&socket, PACKET_IGNORE_OUTGOING);
-        Ok(Self(socket))
+        set(&socket, libc::PACKET_AUXDATA, &ON)?;
+        Ok(Self { socket, hears_own })
     }
 
     /// Begins to hear.
@@ -49,15 +82,21 @@ impl PacketListener {
     ///
     /// If the kernel refuses.
     pub fn listen(&self) -> io::Result<()> {
+        self.bind(0)
+    }
+
+    /// To the interface with this index; 0 for all.
+    fn bind(&self, index: i32) -> io::Result<()> {
         let mut storage = SockAddrStorage::zeroed();
         // SAFETY: the storage is as large as any socket address, zeroed, and sockaddr_ll is plain integers, for
         // which zero is valid.
         let link = unsafe { storage.view_as::<libc::sockaddr_ll>() };
         link.sll_family = u16::try_from(libc::AF_PACKET).unwrap_or_default();
         link.sll_protocol = ALL.to_be();
+        link.sll_ifindex = index;
         let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).unwrap_or_default();
         // SAFETY: the storage holds a sockaddr_ll of this length, written just above.
-        self.0.bind(&unsafe { SockAddr::new(storage, length) })
+        self.socket.bind(&unsafe { SockAddr::new(storage, length) })
     }
 
     /// Another handle of the same socket.
@@ -66,7 +105,7 @@ impl PacketListener {
     ///
     /// If there are too many.
     pub fn try_clone(&self) -> io::Result<Self> {
-        self.0.try_clone().map(Self)
+        Ok(Self { socket: self.socket.try_clone()?, hears_own: self.hears_own })
     }
 
     /// The oldest frame that was not read, if there is one.
@@ -89,7 +128,7 @@ impl PacketListener {
             message.msg_control = (&raw mut control).cast();
             message.msg_controllen = size_of::<Control>() as _;
             // SAFETY: all pointers are to memory of the lengths given, which lives longer than the call.
-            let length = unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut message, 0) };
+            let length = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &raw mut message, 0) };
             let Ok(length) = usize::try_from(length) else {
                 let error = io::Error::last_os_error();
                 return match error.kind() {
@@ -100,16 +139,19 @@ impl PacketListener {
             };
             // SAFETY: it was zeroed, and the kernel wrote an address or nothing into it.
             let link = unsafe { link.assume_init() };
-            if link.sll_pkttype == libc::PACKET_OUTGOING {
+            let outgoing = link.sll_pkttype == libc::PACKET_OUTGOING;
+            if outgoing && !self.hears_own {
                 continue;
             }
-            let (wall_ns, tag) = told(&message);
+            let Told { wall_ns, tag, whole } = told(&message);
             let ifindex = link.sll_ifindex.unsigned_abs();
             return Ok(Some(Frame {
                 bytes: buffer.get(..length).unwrap_or_default(),
                 ifindex,
                 tag,
                 wall_ns,
+                length: whole.unwrap_or(length),
+                outgoing,
             }));
         }
     }
@@ -117,7 +159,7 @@ impl PacketListener {
 
 impl AsFd for PacketListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
@@ -125,9 +167,17 @@ impl AsFd for PacketListener {
 #[repr(C, align(8))]
 struct Control([u8; 128]);
 
-/// What the control messages say: when, and which tag.
-fn told(message: &libc::msghdr) -> (Option<u64>, Option<u16>) {
-    let (mut wall_ns, mut tag) = (None, None);
+/// What the control messages say.
+#[derive(Default)]
+struct Told {
+    wall_ns: Option<u64>,
+    tag: Option<u16>,
+    /// The length of the whole frame.
+    whole: Option<usize>,
+}
+
+fn told(message: &libc::msghdr) -> Told {
+    let mut told = Told::default();
     // SAFETY: the kernel has filled in the control buffer and its length; CMSG_FIRSTHDR and CMSG_NXTHDR stay inside, and the
     // kernel wrote whole structures of the kinds that are compared with. They may lie unaligned.
     unsafe {
@@ -138,12 +188,14 @@ fn told(message: &libc::msghdr) -> (Option<u64>, Option<u16>) {
                 (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
                     let time = data.cast::<libc::timespec>().read_unaligned();
                     let (seconds, nanos) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
-                    wall_ns = seconds.ok().zip(nanos.ok()).map(|(s, ns)| s * 1_000_000_000 + ns);
+                    told.wall_ns = seconds.ok().zip(nanos.ok()).map(|(s, ns)| s * 1_000_000_000 + ns);
                 }
                 (libc::SOL_PACKET, libc::PACKET_AUXDATA) => {
                     let status = data.cast::<u32>().read_unaligned();
+                    let whole = data.add(offset_of!(libc::tpacket_auxdata, tp_len));
+                    told.whole = usize::try_from(whole.cast::<u32>().read_unaligned()).ok();
                     let control = data.add(offset_of!(libc::tpacket_auxdata, tp_vlan_tci));
-                    tag = (status & libc::TP_STATUS_VLAN_VALID != 0)
+                    told.tag = (status & libc::TP_STATUS_VLAN_VALID != 0)
                         .then(|| control.cast::<u16>().read_unaligned());
                 }
                 _ => {}
@@ -151,18 +203,33 @@ fn told(message: &libc::msghdr) -> (Option<u64>, Option<u16>) {
             header = libc::CMSG_NXTHDR(message, header);
         }
     }
-    (wall_ns, tag)
+    told
 }
 
-/// Switches an option of packet sockets on.
-fn set(socket: &Socket, option: libc::c_int) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or_default();
-    // SAFETY: the value is an int of this length, as these options have it.
+/// Sets an option of packet sockets, whose value is plain integers.
+fn set<T>(socket: &Socket, option: libc::c_int, value: &T) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of::<T>()).unwrap_or_default();
+    // SAFETY: the kernel reads so many bytes of the value, which lives longer than the call.
     let set = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, option, (&raw const on).cast(), length)
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            option,
+            std::ptr::from_ref(value).cast(),
+            length,
+        )
     };
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The same filter, behind one that lets ARP through.
+fn tap_filter() -> Vec<SockFilter> {
+    let arp = [
+        op(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 0, 0, 12),
+        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, 0x0806),
+        op(libc::BPF_RET | libc::BPF_K, 0, 0, SNAP_U32),
+    ];
+    arp.into_iter().chain(filter()).collect()
 }
 
 /// Protocol 112 over IPv4 and IPv6, with a tag or without: one that was taken off does not count.
@@ -203,6 +270,8 @@ fn op(code: u32, yes: u8, no: u8, value: u32) -> SockFilter {
 /// How much of a frame is heard, in bytes: more than all headers and CARP.
 pub const SNAP: usize = 128;
 const SNAP_U32: u32 = 128;
+/// Switches an option on.
+const ON: libc::c_int = 1;
 /// `ETH_P_ALL` (`linux/if_ether.h`).
 const ALL: u16 = 3;
 /// `PACKET_IGNORE_OUTGOING` (`linux/if_packet.h`).

@@ -35,4 +35,5 @@ impl Owner for nix::sys::timerfd::TimerFd {}
 impl Owner for socket2::Socket {}
 impl Owner for crate::dataplane::Events {}
 impl Owner for crate::dataplane::Packets {}
+impl Owner for super::packet_listener::PacketListener {}
 impl<T> Owner for aya_log::EbpfLogger<T> {}
