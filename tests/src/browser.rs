@@ -36,7 +36,9 @@ pub fn available() -> bool {
         version.is_ok_and(|output| output.status.success())
     });
     if !found {
-        eprintln!("skipped, because chromium and chromium-driver are not installed: `cargo xtask test` does that");
+        eprintln!(
+            "skipped, because chromium and chromium-driver are not installed: `cargo xtask test` does that"
+        );
     }
     found
 }
@@ -67,7 +69,8 @@ impl<'a> Browser<'a> {
         ];
         let profile_argument = format!("--user-data-dir={}", profile.path().join("profile").display());
         let arguments: Vec<&str> = arguments.into_iter().chain([profile_argument.as_str()]).collect();
-        let wanted = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": arguments } } } });
+        let wanted =
+            json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": arguments } } } });
         let begun = post(&driver, "/session", &wanted)?;
         let session = begun["sessionId"].as_str().context("no session")?.to_owned();
         let browser = browser_of(process.pid().as_raw());
@@ -157,7 +160,8 @@ impl<'a> Browser<'a> {
     ///
     /// If there is none.
     pub fn picture(&self) -> Result<Vec<u8>> {
-        let picture = self.devtools("Page.captureScreenshot", &json!({ "format": "png", "optimizeForSpeed": false }))?;
+        let picture =
+            self.devtools("Page.captureScreenshot", &json!({ "format": "png", "optimizeForSpeed": false }))?;
         Ok(BASE64_STANDARD.decode(picture["data"].as_str().context("no picture")?)?)
     }
 
@@ -191,7 +195,8 @@ impl Drop for Browser<'_> {
         let _ = self.driver.ask("DELETE", &format!("/session/{}", self.session), "", "");
         let _ = self.process.kill();
         if let Some(group) = self.browser.take() {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(group), nix::sys::signal::Signal::SIGKILL);
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(group), nix::sys::signal::Signal::SIGKILL);
         }
     }
 }

@@ -69,14 +69,16 @@ impl Files {
         Ok(command)
     }
 
-    /// `ha-agent check` with these files.
+    /// `ha-agent check` with these files, which does not listen.
     ///
     /// # Errors
     ///
     /// If there is no agent to run.
     pub fn check(&self) -> Result<Command> {
         let mut command = Command::new(crate::agent_binary()?);
-        command.arg("check").arg("--config").arg(self.config());
+        command.arg("check").arg("--config").arg(self.config()).arg("--control").arg(self.socket());
+        command.arg("--state").arg(self.0.path().join("state"));
+        command.arg("--pins").arg(agent::pins(self.0.path())).arg("--no-listen");
         Ok(command)
     }
 }
@@ -133,7 +135,8 @@ pub fn program(node: &Node) -> Result<Option<u64>> {
     Ok(links.pointer("/0/xdp/prog/id").and_then(Value::as_u64))
 }
 
-/// Runs a command that must refuse, and returns its error without the program's name.
+/// Runs a command that must refuse, and returns its error without the program's name; of `check`, which has it among its
+/// findings, without the subject.
 ///
 /// # Errors
 ///
@@ -144,15 +147,25 @@ pub fn refusal(
     code: i32,
     prepare: impl FnOnce() -> Result<()> + Send + 'static,
 ) -> Result<String> {
-    let Output { status, stderr, .. } = output(node, command, prepare)?;
+    let Output { status, stdout, stderr } = output(node, command, prepare)?;
     let text = String::from_utf8_lossy(&stderr);
     ensure!(status.code() == Some(code), "{status} instead of {code}:\n{text}");
     ensure!(!text.contains("panicked"), "it panicked:\n{text}");
     let (logged, errors): (Vec<_>, Vec<_>) = text.lines().partition(|line| is_log(line));
+    ensure!(!logged.iter().any(|line| line.contains(" ERROR ")), "an error in the log, too:\n{text}");
+    if command.get_args().any(|argument| argument == "check") {
+        ensure!(errors.is_empty(), "beside the findings:\n{text}");
+        let found = String::from_utf8_lossy(&stdout).into_owned();
+        let bad: Vec<_> = found.lines().filter_map(|line| line.strip_prefix("error    ")).collect();
+        let [error] = bad.as_slice() else {
+            return Err(anyhow!("{} errors instead of one:\n{found}", bad.len()));
+        };
+        ensure!(error.contains("; "), "a cause without a remedy: {error}");
+        return Ok((*error).to_owned());
+    }
     let [error] = errors.as_slice() else {
         return Err(anyhow!("{} lines beside the log instead of one:\n{text}", errors.len()));
     };
-    ensure!(!logged.iter().any(|line| line.contains(" ERROR ")), "an error in the log, too:\n{text}");
     let error = error.strip_prefix("ha-agent: ").with_context(|| format!("whose error is it? {error}"))?;
     ensure!(error.contains("; "), "a cause without a remedy: {error}");
     Ok(error.to_owned())

@@ -115,9 +115,12 @@ fn stale(lab: &Linked, browser: &Browser<'_>) -> Result<()> {
 
 /// By day on a desk, and by night on a phone; nothing may hang over the edge.
 fn pictures(browser: &Browser<'_>, name: &str) -> Result<()> {
-    for (size, is_dark, kind) in
-        [(DESK, false, "desk"), (DESK, true, "desk-dark"), (PHONE, false, "phone"), (PHONE, true, "phone-dark")]
-    {
+    for (size, is_dark, kind) in [
+        (DESK, false, "desk"),
+        (DESK, true, "desk-dark"),
+        (PHONE, false, "phone"),
+        (PHONE, true, "phone-dark"),
+    ] {
         browser.look(size, is_dark)?;
         browser.run("scrollTo(0, 0)")?;
         let wide = browser.run("return document.documentElement.scrollWidth - innerWidth")?;
@@ -133,17 +136,25 @@ fn accessible(browser: &Browser<'_>) -> Result<()> {
     let nodes = browser.accessible()?;
     let nameless: Vec<_> = nodes
         .iter()
-        .filter(|(role, name)| ["button", "link", "textbox", "img", "image", "table", "dialog"].contains(&role.as_str()) && name.is_empty())
+        .filter(|(role, name)| {
+            ["button", "link", "textbox", "img", "image", "table", "dialog"].contains(&role.as_str())
+                && name.is_empty()
+        })
         .filter(|(role, _)| role != "table")
         .collect();
     ensure!(nameless.is_empty(), "without a name: {nameless:?}");
     let has = |wanted: &str| nodes.iter().filter(|(role, _)| role == wanted).count();
     ensure!(has("main") == 1 && has("banner") == 1 && has("contentinfo") == 1, "landmarks: {nodes:?}");
     ensure!(has("columnheader") > 0 && has("rowheader") > 0, "headers of tables");
-    let headings = browser.run("return [...document.querySelectorAll('h1,h2,h3')].map((h) => Number(h.tagName[1]))")?;
-    let headings: Vec<i64> = headings.as_array().into_iter().flatten().filter_map(serde_json::Value::as_i64).collect();
+    let headings =
+        browser.run("return [...document.querySelectorAll('h1,h2,h3')].map((h) => Number(h.tagName[1]))")?;
+    let headings: Vec<i64> =
+        headings.as_array().into_iter().flatten().filter_map(serde_json::Value::as_i64).collect();
     ensure!(headings.iter().filter(|level| **level == 1).count() == 1, "{headings:?}");
-    ensure!(headings.windows(2).all(|pair| pair[1] <= pair[0] + 1), "a level of headings is left out: {headings:?}");
+    ensure!(
+        headings.windows(2).all(|pair| pair[1] <= pair[0] + 1),
+        "a level of headings is left out: {headings:?}"
+    );
     let ids = browser.run("const ids = [...document.querySelectorAll('[id]')].map((e) => e.id); return ids.length - new Set(ids).size")?;
     ensure!(ids == 0, "{ids} ids are there twice");
     // The first thing that Tab reaches leads past the bar.
@@ -161,7 +172,11 @@ fn contrasts(browser: &Browser<'_>) -> Result<()> {
 }
 
 fn sentence(browser: &Browser<'_>) -> Result<String> {
-    Ok(browser.run("return document.querySelector('h1').textContent")?.as_str().unwrap_or_default().to_owned())
+    Ok(browser
+        .run("return document.querySelector('h1').textContent")?
+        .as_str()
+        .unwrap_or_default()
+        .to_owned())
 }
 
 fn said(sentence: &str) -> String {

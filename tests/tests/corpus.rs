@@ -33,6 +33,11 @@ fn peer_link() {
 }
 
 #[test]
+fn sniff() {
+    inputs("sniff").for_each(|input| fuzz::sniff(&input));
+}
+
+#[test]
 fn replay() {
     inputs("replay").for_each(|input| fuzz::replay(&input));
 }

@@ -41,10 +41,14 @@ fn the_page_its_parts_and_the_numbers_are_served() -> Result<()> {
         ensure!(status["node"] == "a" && status["vhosts"][0]["state"] == "MASTER", "{status}");
         ensure!(status["uptime_s"].as_f64() > Some(0.0), "{status}");
         let metrics = page.get("/metrics", "accept: application/openmetrics-text")?.body;
-        ensure!(metrics.contains("ha_agent_role{role=\"SINGLE\"} 1") && metrics.ends_with("# EOF\n"), "{metrics}");
+        ensure!(
+            metrics.contains("ha_agent_role{role=\"SINGLE\"} 1") && metrics.ends_with("# EOF\n"),
+            "{metrics}"
+        );
         ensure!(page.get("/healthz", "")?.body == "ok\n");
         ensure!(page.get("/api/status", "host: elsewhere.example")?.code == 421);
-        let order = page.post("/api/failover", "content-type: application/json\nsec-fetch-site: same-origin", "{}")?;
+        let order =
+            page.post("/api/failover", "content-type: application/json\nsec-fetch-site: same-origin", "{}")?;
         ensure!(order.code == 403, "{order:?}");
 
         // Without the table, nothing listens.
@@ -89,7 +93,8 @@ fn an_order_takes_the_token_and_is_told_step_by_step() -> Result<()> {
     if !lab::available() {
         return Ok(());
     }
-    let web = "listen = [\"127.0.0.1:7781\", \"10.77.0.HOST:7781\"]\ntoken_file = \"web.token\"\nactions = true\n";
+    let web =
+        "listen = [\"127.0.0.1:7781\", \"10.77.0.HOST:7781\"]\ntoken_file = \"web.token\"\nactions = true\n";
     let config = |advskew, host: &str| AgentConfig {
         advskew,
         web: Some(web.replace("HOST", host)),
@@ -153,9 +158,12 @@ fn who_is_slow_or_says_too_much_is_sent_away() -> Result<()> {
         }
         let long = page.post("/login", "sec-fetch-site: same-origin", &"x".repeat(10_000))?;
         ensure!(long.code == 413, "{long:?}");
-        for (what, stream) in
-            [("half a head", &mut half), ("silence", &mut silent), ("idle", &mut idle), ("half a body", &mut slow)]
-        {
+        for (what, stream) in [
+            ("half a head", &mut half),
+            ("silence", &mut silent),
+            ("idle", &mut idle),
+            ("half a body", &mut slow),
+        ] {
             let began = Instant::now();
             ends(stream, Duration::from_secs(20)).with_context(|| what.to_owned())?;
             println!("{what}: sent away {:?} later", began.elapsed());
@@ -203,7 +211,8 @@ fn ten_thousand_connections_neither_take_it_down_nor_move_the_pair() -> Result<(
 /// Whether the other end has closed it.
 fn is_closed(stream: &mut TcpStream) -> bool {
     let waits = stream.set_read_timeout(Some(Duration::from_millis(1)));
-    waits.is_ok() && !matches!(stream.read(&mut [0; 16]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    waits.is_ok()
+        && !matches!(stream.read(&mut [0; 16]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
 /// Reads until the other end has closed it.

@@ -47,6 +47,8 @@ enum Target {
     PeerLink,
     /// Recordings
     Replay,
+    /// Recordings of frames, and frames, as `sniff` reads them
+    Sniff,
     /// Frames through the loaded BPF program and the judge in user space, which must agree (as root)
     Kernel,
 }
@@ -192,13 +194,14 @@ impl Fuzzer {
     }
 }
 
-const ALL: [Target; 7] = [
+const ALL: [Target; 8] = [
     Target::Decode,
     Target::CarpHeader,
     Target::Config,
     Target::Control,
     Target::PeerLink,
     Target::Replay,
+    Target::Sniff,
     Target::Kernel,
 ];
 const SECONDS_IN_TESTS: u32 = 10;

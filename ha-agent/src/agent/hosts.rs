@@ -100,7 +100,8 @@ pub(super) fn watch(
 }
 
 /// Who may be heard; empty for everybody.
-pub(super) fn heard(config: &VhostConfig) -> &[IpAddr] {
+#[must_use]
+pub fn heard(config: &VhostConfig) -> &[IpAddr] {
     if config.unicast.is_empty() { &config.peers } else { &config.unicast }
 }
 

@@ -12,7 +12,7 @@ pub enum Exit {
     Differs = 1,
     /// 2: the command line is wrong (the command-line parser's own code).
     Usage = 2,
-    /// 3: `status` is answered, and the worst that it shows is a warning.
+    /// 3: the worst that `status`, `drill` or `check` shows is a warning.
     Warning = 3,
     /// 4: `status` is answered, and shows something critical.
     Critical = 4,

@@ -7,6 +7,7 @@ pub mod drill;
 pub mod exit;
 pub mod failover;
 pub mod guard;
+pub mod init;
 mod logging;
 pub mod metrics;
 pub mod order;
@@ -77,6 +78,8 @@ enum Command {
     /// Detach what an agent has left in the kernel that was killed, and remove it: the node answers for its addresses again,
     /// if it has any.
     Unload(unload::Args),
+    /// Write a configuration, after a look at this machine, and a few questions.
+    Init(init::Args),
     /// Show all CARP on an interface or in a recording, decoded, and whether it may be believed and why not.
     Sniff(sniff::Args),
     /// Check a configuration and this machine, without changing anything.
@@ -138,6 +141,7 @@ impl Cli {
             Command::Pair(command) => pair::run(&command),
             Command::Config(command) => config::run(&command),
             Command::Unload(args) => unload::run(&args),
+            Command::Init(args) => init::run(&args),
             Command::Sniff(args) => sniff::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Update(args) => update::run(&args),
@@ -163,7 +167,7 @@ fn fail(error: &impl Display, exit: Exit) -> Exit {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 a replay decides otherwise, or configurations differ; 2 wrong command line; 3 the status or a drill shows a warning; 4 something critical; 5 the active role did not move; 6 an update was halted; 65 no recording that can be read; 69 something needed is not there (interface, BPF, a running agent); \
+Exit codes: 0 done; 1 a replay decides otherwise, or configurations differ; 2 wrong command line; 3 the status, a drill or a check shows a warning; 4 something critical; 5 the active role did not move; 6 an update was halted; 65 no recording that can be read; 69 something needed is not there (interface, BPF, a running agent); \
 70 an error in this program; 71 the system failed; 73 a file can't be made; 77 no permission; 78 wrong configuration.
 
 HA_AGENT_LOG sets what is logged: error, warn, info (the default), debug, trace.";

@@ -13,10 +13,9 @@ use crate::agent::AgentError;
 use crate::config::{self, ConfigError};
 use crate::net::link::Monitor;
 use crate::sniff::keys::Keys;
+use crate::sniff::live::Tap;
 use crate::sniff::recording::{Recording, RecordingError};
-use crate::sniff::{Kind, Received, Sniffer};
-use crate::sys::packet_listener::{PacketListener, SNAP};
-use crate::sys::readable::readable;
+use crate::sniff::{Received, Sniffer};
 
 /// Arguments of `sniff`.
 #[derive(Debug, clap::Args)]
@@ -180,34 +179,19 @@ async fn listen(interface: &str, shown: &mut Shown<impl Write>) -> Result<(), Li
     let found =
         Monitor::open()?.interfaces().await.map_err(|error| LiveError::Agent(AgentError::Netlink(error)))?;
     let index = found.get(interface).ok_or_else(|| LiveError::NoInterface(interface.to_owned()))?.index;
-    let tap = readable(PacketListener::tap(index)?)?;
+    let tap = Tap::open(index)?;
     // Also when nobody speaks, it is known when it began.
     tracing::info!("listening on {interface}");
-    let mut buffer = [0; SNAP];
-    loop {
-        tokio::select! {
-            _ = interrupted.recv() => return Ok(()),
-            _ = told.recv() => return Ok(()),
-            ready = tap.readable() => {
-                let mut ready = ready?;
-                while let Some(frame) = tap.get_ref().0.receive(&mut buffer)? {
-                    let received = Received {
-                        bytes: frame.bytes,
-                        kind: Kind::Ethernet,
-                        length: frame.length,
-                        at_ns: frame.wall_ns,
-                        tag: frame.tag,
-                        outgoing: frame.outgoing,
-                    };
-                    if !shown.show(&received) {
-                        return Ok(());
-                    }
-                }
-                ready.clear_ready();
-                shown.flush();
-            }
-        }
+    tokio::select! {
+        _ = interrupted.recv() => {}
+        _ = told.recv() => {}
+        heard = tap.hear(|received| {
+            let goes_on = shown.show(received);
+            shown.flush();
+            goes_on
+        }) => heard?,
     }
+    Ok(())
 }
 
 /// Where it is printed. For a reader that went away (`| head`), it ends.

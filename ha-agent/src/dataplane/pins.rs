@@ -57,11 +57,7 @@ impl Pins {
     pub fn open(directory: &Path) -> Result<Self, PinError> {
         let unusable = |cause| PinError::Unusable { path: directory.to_owned(), cause };
         // Of another file system, nothing is touched.
-        let existing = directory.ancestors().find(|path| path.is_dir()).unwrap_or(directory);
-        let kind = statfs(existing).map_err(|error| unusable(error.into()))?.f_type;
-        if kind != BPFFS {
-            return Err(PinError::NoBpffs(directory.to_owned()));
-        }
+        Self::possible(directory)?;
         fs::create_dir_all(directory).map_err(unusable)?;
         let pins = Self::lock(directory)?;
         let ours = pins.place();
@@ -71,6 +67,19 @@ impl Pins {
         }
         fs::create_dir_all(ours).map_err(unusable)?;
         Ok(pins)
+    }
+
+    /// Whether the directory is on a bpffs, or would be. Touches nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`PinError`].
+    pub fn possible(directory: &Path) -> Result<(), PinError> {
+        let existing = directory.ancestors().find(|path| path.is_dir()).unwrap_or(directory);
+        let kind = statfs(existing)
+            .map_err(|error| PinError::Unusable { path: directory.to_owned(), cause: error.into() })?
+            .f_type;
+        if kind == BPFFS { Ok(()) } else { Err(PinError::NoBpffs(directory.to_owned())) }
     }
 
     /// Takes what an agent has left, to [clear](Self::clear) it; `None` if nothing is there.

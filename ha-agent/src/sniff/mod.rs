@@ -15,6 +15,7 @@
 
 pub mod keys;
 mod link;
+pub mod live;
 mod outline;
 pub mod recording;
 mod sighting;

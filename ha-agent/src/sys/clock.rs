@@ -42,6 +42,17 @@ pub fn unix_ns() -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Whether somebody keeps the time of day right, as the kernel is told (`adjtimex(2)`); `None` if it does not say.
+#[must_use]
+pub fn is_synchronised() -> Option<bool> {
+    // SAFETY: a timex is plain integers, for which zero is valid; with no modes, the call changes nothing and fills it in.
+    let (state, status) = unsafe {
+        let mut asked: libc::timex = std::mem::zeroed();
+        (libc::adjtimex(&raw mut asked), asked.status)
+    };
+    (state >= 0).then_some(status & libc::STA_UNSYNC == 0)
+}
+
 /// The processor time that the calling thread has used, in user space and in the kernel.
 #[must_use]
 pub fn thread_time() -> Duration {

@@ -21,8 +21,23 @@ pub enum Family {
 /// `ENODEV` if the interface is gone, `ENOENT` if it has no such setting (IPv6 may be missing),
 /// `InvalidData` if it is no number.
 pub fn read(family: Family, ifindex: u32, setting: &str) -> io::Result<i32> {
-    let text = std::fs::read_to_string(path(family, ifindex, setting)?)?;
+    parse(&std::fs::read_to_string(path(family, ifindex, setting)?)?)
+}
+
+fn parse(text: &str) -> io::Result<i32> {
     text.trim().parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Reads a setting of the interface with this index of which the larger one counts, its own or that of all interfaces
+/// (`rp_filter`, `arp_ignore`, `arp_announce`).
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn effective(family: Family, ifindex: u32, setting: &str) -> io::Result<i32> {
+    let own = read(family, ifindex, setting)?;
+    let all = parse(&std::fs::read_to_string(named(family, "all", setting))?)?;
+    Ok(own.max(all))
 }
 
 /// Changes a setting of the interface with this index.
@@ -35,12 +50,15 @@ pub fn write(family: Family, ifindex: u32, setting: &str, value: i32) -> io::Res
 }
 
 fn path(family: Family, ifindex: u32, setting: &str) -> io::Result<PathBuf> {
-    let name = interface_name::of(ifindex)?;
+    Ok(named(family, &interface_name::of(ifindex)?, setting))
+}
+
+fn named(family: Family, name: &str, setting: &str) -> PathBuf {
     let family = match family {
         Family::V4 => "ipv4",
         Family::V6 => "ipv6",
     };
-    Ok(["/proc/sys/net", family, "conf", &name, setting].iter().collect())
+    ["/proc/sys/net", family, "conf", name, setting].iter().collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
+use crate::cli::exit::Exit;
 use crate::config::quote::OneLine;
 use crate::sys::pidfd::Pidfd;
 
@@ -59,7 +60,7 @@ pub fn inspect(path: &Path, config: &Path) -> Result<String, PackageError> {
     let version = printed.strip_prefix("ha-agent ").map(str::trim).filter(|version| is_version(version));
     let version = version.ok_or_else(|| PackageError::NoAgent(excerpt(&printed)))?.to_owned();
     let (is_good, printed) = run(path, &["check".as_ref(), "--config".as_ref(), config.as_os_str()])?;
-    if is_good { Ok(version) } else { Err(PackageError::Refuses(excerpt(&printed))) }
+    if is_good { Ok(version) } else { Err(PackageError::Refuses(excerpt(&errors(&printed)))) }
 }
 
 /// What must be the same in two programs for one machine: word size, byte order, processor. `None` if it is no program.
@@ -75,7 +76,13 @@ fn kind_of_program(path: &Path) -> Result<Option<[u8; 4]>, PackageError> {
     })
 }
 
-/// Runs it to its end. Returns whether that was a good one, and the beginning of what it printed.
+/// Of what `check` prints, what is wrong; else all of it.
+fn errors(printed: &str) -> String {
+    let errors: Vec<_> = printed.lines().filter(|line| line.starts_with("error ")).collect();
+    if errors.is_empty() { printed.to_owned() } else { errors.join("\n") }
+}
+
+/// Runs it to its end. Returns whether that was a good one, where a warning is no harm, and the beginning of what it printed.
 fn run(path: &Path, arguments: &[&std::ffi::OsStr]) -> Result<(bool, String), PackageError> {
     let failed = |cause: io::Error| PackageError::Io { path: path.to_owned(), verb: "run", cause };
     // Not a pipe: what it leaves running could hold that open.
@@ -99,7 +106,8 @@ fn run(path: &Path, arguments: &[&std::ffi::OsStr]) -> Result<(bool, String), Pa
     }
     let mut bytes = Vec::new();
     printed.rewind().and_then(|()| printed.take(PRINTED_LIMIT).read_to_end(&mut bytes)).map_err(failed)?;
-    Ok((status.success(), String::from_utf8_lossy(&bytes).into_owned()))
+    let is_good = status.success() || status.code() == Some(Exit::Warning.code().into());
+    Ok((is_good, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn is_version(text: &str) -> bool {
@@ -151,7 +159,10 @@ mod tests {
     fn what_it_prints_and_how_it_ends_is_seen() -> Result<()> {
         let shell = |script: &str| run(Path::new("/bin/sh"), &["-c".as_ref(), script.as_ref()]);
         assert_eq!(shell("echo out; echo err >&2")?, (true, "out\nerr\n".to_owned()));
-        assert_eq!(shell("exit 3")?, (false, String::new()));
+        assert_eq!(shell("exit 4")?, (false, String::new()));
+        assert_eq!(shell("exit 3")?, (true, String::new()), "warnings");
+        assert_eq!(errors("ok       a\nerror    b; c\nwarning  d\n"), "error    b; c");
+        assert_eq!(errors("ha-agent: b; c\n"), "ha-agent: b; c\n");
         // What it leaves behind is not waited for.
         assert_eq!(shell("sleep 30 & echo left")?.1, "left\n");
         assert_eq!(excerpt("a\n\nb\nc\nd\u{1b}\n"), "b; c; d\\u{1b}");

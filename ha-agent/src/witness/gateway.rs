@@ -10,7 +10,7 @@ use super::error::WitnessError;
 use crate::sys::readable::readable;
 
 /// Asks once, and waits for the answer.
-pub(super) async fn ask(address: IpAddr, limit: Duration) -> Result<(), WitnessError> {
+pub(crate) async fn ask(address: IpAddr, limit: Duration) -> Result<(), WitnessError> {
     let not_sent = |cause| WitnessError::NotSent { address, cause };
     let nonce = getrandom::u64().map_err(|error| not_sent(io::Error::other(error)))?;
     // One a question: what comes late belongs to nobody.

@@ -13,7 +13,7 @@
 
 mod error;
 mod etcd;
-mod gateway;
+pub(crate) mod gateway;
 mod http;
 mod keeper;
 mod terms;

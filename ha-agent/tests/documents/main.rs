@@ -1,5 +1,6 @@
 //! The tables in `docs/` that the code makes: they are as the code says.
 
+mod check;
 mod metrics;
 mod reasons;
 mod roles;

@@ -10,6 +10,7 @@ mod decode;
 mod kernel;
 mod peer_link;
 mod replay;
+mod sniff;
 
 use std::cell::{OnceCell, RefCell};
 
@@ -20,6 +21,7 @@ pub use decode::decode;
 pub use kernel::{kernel, play};
 pub use peer_link::peer_link;
 pub use replay::replay;
+pub use sniff::sniff;
 
 use crate::{Kernel, site};
 

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub(super) use self::charge::ChargeHandle;
+pub use self::charge::examine;
 use self::charge::{Charge, Said, Times};
 pub use self::record::RecordFileError;
 use self::sides::sides;

@@ -5,46 +5,59 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use crate::config::RealtimeConfig;
+use super::finding::{Code, Finding};
+use crate::config::{Config, Mode, RealtimeConfig};
 use crate::sys::ethtool::Coalescing;
-use crate::sys::idle;
 use crate::sys::realtime::{self, Refusal, Throttling};
+use crate::sys::{clock, idle};
 
-/// What the system grants of `[realtime]`, one sentence a line. To know it, it is taken for a moment.
-pub(super) fn rights(config: &RealtimeConfig) -> Vec<String> {
-    let refused = |refusal: Refusal| format!("warning: {refusal}");
-    let priority = config.priority.map_or("no real-time priority is asked for".to_owned(), |priority| {
+/// What the system grants, and how the machine is set up. What takes longer than `slack` is warned of. `sys` and `proc` are
+/// where `/sys` and `/proc` are mounted.
+pub(super) fn check(sys: &Path, proc: &Path, config: &Config, slack: Duration) -> Vec<Finding> {
+    let mut findings = rights(&config.realtime);
+    findings.extend(set_up(sys, proc, &config.realtime, slack));
+    findings.push(synchronised(clock::is_synchronised(), config.auth.mode));
+    findings
+}
+
+/// What the system grants of `[realtime]`. To know it, it is taken for a moment.
+fn rights(config: &RealtimeConfig) -> Vec<Finding> {
+    let refused = |refusal: Refusal| Finding::told(Code::NoRealtime, REALTIME, &refusal);
+    let good = |sentence: String| Finding::good(REALTIME, sentence);
+    let priority = config.priority.map_or_else(
+        || good("no real-time priority is asked for".to_owned()),
         // In a thread of its own, which ends with it.
-        match thread::spawn(move || realtime::set_priority(priority)).join() {
-            Ok(result) => result.map_or_else(refused, |()| format!("priority {priority} is granted")),
-            Err(_) => "warning: a thread could not try it; look at `ulimit -u`".to_owned(),
-        }
-    });
+        |priority| match thread::spawn(move || realtime::set_priority(priority)).join() {
+            Ok(result) => result.map_or_else(refused, |()| good(format!("priority {priority} is granted"))),
+            Err(_) => {
+                let sentence = "a thread could not try whether a priority is granted";
+                Finding::new(Code::NoRealtime, REALTIME, sentence).remedied("look at `ulimit -u`")
+            }
+        },
+    );
     let memory = if config.lock_memory {
-        realtime::lock_memory().map_or_else(refused, |()| "memory can be locked".to_owned())
+        realtime::lock_memory().map_or_else(refused, |()| good("memory can be locked".to_owned()))
     } else {
-        "memory is not to be locked".to_owned()
+        good("memory is not to be locked".to_owned())
     };
     let latency = config.cpu_dma_latency.map(|latency| {
         realtime::hold_dma_latency(latency)
-            .map_or_else(refused, |_| format!("processors can be kept awake within {latency:?}"))
+            .map_or_else(refused, |_| good(format!("processors can be kept awake within {latency:?}")))
     });
     [priority, memory].into_iter().chain(latency).collect()
 }
 
-/// How the machine itself is set up, one sentence a line. What takes longer than `slack` is warned of. `sys` and `proc`
-/// are where `/sys` and `/proc` are mounted.
-pub(super) fn set_up(sys: &Path, proc: &Path, config: &RealtimeConfig, slack: Duration) -> Vec<String> {
+fn set_up(sys: &Path, proc: &Path, config: &RealtimeConfig, slack: Duration) -> Vec<Finding> {
     vec![
-        describe_throttling(realtime::throttling(proc)),
-        describe_idle(idle::deepest_state(sys), config.cpu_dma_latency, slack),
-        describe_governors(&idle::governors(sys).into_iter().collect::<Vec<_>>()),
-        describe_clock(idle::clock_source(sys).as_deref()),
+        throttling(realtime::throttling(proc)),
+        idle(idle::deepest_state(sys), config.cpu_dma_latency, slack),
+        governors(&idle::governors(sys).into_iter().collect::<Vec<_>>()),
+        clock_source(idle::clock_source(sys).as_deref()),
     ]
 }
 
 /// For how long an interface holds frames back.
-pub(super) fn describe_coalescing(name: &str, told: io::Result<Coalescing>, slack: Duration) -> String {
+pub(super) fn coalescing(about: &str, name: &str, told: io::Result<Coalescing>, slack: Duration) -> Finding {
     match told {
         Ok(Coalescing { rx, adaptive }) if adaptive || rx > slack => {
             let how = if adaptive {
@@ -52,72 +65,103 @@ pub(super) fn describe_coalescing(name: &str, told: io::Result<Coalescing>, slac
             } else {
                 format!("{rx:?}")
             };
-            format!(
-                "warning: its card holds received frames back for {how}; `ethtool -C {name} adaptive-rx off rx-usecs 0` \
-                 ends that"
-            )
+            Finding::new(Code::HeldBack, about, format!("its card holds received frames back for {how}"))
+                .naming("INTERFACE", name)
         }
-        Ok(Coalescing { rx, .. }) => format!("its card holds received frames back for at most {rx:?}"),
+        Ok(Coalescing { rx, .. }) => {
+            Finding::good(about, format!("its card holds received frames back for at most {rx:?}"))
+        }
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
-            "its driver does not tell for how long received frames are held back".to_owned()
+            Finding::good(about, "its driver does not tell for how long received frames are held back")
         }
-        Err(error) => format!("for how long received frames are held back can't be read: {error}"),
+        Err(error) => {
+            Finding::good(about, format!("for how long received frames are held back can't be read: {error}"))
+        }
     }
 }
 
-fn describe_throttling(throttling: Option<Throttling>) -> String {
+fn throttling(throttling: Option<Throttling>) -> Finding {
+    let good = |sentence: String| Finding::good(MACHINE, sentence);
     let Some(Throttling { runtime_us, period_us }) = throttling else {
-        return "what the kernel leaves to real-time threads can't be read".to_owned();
+        return good("what the kernel leaves to real-time threads can't be read".to_owned());
     };
     match runtime_us {
-        ..0 => "real-time threads may use whole processors (kernel.sched_rt_runtime_us is -1)".to_owned(),
-        0 => "warning: the kernel leaves no time to real-time threads; `sysctl kernel.sched_rt_runtime_us=950000` \
-              does"
-        .to_owned(),
-        1.. => format!("real-time threads may use {runtime_us} of {period_us} µs (kernel.sched_rt_runtime_us)"),
+        ..0 => {
+            good("real-time threads may use whole processors (kernel.sched_rt_runtime_us is -1)".to_owned())
+        }
+        0 => Finding::new(Code::Throttled, MACHINE, "the kernel leaves no time to real-time threads"),
+        1.. => good(format!(
+            "real-time threads may use {runtime_us} of {period_us} µs (kernel.sched_rt_runtime_us)"
+        )),
     }
 }
 
-fn describe_idle(deepest: Option<idle::IdleState>, held: Option<Duration>, slack: Duration) -> String {
+fn idle(deepest: Option<idle::IdleState>, held: Option<Duration>, slack: Duration) -> Finding {
     let Some(idle::IdleState { name, latency }) = deepest else {
-        return "how deeply idle processors sleep can't be read".to_owned();
+        return Finding::good(MACHINE, "how deeply idle processors sleep can't be read");
     };
     match held {
         Some(held) => {
-            format!("idle processors wake up within {held:?} while the agent runs (cpu_dma_latency)")
+            let sentence =
+                format!("idle processors wake up within {held:?} while the agent runs (cpu_dma_latency)");
+            Finding::good(MACHINE, sentence)
         }
-        None if latency > slack => format!(
-            "warning: idle processors sleep as deeply as {name}, {latency:?} from waking up; cpu_dma_latency = \
-             \"{}us\" in [realtime] prevents it, and costs power",
-            slack.as_micros()
-        ),
-        None => format!("idle processors wake up within {latency:?} ({name})"),
+        None if latency > slack => {
+            let sentence = format!("idle processors sleep as deeply as {name}, {latency:?} from waking up");
+            let remedy = format!(
+                "cpu_dma_latency = \"{}us\" in [realtime] prevents it, and costs power",
+                slack.as_micros()
+            );
+            Finding::new(Code::DeepSleep, MACHINE, sentence).remedied(remedy)
+        }
+        None => Finding::good(MACHINE, format!("idle processors wake up within {latency:?} ({name})")),
     }
 }
 
-fn describe_governors(governors: &[String]) -> String {
+fn governors(governors: &[String]) -> Finding {
     let slow = governors.iter().find(|governor| SLOW.contains(&governor.as_str()));
     match (slow, governors) {
-        (_, []) => "who sets the frequency of processors can't be read".to_owned(),
-        (Some(slow), _) => format!(
-            "warning: the frequency of processors is set by {slow}, so what wakes one up may run slowly at first; \
-             `cpupower frequency-set -g performance` prevents it"
-        ),
-        (None, all) => format!("the frequency of processors is set by {}", all.join(" and ")),
+        (_, []) => Finding::good(MACHINE, "who sets the frequency of processors can't be read"),
+        (Some(slow), _) => {
+            let sentence = format!(
+                "the frequency of processors is set by {slow}, so what wakes one up may run slowly at first"
+            );
+            Finding::new(Code::SlowProcessors, MACHINE, sentence)
+        }
+        (None, all) => {
+            Finding::good(MACHINE, format!("the frequency of processors is set by {}", all.join(" and ")))
+        }
     }
 }
 
-fn describe_clock(source: Option<&str>) -> String {
+fn clock_source(source: Option<&str>) -> Finding {
     match source {
-        None => "where the time is read from can't be read".to_owned(),
-        Some(source) if SLOW_CLOCKS.contains(&source) => format!(
-            "warning: the time is read from {source}, which takes microseconds each; see in `dmesg` why the processor's \
-             own counter was given up"
-        ),
-        Some(source) => format!("the time is read from {source}"),
+        None => Finding::good(MACHINE, "where the time is read from can't be read"),
+        Some(source) if SLOW_CLOCKS.contains(&source) => {
+            let sentence = format!("the time is read from {source}, which takes microseconds each");
+            Finding::new(Code::SlowClock, MACHINE, sentence)
+        }
+        Some(source) => Finding::good(MACHINE, format!("the time is read from {source}")),
     }
 }
 
+/// Strict mode compares the clocks of the nodes.
+fn synchronised(is: Option<bool>, mode: Mode) -> Finding {
+    match (is, mode) {
+        (Some(true), _) => Finding::good(MACHINE, "the clock is synchronised"),
+        (Some(false), Mode::Strict) => {
+            let sentence = "the clock is not synchronised, and strict mode compares those of the nodes";
+            Finding::new(Code::NotSynchronised, MACHINE, sentence)
+        }
+        (Some(false), Mode::Compat) => {
+            Finding::good(MACHINE, "the clock is not synchronised, which matters in strict mode only")
+        }
+        (None, _) => Finding::good(MACHINE, "whether the clock is synchronised can't be read"),
+    }
+}
+
+const REALTIME: &str = "real time";
+const MACHINE: &str = "machine";
 /// Governors that raise the frequency only after a while, or never.
 const SLOW: [&str; 3] = ["conservative", "ondemand", "powersave"];
 /// Clock sources outside of the processor.
@@ -147,10 +191,10 @@ mod tests {
         assert_eq!(
             machine.set_up(&RealtimeConfig::default()),
             [
-                "real-time threads may use 950000 of 1000000 µs (kernel.sched_rt_runtime_us)",
-                "idle processors wake up within 133µs (C6)",
-                "the frequency of processors is set by performance",
-                "the time is read from tsc",
+                "ok       machine: real-time threads may use 950000 of 1000000 µs (kernel.sched_rt_runtime_us)",
+                "ok       machine: idle processors wake up within 133µs (C6)",
+                "ok       machine: the frequency of processors is set by performance",
+                "ok       machine: the time is read from tsc",
             ]
         );
     }
@@ -166,7 +210,7 @@ mod tests {
             let machine = Files::good();
             machine.write(file, text);
             for (index, said) in machine.set_up(&RealtimeConfig::default()).iter().enumerate() {
-                assert_eq!(said.starts_with("warning: "), index == sentence, "{said}");
+                assert_eq!(said.starts_with("warning  "), index == sentence, "{said}");
                 assert_eq!(said.contains(remedy), index == sentence, "{said}");
             }
         }
@@ -205,12 +249,25 @@ mod tests {
             (told(51, false), true),
             (told(0, true), true),
         ] {
-            let said = describe_coalescing("eth0", told, slack);
-            assert_eq!(said.starts_with("warning: "), warns, "{said}");
+            let said = coalescing("interface eth0", "eth0", told, slack).to_string();
+            assert_eq!(said.starts_with("warning  "), warns, "{said}");
             assert_eq!(said.contains("`ethtool -C eth0 "), warns, "{said}");
         }
-        let unknown = describe_coalescing("eth0", Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)), slack);
+        let unsupported = Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+        let unknown = coalescing("interface eth0", "eth0", unsupported, slack).to_string();
         assert!(unknown.contains("does not tell"), "{unknown}");
+    }
+
+    #[test]
+    fn an_unsynchronised_clock_matters_in_strict_mode() {
+        for (is, mode, warns) in [
+            (Some(true), Mode::Strict, false),
+            (Some(false), Mode::Strict, true),
+            (Some(false), Mode::Compat, false),
+            (None, Mode::Strict, false),
+        ] {
+            assert_eq!(synchronised(is, mode).code.is_some(), warns, "{is:?} {mode:?}");
+        }
     }
 
     /// A directory that is both `/sys` and `/proc` of a machine with two processors.
@@ -244,7 +301,8 @@ mod tests {
 
         /// With 500 µs to lose.
         fn set_up(&self, config: &RealtimeConfig) -> Vec<String> {
-            set_up(self.0.path(), self.0.path(), config, Duration::from_micros(500))
+            let found = set_up(self.0.path(), self.0.path(), config, Duration::from_micros(500));
+            found.iter().map(ToString::to_string).collect()
         }
     }
 }

@@ -215,6 +215,19 @@ impl Charge {
     }
 }
 
+/// What would stand in the way of taking it all, on a node where no agent runs. It blocks, and touches nothing.
+///
+/// # Errors
+///
+/// If the configuration makes no plan, or the system has no descriptors left.
+pub fn examine(config: &Config) -> Result<DrillReport, Failure> {
+    // Nothing is taken, so nothing is lost; and which of the two this node is makes no difference.
+    let (lost, proof): (Lost, _) = (Arc::new(|_| {}), Proof::default());
+    let charged = parts::charged(&config.charge, &config.node, Node::A, &lost, &proof)?;
+    drill::drill(&charged.duties, &[], Duration::ZERO)
+        .map_err(|error| Failure::system("what is to be taken over can't be looked at", &error))
+}
+
 impl ChargeHandle {
     /// How long it may take to move it all to the other node.
     pub(in crate::agent) fn move_limit(&self) -> Duration {
