@@ -1,13 +1,17 @@
-//! Writes down what the executor has done: in the journal, in the log, for the status. The executor itself waits
+//! Writes down what the executor has done: in the journal, among the events, in the log, for the status. The executor itself waits
 //! neither for a log nor for a lock.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use crate::control::status::{Change, Clocks};
 use crate::exec::Report;
 use crate::journal::Journal;
+use crate::journal::events::{Events, What};
+use crate::sys::clock;
 
 /// Reads the reports.
 #[derive(Debug)]
@@ -17,6 +21,7 @@ pub(super) struct Clerk {
     /// Where transitions are written down.
     journal: Arc<Journal>,
     faults: Faults,
+    events: Events,
 }
 
 /// What goes wrong with each virtual host, by index, until it is right again.
@@ -29,11 +34,12 @@ impl Faults {
         self.lock().get(&vhost).cloned()
     }
 
-    fn set(&self, vhost: usize, fault: Option<String>) {
+    /// Returns what was known before.
+    fn set(&self, vhost: usize, fault: Option<String>) -> Option<String> {
         match fault {
             Some(fault) => self.lock().insert(vhost, fault),
             None => self.lock().remove(&vhost),
-        };
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, String>> {
@@ -43,8 +49,9 @@ impl Faults {
 
 impl Clerk {
     /// Knows of no virtual host yet.
-    pub(super) fn new(journal: &Arc<Journal>, faults: &Faults) -> Self {
-        Self { names: BTreeMap::new(), journal: Arc::clone(journal), faults: faults.clone() }
+    pub(super) fn new(journal: &Arc<Journal>, faults: &Faults, events: &Events) -> Self {
+        let (journal, faults, events) = (Arc::clone(journal), faults.clone(), events.clone());
+        Self { names: BTreeMap::new(), journal, faults, events }
     }
 
     /// Writes, until the executor has ended.
@@ -66,18 +73,32 @@ impl Clerk {
             }
             Report::Changed(entry) => {
                 self.journal.record(entry);
+                let clocks = Clocks { wall: Timestamp::now(), monotonic: clock::now() };
+                let change = Box::new(Change::new(clocks, &entry));
+                let what = What::StateChanged { change };
+                self.events.tell_of(entry.transition.at, Some(self.name(entry.vhost)), what);
                 let (from, to) = (entry.transition.from, entry.transition.to);
                 // Last: whoever reads this line finds the transition in the status.
                 tracing::info!(vhost = self.name(entry.vhost), "{from} -> {to}: {}", entry.transition.cause);
             }
-            Report::PutBack { vhost, added } => tracing::warn!(
-                vhost = self.name(vhost),
-                "{added} of our addresses had been taken off: put on again"
-            ),
+            Report::Up { vhost, address_up, announced } => {
+                self.journal.complete(vhost, address_up, announced);
+                let (up, told) = (address_up.as_nanos(), announced.as_nanos());
+                let what = What::AddressesUp { address_up_ns: up, announced_ns: told };
+                self.events.tell_of(announced, Some(self.name(vhost)), what);
+            }
+            Report::PutBack { vhost, added } => {
+                let what = What::AddressesPutBack { added };
+                tracing::warn!(vhost = self.name(vhost), "{what}");
+                self.events.tell(Some(self.name(vhost)), what);
+            }
             Report::Fault { vhost, fault } => {
-                self.faults.set(vhost, fault.clone());
+                let before = self.faults.set(vhost, fault.clone());
                 if let Some(fault) = fault {
                     tracing::error!(vhost = self.name(vhost), "{fault}");
+                    self.events.tell(Some(self.name(vhost)), What::FaultBegan { fault });
+                } else if before.is_some() {
+                    self.events.tell(Some(self.name(vhost)), What::FaultOver);
                 }
             }
             Report::Discarded(discarded) => drop(discarded),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -14,6 +15,7 @@ use super::reporter::Reporter;
 use super::{AgentError, Ended, PATIENCE};
 use crate::config::Mode;
 use crate::core::pair::report::Why;
+use crate::journal::events::What;
 use crate::net::macvlan::Macvlan;
 use crate::peer::link::Link;
 use crate::sys::hurry::Hurry;
@@ -47,6 +49,7 @@ impl Parts {
             Ok(Ended::Stays(_)) => Stays::All,
         };
         let goes = stays != Stays::All;
+        reporter.events.tell(Some(&reporter.node()), What::AgentEnded { how: how(result) });
         hurry.set(!goes);
         // Not where this process goes on.
         if stays == Stays::Nothing {
@@ -81,6 +84,18 @@ impl Parts {
         }
         // Last: nothing else waits for a disk that does not answer.
         finish(written).await;
+        // The next agent is to begin before anybody notices.
+        reporter.events.finish(if goes { PATIENCE } else { HURRY }).await;
+    }
+}
+
+/// How the agent ends, for an operator.
+fn how(result: &Result<Ended, AgentError>) -> String {
+    match result {
+        Ok(Ended::Told) => "it was told to".to_owned(),
+        Ok(Ended::Succeeded(program)) => format!("{} goes on in its place", program.display()),
+        Ok(Ended::Stays(_)) => "the next one goes on with all that it serves".to_owned(),
+        Err(error) => error.to_string(),
     }
 }
 
@@ -135,3 +150,6 @@ pub(super) async fn remove(macvlans: impl IntoIterator<Item = Arc<Macvlan>>) {
         }
     }
 }
+
+/// How long is waited for the last events, where another agent is to go on at once.
+const HURRY: Duration = Duration::from_millis(20);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::detector::partner::PairInput;
+use super::observer::{self, Observer};
 use super::reporter::Reporter;
 use crate::core::Instant;
 use crate::core::reasons::{Facts, NodeFacts, Reason, Told, reasons};
@@ -41,13 +42,14 @@ impl Known {
     }
 }
 
-/// Tells the peer of this node now and then, and takes in what it tells, for ever. Without a link, nothing happens.
+/// Tells the peer of this node now and then, and takes in what it tells, for ever. Without a link, this node is only looked at.
 pub(super) async fn run(link: Option<&Link>, reporter: &Reporter, known: watch::Sender<Known>) {
-    let Some(link) = link else { return std::future::pending().await };
+    let Some(link) = link else { return observer::watch_alone(reporter).await };
     let mut states = link.peer_state();
     let mut beat = tokio::time::interval(EVERY);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut same_state, mut log, mut sees_more) = (SameState::default(), Log::default(), false);
+    let mut observer = Observer::new(&reporter.events);
     loop {
         tokio::select! {
             _ = beat.tick() => {}
@@ -72,7 +74,9 @@ pub(super) async fn run(link: Option<&Link>, reporter: &Reporter, known: watch::
             known.same_state = same_state.named(now);
         });
         let facts = known.borrow().facts(now, own);
-        log.tell(&reasons(&facts));
+        let found = reasons(&facts);
+        log.tell(&found);
+        observer.see(facts.own.role, found);
         if facts.peer_sees_more() != sees_more {
             sees_more = !sees_more;
             reporter.tell_of_pair(PairInput::PeerSeesMore(sees_more));

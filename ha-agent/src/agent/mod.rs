@@ -24,6 +24,7 @@ pub mod interfaces;
 mod manager;
 mod memory;
 mod notices;
+mod observer;
 mod pair;
 pub mod realtime;
 mod reception;
@@ -55,6 +56,7 @@ use crate::core::reasons::Heartbeat;
 use crate::dataplane::{Dataplane, Lease, Loaded, Pins, Standings};
 use crate::exec::{self, Desk};
 use crate::journal::Journal;
+use crate::journal::events::{Events, What};
 use crate::journal::recorder::{Recorder, Recording};
 use crate::journal::trace::{self, Header};
 use crate::net::link::Monitor;
@@ -127,6 +129,7 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
     // Only whoever has the socket is the agent here, and may say that another one's trial is over.
     let (ends, mut told) = mpsc::channel(1);
     let (updates, restarts) = (Updates::new(&files, ends.clone())?, Restarts::new(&files, ends)?);
+    let stories = Events::start(&files.state);
     let recording = files.record.as_deref().map(Recording::create).transpose()?;
     let Loaded { mut dataplane, tables, events, counters, memory, given, patiences, lease, mut standings } =
         Dataplane::load_pinned(pins(&files.pins))?;
@@ -134,14 +137,14 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
     let (journal, modes, counters) = (Arc::new(Journal::default()), Modes::default(), Arc::new(counters));
     let (inputs, input_queue) = mpsc::unbounded_channel();
     let (notes, note_queue) = mpsc::unbounded_channel();
-    let (secretary, pair_outputs) = Secretary::open(&config, &files.state, inputs.clone())?;
+    let (secretary, pair_outputs) = Secretary::open(&config, &files.state, inputs.clone(), &stories)?;
     let shown = secretary.as_ref().map(Secretary::shown);
     let witness = secretary.as_ref().and_then(Secretary::witness);
     let charge = secretary.as_ref().and_then(Secretary::charge);
     let rules = Rules::new(tables, Arc::clone(&counters), &config)?;
     let keeper = Keeper::open(&files.state, config.auth.mode, memory, inputs.clone())?;
     let (faults, suspected) = (Faults::default(), Suspected::default());
-    let (desk, mut executor) = start_executor(&config, &inputs, Clerk::new(&journal, &faults))?;
+    let (desk, mut executor) = start_executor(&config, &inputs, Clerk::new(&journal, &faults, &stories))?;
     let reception = Reception::new(desk, keeper.mind());
     let (setups, members) = receive(&config, &mut standings, &reception)?;
     let told_too = Told { modes: Arc::clone(&modes), detector: inputs.clone() };
@@ -172,7 +175,7 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
     let mut pairing = tokio::spawn(pair::serve(secretary, link.as_mut()));
     let calls = link.as_mut().and_then(Link::take_calls);
     let (pair, known) = watch::channel(Known::default());
-    let watchman = Watchman::new(Arc::clone(&counters), suspected.clone(), inputs.clone());
+    let watchman = Watchman::new(Arc::clone(&counters), suspected.clone(), stories.clone(), inputs.clone());
     let (reloads, mut reload_queue) = mpsc::channel(1);
     let (shown_config, config) = watch::channel(Arc::new(config));
     let (heartbeat, interlink) = watch::channel(Heartbeat::default());
@@ -196,18 +199,26 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
         sharing,
         witness,
         charge,
+        events: stories,
         updates,
         restarts,
         views: Views::default(),
     });
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let started = What::AgentStarted { version, pid: std::process::id() };
+    reporter.events.tell(Some(&reporter.node()), started);
+    if let Some(digest) = reporter.updates.failed() {
+        reporter.events.tell(None, What::UpdateFailed { digest: digest.short().to_string() });
+    }
     manager::ready(&reporter, &files.socket);
     let (end_keeping, kept) = oneshot::channel();
     let mut keeping = tokio::spawn(keeper.run(reporter.config.clone(), kept));
-    let source = upkeep::Source { files: &files, shown: &shown_config };
+    let source = upkeep::Source { files: &files, shown: &shown_config, events: &reporter.events };
     let follow = upkeep::follow(monitor, &mut follower, &mut reload_queue, source, &heartbeat);
     let result = tokio::select! {
         ended = until_told_to_end(&mut signals, &reloads, &mut told, &reporter) => Ok(ended),
         () = calls::serve(calls, &reporter) => Err(AgentError::Ended("the peer link")),
+        () = observer::watch_link(reporter.link.clone(), &reporter.events) => Err(AgentError::Ended("the peer link")),
         () = exchange::run(link.as_ref(), &reporter, pair) => Err(AgentError::Ended("the peer link")),
         () = answer(&server, &reporter) => Err(AgentError::Ended("the control socket")),
         () = follow => Err(AgentError::Ended("the netlink connection")),

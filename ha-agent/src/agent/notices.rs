@@ -15,6 +15,7 @@ use crate::core::demotion::Cause;
 use crate::core::suspicion::Kind;
 use crate::core::{Family, Instant, Suspicion, Suspicions};
 use crate::dataplane::{Counters, LoadError};
+use crate::journal::events::{Events, What};
 use crate::sys::clock;
 
 /// Looks at what the kernel refused, and logs.
@@ -25,6 +26,7 @@ pub(super) struct Watchman {
     counters: Arc<Counters>,
     seen: HashMap<u32, Counts>,
     suspicions: Suspected,
+    events: Events,
     detector: mpsc::UnboundedSender<Input>,
 }
 
@@ -47,10 +49,11 @@ impl Watchman {
     pub(super) fn new(
         counters: Arc<Counters>,
         suspicions: Suspected,
+        events: Events,
         detector: mpsc::UnboundedSender<Input>,
     ) -> Self {
         let names = BTreeMap::new();
-        Self { names, counters, seen: HashMap::new(), suspicions, detector }
+        Self { names, counters, seen: HashMap::new(), suspicions, events, detector }
     }
 
     /// Watches and logs, until the detector is gone.
@@ -83,18 +86,29 @@ impl Watchman {
                 self.names.remove(vhost);
             }
             Note::Suspicion { vhost, suspicion } => self.log_suspicion(*vhost, suspicion),
-            Note::Stalled { vhost, lasted } => tracing::warn!(
-                vhost = self.name(*vhost),
-                "this node did not run for {lasted:?}, longer than its peers wait: listening before it goes on"
-            ),
-            Note::Quiet { lasted } => tracing::warn!(
-                "this node answered for no virtual address for {lasted:?}: its agent did not run, and nobody could \
-                 know whether another node serves"
-            ),
-            Note::Demoted { level: 0, .. } => tracing::info!("no longer demoted"),
+            Note::Stalled { vhost, lasted } => {
+                tracing::warn!(
+                    vhost = self.name(*vhost),
+                    "this node did not run for {lasted:?}, longer than its peers wait: listening before it goes on"
+                );
+                let what = What::Stalled { lasted_ms: lasted.as_secs_f64() * 1e3 };
+                self.events.tell(Some(self.name(*vhost)), what);
+            }
+            Note::Quiet { lasted } => {
+                tracing::warn!(
+                    "this node answered for no virtual address for {lasted:?}: its agent did not run, and nobody \
+                     could know whether another node serves"
+                );
+                self.events.tell(None, What::LeaseLapsed { lasted_ms: lasted.as_secs_f64() * 1e3 });
+            }
+            Note::Demoted { level: 0, .. } => {
+                tracing::info!("no longer demoted");
+                self.events.tell(None, What::DemotionOver);
+            }
             Note::Demoted { level, causes } => {
                 let causes: Vec<_> = causes.iter().map(sentence).collect();
                 tracing::warn!("demoted, level {level}: {}", causes.join(", "));
+                self.events.tell(None, What::Demoted { level: *level, causes });
             }
         }
     }
@@ -108,7 +122,15 @@ impl Watchman {
 
     fn log_suspicion(&self, vhost: usize, suspicion: &Suspicion) {
         if suspicion.log {
-            tracing::warn!(vhost = self.name(vhost), "suspicious: {}: {suspicion}", suspicion.kind.name());
+            let Suspicion { kind, source, count, .. } = suspicion;
+            let what = What::Suspicious {
+                name: kind.name().to_owned(),
+                source: *source,
+                count: *count,
+                meaning: suspicion.to_string(),
+            };
+            tracing::warn!(vhost = self.name(vhost), "suspicious: {what}");
+            self.events.tell(Some(self.name(vhost)), what);
         }
     }
 

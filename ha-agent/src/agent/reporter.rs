@@ -34,10 +34,11 @@ use crate::control::status::{
 use crate::control::views::Views;
 use crate::core::pair::message::Request;
 use crate::core::pair::{Node, Phase, Wish};
-use crate::core::reasons::{Action, Heartbeat, NodeFacts, reasons};
+use crate::core::reasons::{Action, Facts, Heartbeat, NodeFacts, reasons};
 use crate::core::{Family, Instant};
 use crate::dataplane::Counters;
 use crate::journal::Journal;
+use crate::journal::events::Events;
 use crate::peer::link::Speaker;
 use crate::peer::link::status::LinkStatus;
 use crate::sys::clock;
@@ -72,6 +73,8 @@ pub(super) struct Reporter {
     pub(super) charge: Option<ChargeHandle>,
     /// Who keeps what is shared with the other node, if anything is.
     pub(super) sharing: Option<Arc<Sharing>>,
+    /// Where is told what happens.
+    pub(super) events: Events,
     /// Whoever puts another agent in the place of this one.
     pub(super) updates: Updates,
     /// Whoever ends this one for another.
@@ -140,6 +143,12 @@ impl Reporter {
     pub(super) async fn facts(&self) -> Result<NodeFacts, String> {
         let snapshot = self.snapshot().await?;
         Ok(self.facts_at(&snapshot))
+    }
+
+    /// What it knows of both nodes.
+    pub(super) async fn all_facts(&self) -> Result<Facts, String> {
+        let own = self.facts().await?;
+        Ok(self.pair.borrow().facts(clock::now(), own))
     }
 
     fn facts_at(&self, snapshot: &Snapshot) -> NodeFacts {

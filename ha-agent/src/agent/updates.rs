@@ -12,6 +12,7 @@ use super::reporter::Reporter;
 use super::{AgentError, Ended, Files};
 use crate::core::State;
 use crate::core::pair::Phase;
+use crate::journal::events::What;
 use crate::peer::link::Speaker;
 use crate::peer::payload::{decode, encode};
 use crate::update::guard::Guard;
@@ -82,6 +83,11 @@ impl Updates {
         })
     }
 
+    /// The agent before this one that did not prove itself, if so.
+    pub(super) fn failed(&self) -> Option<Digest> {
+        self.standing.failed
+    }
+
     /// An operator ends this agent: whoever is on trial is not to be replaced.
     pub(super) fn call_off(&self) {
         let _ = end_trial(&self.state);
@@ -130,7 +136,7 @@ impl Updates {
                 .await
             }
             Order::Try { digest } => self.try_out(reporter, digest).await,
-            Order::Keep { digest } => self.keep(digest).await,
+            Order::Keep { digest } => self.keep(reporter, digest).await,
             Order::Revert => self.revert().await,
         }
     }
@@ -192,7 +198,7 @@ impl Updates {
         self.succeed(staged.await?)
     }
 
-    async fn keep(&self, digest: Digest) -> Result<Answer, String> {
+    async fn keep(&self, reporter: &Reporter, digest: Digest) -> Result<Answer, String> {
         let trial = self.trial().filter(|trial| trial.digest == digest);
         if trial.is_none() {
             return Err(format!("the agent {} is not on trial here", digest.short()));
@@ -205,6 +211,8 @@ impl Updates {
         .await?;
         *self.standing.trial.lock().unwrap_or_else(PoisonError::into_inner) = None;
         tracing::info!("this agent is kept");
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        reporter.events.tell(None, What::UpdateKept { version });
         Ok(Answer::Done)
     }
 

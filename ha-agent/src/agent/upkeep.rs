@@ -10,6 +10,7 @@ use super::interfaces::Follower;
 use super::{AgentError, Files, PATIENCE, Reload, pair};
 use crate::config::{self, Change, Config, PeerConfig};
 use crate::core::reasons::Heartbeat;
+use crate::journal::events::{Events, What};
 use crate::net::link::{Interfaces, Monitor};
 
 /// Follows the interfaces for the first time.
@@ -27,6 +28,8 @@ pub(super) struct Source<'a> {
     pub(super) files: &'a Files,
     /// Where it is seen.
     pub(super) shown: &'a watch::Sender<Arc<Config>>,
+    /// Where is told what became of it.
+    pub(super) events: &'a Events,
 }
 
 /// Keeps everything in line with the interfaces and the configuration, for ever.
@@ -76,8 +79,14 @@ pub(super) async fn follow(
                 // What is new is judged by how the interfaces are now; what failed is tried again.
                 due = true;
                 match &result {
-                    Ok(done) => tracing::info!("{done}"),
-                    Err(cause) => tracing::error!("{cause}"),
+                    Ok(done) => {
+                        tracing::info!("{done}");
+                        source.events.tell(None, What::Reloaded { done: done.clone() });
+                    }
+                    Err(cause) => {
+                        tracing::error!("{cause}");
+                        source.events.tell(None, What::NotReloaded { cause: cause.clone() });
+                    }
                 }
                 // Whoever asked may have gone.
                 let _ = reply.send(result);

@@ -341,7 +341,9 @@ impl VhostStatus {
 }
 
 impl Change {
-    fn new(clocks: Clocks, entry: &Entry) -> Self {
+    /// From what was written down.
+    #[must_use]
+    pub fn new(clocks: Clocks, entry: &Entry) -> Self {
         let transition = &entry.transition;
         let (last_heard, deadline) = match transition.cause {
             Cause::Silence { last_heard, deadline, .. } => (last_heard, Some(deadline)),

@@ -229,7 +229,13 @@ impl Host {
         let Some(target) = self.target.as_ref().filter(|_| !self.up.is_empty()) else { return };
         let announced = target.announcer.announce_those(&self.up);
         let well = announced.is_ok();
-        self.announced = self.announced.or_else(|| well.then(clock::now));
+        if well && self.announced.is_none() {
+            let announced = clock::now();
+            self.announced = Some(announced);
+            if let Some(address_up) = self.address_up {
+                self.tell(Report::Up { vhost: self.vhost, address_up, announced });
+            }
+        }
         // What failed before is still to be seen.
         if !(well && self.again.is_some()) {
             self.show(announced.map_err(StepError::Announce).err());

@@ -104,6 +104,15 @@ pub enum Report {
     },
     /// A virtual host changed its state, and everything that follows from it is done.
     Changed(Entry),
+    /// Addresses that were taken are up, and announced for the first time.
+    Up {
+        /// Of which virtual host.
+        vhost: usize,
+        /// Since when.
+        address_up: Instant,
+        /// When they were announced.
+        announced: Instant,
+    },
     /// Addresses of ours were gone, and are there again.
     PutBack {
         /// Of which virtual host.

@@ -1,5 +1,7 @@
 //! The history of transitions, with the time of each phase; and the recording of everything that led to them.
 
+pub mod events;
+pub mod history;
 pub mod recorder;
 pub mod replay;
 pub mod trace;
@@ -7,7 +9,7 @@ pub mod trace;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use crate::core::{Instant, Transition};
+use crate::core::{Instant, State, Transition};
 
 /// A transition, and when its consequences were done. Moments are on `CLOCK_MONOTONIC`.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,16 @@ impl Journal {
         entries.push_back(entry);
     }
 
+    /// Adds to the last entry of a virtual host, if it is master by that: the addresses came only later.
+    pub fn complete(&self, vhost: usize, address_up: Instant, announced: Instant) {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = entries.iter_mut().rfind(|entry| entry.vhost == vhost);
+        if let Some(entry) = last.filter(|entry| entry.transition.to == State::Master) {
+            entry.address_up.get_or_insert(address_up);
+            entry.announced.get_or_insert(announced);
+        }
+    }
+
     /// Forgets a virtual host: its index may be another's.
     pub fn forget(&self, vhost: usize) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,7 +71,7 @@ const CAPACITY: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{Cause, State};
+    use crate::core::Cause;
 
     #[test]
     fn keeps_the_newest() {

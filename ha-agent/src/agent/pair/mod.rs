@@ -35,6 +35,7 @@ use crate::core::Priority;
 use crate::core::pair::message::Request;
 use crate::core::pair::report::{End, Progress, Why};
 use crate::core::pair::{Node, Record, Settings, Wish};
+use crate::journal::events::{Events, What};
 use crate::peer::link::status::{Condition, LinkStatus};
 use crate::peer::link::{Link, Speaker};
 use crate::peer::payload;
@@ -97,6 +98,7 @@ pub(super) struct Secretary {
     /// How long the virtual hosts wait for a silent master, at most.
     patience: Duration,
     charge: Option<Charge>,
+    events: Events,
 }
 
 impl Secretary {
@@ -109,6 +111,7 @@ impl Secretary {
         config: &Config,
         state: &Path,
         detector: mpsc::UnboundedSender<Input>,
+        events: &Events,
     ) -> Result<(Option<Self>, mpsc::UnboundedSender<PairOutput>), AgentError> {
         let (wanted, outputs) = mpsc::unbounded_channel();
         let Some(peer) = config.peer.clone() else { return Ok((None, wanted)) };
@@ -118,10 +121,10 @@ impl Secretary {
             .map_err(|cause| AgentError::Os { what: "a place for the pair's record", cause })?;
         let news = broadcast::Sender::new(NEWS);
         let witness = config.witness.as_ref().map(|witness| Witness::open(witness, &peer)).transpose()?;
-        let (name, patience) = (config.node.clone(), patience(config));
-        let charge = Charge::new(config, state);
+        let (name, patience, events) = (config.node.clone(), patience(config), events.clone());
+        let charge = Charge::new(config, state, &events);
         let secretary =
-            Self { detector, outputs, store, news, record, peer, name, witness, patience, charge };
+            Self { detector, outputs, store, news, record, peer, name, witness, patience, charge, events };
         Ok((Some(secretary), wanted))
     }
 
@@ -223,11 +226,22 @@ impl Secretary {
                 *complaint = error;
             }
             PairOutput::Ask => speaker.ask(),
-            // Nobody may be looking.
-            PairOutput::Progress(progress) => drop(self.news.send(PairNews::Progress(progress))),
+            PairOutput::Progress(progress) => {
+                let Progress { request, step, since, standing } = progress;
+                let since_ns = since.as_nanos();
+                self.events.tell(None, What::SwitchoverStep { request, step, standing, since_ns });
+                // Nobody may be looking.
+                let _ = self.news.send(PairNews::Progress(progress));
+            }
             PairOutput::Ended(request, end) => drop(self.news.send(PairNews::Ended(request, end))),
-            PairOutput::Journal(story) => tracing::info!("pair: {story}"),
-            PairOutput::Alarm => tracing::error!("{ALARM}"),
+            PairOutput::Journal(story) => {
+                tracing::info!("pair: {story}");
+                self.events.tell(None, story.into());
+            }
+            PairOutput::Alarm => {
+                tracing::error!("{ALARM}");
+                self.events.tell(None, What::TooManyFailovers);
+            }
             PairOutput::Lease(wanted) => {
                 if let Some(witness) = &self.witness {
                     witness.want(wanted);

@@ -107,7 +107,7 @@ impl FaultStatus {
 }
 
 impl StepTimeStatus {
-    fn new(time: &StepTime) -> Self {
+    pub(crate) fn new(time: &StepTime) -> Self {
         let StepTime { name, phase, began, took, well } = time;
         let ms = |time: &std::time::Duration| time.as_secs_f64() * 1e3;
         Self { name: name.clone(), phase: *phase, began_ms: ms(began), took_ms: ms(took), well: *well }

@@ -8,8 +8,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::control::status::StepTimeStatus;
 use crate::core::pair::Generation;
 use crate::exec::conductor::{Doing, Shown, StepTime};
+use crate::journal::events::{Events, What};
 use crate::sys::replace::replace;
 
 /// A takeover that came to its end.
@@ -32,7 +34,7 @@ pub(super) fn read(path: &Path) -> Vec<Takeover> {
 }
 
 /// Adds each takeover, as long as there is something that takes over.
-pub(super) async fn keep(path: PathBuf, mut shown: watch::Receiver<Shown>) {
+pub(super) async fn keep(path: PathBuf, mut shown: watch::Receiver<Shown>, events: Events) {
     let mut before = None;
     loop {
         let is_new = |shown: &Shown| term(shown).is_some_and(|term| Some(term) != before);
@@ -46,6 +48,10 @@ pub(super) async fn keep(path: PathBuf, mut shown: watch::Receiver<Shown>) {
         };
         let Some(takeover) = takeover else { continue };
         before = Some(takeover.generation);
+        let steps: Vec<_> = takeover.steps.iter().map(StepTimeStatus::new).collect();
+        if !steps.is_empty() {
+            events.tell(None, What::TakeoverSteps { generation: takeover.generation, steps });
+        }
         let file = path.clone();
         let added = tokio::task::spawn_blocking(move || add(&file, takeover)).await;
         if let Ok(Err(error)) = added {
@@ -85,7 +91,7 @@ mod tests {
         let directory = tempfile::tempdir()?;
         let file = path(directory.path());
         let (shows, seen) = watch::channel(Shown::default());
-        let keeping = tokio::spawn(keep(file.clone(), seen));
+        let keeping = tokio::spawn(keep(file.clone(), seen, Events::start(directory.path())));
         let step = StepTime {
             name: "pool tank".to_owned(),
             phase: Phase::Import,

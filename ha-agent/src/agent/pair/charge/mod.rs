@@ -27,6 +27,7 @@ use crate::core::plan::Phase;
 use crate::core::reasons::Storage;
 use crate::exec::conductor::{Condition, Doing, Duties, Order, PartShown, Report, Shown};
 use crate::fence::heartbeat::{Lost, Proof};
+use crate::journal::events::Events;
 use crate::resource::{Cause, Failure, Stop};
 
 /// What is in charge, and whoever carries it out.
@@ -48,6 +49,7 @@ pub(in crate::agent) struct Charge {
     duties: watch::Sender<Option<Duties>>,
     /// When this node ends, since somebody else has what it served.
     lost: Option<Pin<Box<Sleep>>>,
+    events: Events,
 }
 
 /// Where others see it, and tell it to let go.
@@ -91,7 +93,7 @@ pub(super) enum Said {
 
 impl Charge {
     /// What the configuration gives this node; `None` if that is addresses only.
-    pub(in crate::agent) fn new(config: &Config, state: &Path) -> Option<Self> {
+    pub(in crate::agent) fn new(config: &Config, state: &Path, events: &Events) -> Option<Self> {
         if config.charge.is_empty() {
             return None;
         }
@@ -122,6 +124,7 @@ impl Charge {
             keys: DiskKeys::None,
             duties,
             lost: None,
+            events: events.clone(),
         })
     }
 
@@ -165,7 +168,11 @@ impl Charge {
         self.times.send_replace(Times { take, release, data: duties.hold_data() });
         let holding = survey(duties.clone()).await;
         self.duties.send_replace(Some(duties.clone()));
-        tokio::spawn(history::keep(self.handle.takeovers.clone(), self.handle.shown.clone()));
+        tokio::spawn(history::keep(
+            self.handle.takeovers.clone(),
+            self.handle.shown.clone(),
+            self.events.clone(),
+        ));
         let started = duties.start(queue, self.reporting.clone(), self.shows.clone());
         started.map_err(|error| Failure::system("what is to be taken over can't be", &error))?;
         Ok(holding)
