@@ -18,6 +18,7 @@ mod ending;
 mod error;
 mod exchange;
 mod follow_error;
+mod follow_events;
 mod follow_switchover;
 pub mod hosts;
 pub mod interfaces;

@@ -11,6 +11,7 @@ use super::clerk::Faults;
 use super::detector::partner::PairInput;
 use super::detector::{Input, Snapshot};
 use super::exchange::Known;
+use super::follow_events;
 use super::follow_switchover::{self, Standing};
 use super::interfaces::Modes;
 use super::manager;
@@ -24,6 +25,7 @@ use super::{PATIENCE, Reload, hosts};
 use crate::config::{Config, Mode};
 use crate::control::Reply;
 use crate::control::drill::DrillReport;
+use crate::control::events::Query;
 use crate::control::order::{Failover, PairWish};
 use crate::control::server::Source;
 use crate::control::shared::{Apply, Document};
@@ -314,6 +316,12 @@ impl Source for Reporter {
         };
         self.wish_of_pair(wish).await?;
         Ok(done)
+    }
+
+    async fn events(&self, query: Query) -> Result<mpsc::Receiver<Reply>, String> {
+        let (replies, queue) = mpsc::channel(REPLIES);
+        tokio::spawn(follow_events::follow(self.events.clone(), query, replies));
+        Ok(queue)
     }
 
     async fn update(&self, request: update::Request) -> Result<update::Answer, String> {

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::drill::DrillReport;
+use super::events::{Query, Told};
 use super::order::{EndStatus, Failover, StepStatus};
 use super::shared::{Apply, Document};
 use super::status::Status;
 use super::{Question, Reply, Request};
 use crate::cli::exit::Exit;
+use crate::journal::events::Event;
 use crate::update;
 
 /// Why there is no answer.
@@ -75,7 +77,9 @@ pub fn status(path: &Path) -> Result<Status, ClientError> {
         | Reply::Ended(_)
         | Reply::Update(_)
         | Reply::Drill(_)
-        | Reply::Shared(_)) => Err(unexpected(path, other)),
+        | Reply::Shared(_)
+        | Reply::Event(_)
+        | Reply::Told(_)) => Err(unexpected(path, other)),
     }
 }
 
@@ -126,7 +130,9 @@ impl Watching {
                 | Reply::Ended(_)
                 | Reply::Update(_)
                 | Reply::Drill(_)
-                | Reply::Shared(_)) => return Err(unexpected(path, other)),
+                | Reply::Shared(_)
+                | Reply::Event(_)
+                | Reply::Told(_)) => return Err(unexpected(path, other)),
             }
         }
     }
@@ -174,6 +180,8 @@ pub fn shared(path: &Path, peer: bool) -> Result<Document, ClientError> {
         | Reply::Waiting
         | Reply::Ended(_)
         | Reply::Drill(_)
+        | Reply::Event(_)
+        | Reply::Told(_)
         | Reply::Update(_)) => Err(unexpected(path, other)),
     }
 }
@@ -193,7 +201,9 @@ pub fn drill(path: &Path) -> Result<DrillReport, ClientError> {
         | Reply::Waiting
         | Reply::Ended(_)
         | Reply::Update(_)
-        | Reply::Shared(_)) => Err(unexpected(path, other)),
+        | Reply::Shared(_)
+        | Reply::Event(_)
+        | Reply::Told(_)) => Err(unexpected(path, other)),
     }
 }
 
@@ -207,7 +217,9 @@ fn done(path: &Path, reply: Reply) -> Result<String, ClientError> {
         | Reply::Ended(_)
         | Reply::Update(_)
         | Reply::Drill(_)
-        | Reply::Shared(_)) => Err(unexpected(path, other)),
+        | Reply::Shared(_)
+        | Reply::Event(_)
+        | Reply::Told(_)) => Err(unexpected(path, other)),
     }
 }
 
@@ -235,11 +247,56 @@ pub fn failover(
             | Reply::Done(_)
             | Reply::Update(_)
             | Reply::Shared(_)
+            | Reply::Event(_)
+            | Reply::Told(_)
             | Reply::Drill(_)) => {
                 return Err(unexpected(path, other));
             }
         }
     }
+}
+
+/// Has the agent on a socket tell what happened. `tell` is called for each event, and once all that had happened was told;
+/// it returns whether it wants more. Returns when it does not, or all is told.
+///
+/// # Errors
+///
+/// See [`ClientError`].
+pub fn events(path: &Path, query: Query, mut tell: impl FnMut(Happened) -> bool) -> Result<(), ClientError> {
+    let io = |cause| ClientError::Io { path: path.to_owned(), cause };
+    let follow = query.follow;
+    let mut stream = connect(path)?;
+    send(&mut stream, Question::Events(query)).map_err(io)?;
+    let mut lines = Lines::new(stream);
+    loop {
+        let goes_on = match read(path, &lines.next().map_err(io)?)? {
+            Reply::Event(event) => tell(Happened::Event(event)),
+            Reply::Told(told) => tell(Happened::Told(told)) && follow,
+            Reply::Waiting => tell(Happened::Nothing),
+            Reply::Error(cause) => return Err(ClientError::Refused(cause)),
+            other @ (Reply::Status(_)
+            | Reply::Done(_)
+            | Reply::Progress(_)
+            | Reply::Ended(_)
+            | Reply::Update(_)
+            | Reply::Shared(_)
+            | Reply::Drill(_)) => return Err(unexpected(path, other)),
+        };
+        if !goes_on {
+            return Ok(());
+        }
+    }
+}
+
+/// What is told by [`events`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Happened {
+    /// This.
+    Event(Box<Event>),
+    /// All that had happened has been told.
+    Told(Told),
+    /// Nothing; the agent is there.
+    Nothing,
 }
 
 /// Has a step of an update done, which may take its time.
@@ -257,7 +314,9 @@ pub fn update(path: &Path, request: update::Request) -> Result<update::Answer, C
         | Reply::Waiting
         | Reply::Ended(_)
         | Reply::Drill(_)
-        | Reply::Shared(_)) => Err(unexpected(path, other)),
+        | Reply::Shared(_)
+        | Reply::Event(_)
+        | Reply::Told(_)) => Err(unexpected(path, other)),
     }
 }
 
@@ -270,6 +329,7 @@ fn unexpected(path: &Path, reply: Reply) -> ClientError {
         Reply::Progress(_) | Reply::Waiting | Reply::Ended(_) => "a switchover".to_owned(),
         Reply::Update(_) => "an update".to_owned(),
         Reply::Drill(_) => "a drill".to_owned(),
+        Reply::Event(_) | Reply::Told(_) => "what happened".to_owned(),
     };
     ClientError::Reply { path: path.to_owned(), cause }
 }

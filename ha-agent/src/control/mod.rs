@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod drill;
+pub mod events;
 pub mod http;
 pub mod metrics;
 pub mod order;
@@ -15,6 +16,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+use crate::journal::events::Event;
 use crate::update;
 
 /// What is asked: `{"request": "status"}`.
@@ -70,6 +72,8 @@ pub enum Question {
     Apply(shared::Apply),
     /// What would become of a takeover by this node, which stands by.
     Drill,
+    /// What happened. Answered by many lines.
+    Events(events::Query),
 }
 
 /// What is answered.
@@ -80,7 +84,7 @@ pub enum Reply {
     Status(Box<status::Status>),
     /// To [`Question::Failover`]: a step goes on, or is over.
     Progress(order::StepStatus),
-    /// The same, and to [`Question::Watch`]: nothing new, the agent is there.
+    /// The same, to [`Question::Watch`] and to [`Question::Events`]: nothing new, the agent is there.
     Waiting,
     /// The same, and the last one.
     Ended(order::EndStatus),
@@ -90,6 +94,10 @@ pub enum Reply {
     Shared(shared::Document),
     /// To [`Question::Drill`].
     Drill(drill::DrillReport),
+    /// To [`Question::Events`].
+    Event(Box<Event>),
+    /// The same: all that had happened has been told. The last one, unless what happens is told too.
+    Told(events::Told),
     /// To the others: what was done.
     Done(String),
     /// The request was not understood, or can't be answered now.

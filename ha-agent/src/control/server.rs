@@ -15,6 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
 use super::drill::DrillReport;
+use super::events::Query;
 use super::order::{Failover, PairWish};
 use super::shared::{Apply, Document};
 use super::status::Status;
@@ -95,6 +96,9 @@ pub trait Source: Send + Sync + 'static {
 
     /// Finds out what would become of a takeover.
     fn drill(&self) -> impl Future<Output = Result<DrillReport, String>> + Send;
+
+    /// Tells what happened, line by line.
+    fn events(&self, query: Query) -> impl Future<Output = Result<mpsc::Receiver<Reply>, String>> + Send;
 
     /// Carries out a step of an update.
     fn update(&self, request: update::Request)
@@ -211,12 +215,11 @@ async fn answer(mut stream: UnixStream, source: Arc<impl Source>) -> io::Result<
                 return answer_slowly(&mut stream, drill).await;
             }
             Question::Failover(order) => match source.failover(order).await {
-                Ok(mut replies) => {
-                    while let Some(reply) = replies.recv().await {
-                        in_time(write_line(&mut stream, &reply)).await?;
-                    }
-                    return stream.shutdown().await;
-                }
+                Ok(replies) => return pass_on(&mut stream, replies, PATIENCE).await,
+                Err(cause) => Reply::Error(cause),
+            },
+            Question::Events(query) => match source.events(query).await {
+                Ok(replies) => return pass_on(&mut stream, replies, VIEWER_PATIENCE).await,
                 Err(cause) => Reply::Error(cause),
             },
         },
@@ -254,6 +257,19 @@ async fn answer_slowly(
         }
     };
     in_time(write_line(stream, &reply)).await?;
+    stream.shutdown().await
+}
+
+/// Tells what comes, to its end.
+async fn pass_on(
+    stream: &mut UnixStream,
+    mut replies: mpsc::Receiver<Reply>,
+    patience: Duration,
+) -> io::Result<()> {
+    while let Some(reply) = replies.recv().await {
+        let written = tokio::time::timeout(patience, write_line(stream, &reply)).await;
+        written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+    }
     stream.shutdown().await
 }
 

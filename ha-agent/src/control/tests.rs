@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::client::{self, ClientError};
 use super::drill::DrillReport;
+use super::events::{Query, Told};
 use super::metrics;
 use super::order::{EndStatus, Failover, PairWish, StepStatus};
 use super::server::{Server, Source};
@@ -44,6 +45,8 @@ async fn each_question_is_understood_and_answered() -> Result<()> {
             json!({"shared": {"peer": true}}),
             json!({"shared": {"node": "a", "layout": 1, "version": 1, "agreed": 0, "by": "a", "text": TEXT}}),
         ),
+        (json!({"events": {}}), json!({"told": {"unkept": null}})),
+        (json!({"events": {"after": 7, "follow": true}}), json!({"told": {"unkept": null}})),
         (json!({"failover": {}}), json!({"progress": step()})),
         (json!({"failover": {"to": "b", "force": true, "force_after_ms": 5}}), json!({"progress": step()})),
     ];
@@ -332,6 +335,13 @@ impl Source for Known {
 
     async fn drill(&self) -> Result<DrillReport, String> {
         Err("nothing to take over".to_owned())
+    }
+
+    async fn events(&self, query: Query) -> Result<mpsc::Receiver<Reply>, String> {
+        let (replies, queue) = mpsc::channel(4);
+        self.did(format!("{query:?}"));
+        replies.try_send(Reply::Told(Told { unkept: None })).map_err(|error| error.to_string())?;
+        Ok(queue)
     }
 
     async fn status(&self) -> Result<Status, String> {

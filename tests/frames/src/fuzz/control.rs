@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ha_agent::control::drill::DrillReport;
+use ha_agent::control::events::Query;
 use ha_agent::control::order::{Failover, PairWish};
 use ha_agent::control::server::{Server, Source};
 use ha_agent::control::shared::{Apply, Document};
@@ -85,6 +86,10 @@ struct Nobody {
 impl Source for Nobody {
     fn views(&self) -> &Views {
         &self.views
+    }
+
+    async fn events(&self, _: Query) -> Result<mpsc::Receiver<Reply>, String> {
+        Err(NOTHING.to_owned())
     }
 
     async fn status(&self) -> Result<Status, String> {
