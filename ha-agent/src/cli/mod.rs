@@ -4,19 +4,26 @@ pub mod bpf;
 pub mod check;
 pub mod config;
 pub mod drill;
+pub mod events;
 pub mod exit;
 pub mod failover;
 pub mod guard;
+pub mod history;
 pub mod init;
+mod live;
 mod logging;
 pub mod metrics;
 pub mod order;
 pub mod pages;
+mod paint;
 pub mod pair;
 pub mod replay;
 pub mod run;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod sniff;
 pub mod status;
+pub mod top;
 pub mod unload;
 pub mod update;
 
@@ -43,6 +50,12 @@ enum Command {
     Run(run::Args),
     /// Show what a running agent knows, and exit by the worst of it.
     Status(status::Args),
+    /// Show both controllers on the terminal, live: virtual hosts, paths, failovers; and order one.
+    Top(top::Args),
+    /// Show what happened: changes of state and role, failovers step by step, reasons, suspicions, starts and ends.
+    Events(events::Args),
+    /// Show each failover that a running agent knows of, with the time of each phase.
+    History(history::Args),
     /// Print what a running agent counts, for a monitoring system: for one that reads files, and not this format,
     /// with `--format prometheus`.
     Metrics(metrics::Args),
@@ -127,6 +140,9 @@ impl Cli {
         match self.command {
             Command::Run(args) => run::run(&args),
             Command::Status(args) => status::run(&args),
+            Command::Top(args) => top::run(&args),
+            Command::Events(args) => events::run(&args),
+            Command::History(args) => history::run(&args),
             Command::Metrics(args) => metrics::run(&args),
             Command::Reload(args) => order::run(&args, Question::Reload),
             Command::Restart(args) => order::restart(&args),

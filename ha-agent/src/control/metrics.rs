@@ -4,7 +4,7 @@ mod pair;
 mod text;
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 
 use jiff::Timestamp;
 

@@ -151,6 +151,12 @@ pub struct VhostStatus {
     pub watch: Option<String>,
     /// How often the kernel's timer fired so late that it was not believed.
     pub late_timers: u64,
+    /// As a backup: from one advertisement heard to the next, the last 64, oldest first, in ms.
+    #[serde(default)]
+    pub arrivals_ms: Vec<f64>,
+    /// The least that was left of [`master_down_ms`](Self::master_down_ms) when one of these came, in ms; `null` if there are none.
+    #[serde(default)]
+    pub least_margin_ms: Option<f64>,
     /// Advertisements sent.
     pub sent: u64,
     /// Advertisements that could not be sent.
@@ -290,6 +296,9 @@ impl VhostStatus {
         let history: Vec<Change> = journal.iter().map(|entry| Change::new(clocks, entry)).collect();
         let mut refused = *kernel;
         refused.add(&detector.refused);
+        let arrivals_ms: Vec<f64> = detector.arrivals.iter().map(|us| f64::from(*us) / 1e3).collect();
+        let master_down_ms = pace.master_down_time(priority).as_secs_f64() * 1e3;
+        let longest = arrivals_ms.iter().copied().reduce(f64::max);
         let passphrases = u32::try_from(parts.auth.passphrases.len()).unwrap_or(u32::MAX);
         Self {
             name: config.name.clone(),
@@ -301,7 +310,7 @@ impl VhostStatus {
             advbase: config.advbase,
             advskew: config.advskew,
             interval_ms: pace.advertisement_interval(priority).as_secs_f64() * 1e3,
-            master_down_ms: pace.master_down_time(priority).as_secs_f64() * 1e3,
+            master_down_ms,
             preempt: config.preempt,
             mode: parts.auth.mode.to_string(),
             families: config.families.to_string(),
@@ -325,6 +334,8 @@ impl VhostStatus {
             stalls: detector.stalls,
             watch: detector.watched.map(|kernel| if kernel { "kernel" } else { "agent" }.to_owned()),
             late_timers: detector.late_timers,
+            least_margin_ms: longest.map(|longest| (master_down_ms - longest).max(0.0)),
+            arrivals_ms,
             sent: detector.sent,
             send_errors: detector.send_errors,
             accepted: kernel.accepted.saturating_sub(in_user_space(&detector.refused)),

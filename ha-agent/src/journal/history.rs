@@ -75,7 +75,7 @@ pub struct Phase {
 }
 
 /// Puts failovers together.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct History {
     node: Option<String>,
     peer: Option<String>,
@@ -88,7 +88,7 @@ pub struct History {
 }
 
 /// One that goes on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Draft {
     failover: Failover,
     /// When it was told of last, in ns.
@@ -190,6 +190,13 @@ impl History {
         }
     }
 
+    /// The last that was told of, as far as it is known.
+    #[must_use]
+    pub fn last(&self) -> Option<Failover> {
+        let draft = self.open.clone().or_else(|| self.ended.clone()).map(Draft::finish);
+        draft.or_else(|| self.done.last().cloned())
+    }
+
     /// All that were told of so far, the oldest first.
     #[must_use]
     pub fn into_failovers(mut self) -> Vec<Failover> {
@@ -226,13 +233,21 @@ impl History {
     /// It is over, but for what comes late.
     fn end(&mut self) {
         if let Some(ended) = std::mem::replace(&mut self.ended, self.open.take()) {
-            self.done.push(ended.finish());
+            self.keep(ended);
         }
     }
 
     fn close(&mut self) {
         let drafts = [self.ended.take(), self.open.take()];
-        self.done.extend(drafts.into_iter().flatten().map(Draft::finish));
+        drafts.into_iter().flatten().for_each(|draft| self.keep(draft));
+    }
+
+    /// The oldest goes when there are too many.
+    fn keep(&mut self, draft: Draft) {
+        if self.done.len() == CAPACITY {
+            self.done.remove(0);
+        }
+        self.done.push(draft.finish());
     }
 
     fn changed(&mut self, event: &Event, vhost: &str, change: &Change) {
@@ -406,6 +421,8 @@ fn ms(from_ns: u64, to_ns: u64) -> f64 {
     std::time::Duration::from_nanos(to_ns.saturating_sub(from_ns)).as_secs_f64() * 1e3
 }
 
+/// So many are remembered.
+const CAPACITY: usize = 500;
 /// Virtual hosts that move within this time move together, in ns.
 const TOGETHER_NS: u64 = 1_000_000_000;
 /// A pair decides at most so long after its virtual hosts fell silent, in ns.

@@ -15,6 +15,7 @@ use ha_common::reason::Counters;
 use ha_common::wire::{carp, ethernet};
 use tokio::sync::mpsc;
 
+use super::arrivals::Arrivals;
 use super::counter::Counter;
 use super::gate::{Addresses, Gate};
 use super::peers::Peers;
@@ -64,6 +65,7 @@ pub(super) struct Host {
     /// When it began to listen last.
     listens: Instant,
     peers: Peers,
+    arrivals: Arrivals,
     sent: u64,
     send_errors: u64,
     stalls: u64,
@@ -114,6 +116,7 @@ impl Host {
             addresses: Addresses::default(),
             listens: Instant::from_nanos(0),
             peers: Peers::default(),
+            arrivals: Arrivals::default(),
             sent: 0,
             send_errors: 0,
             stalls: 0,
@@ -170,6 +173,7 @@ impl Host {
             refused: Counters { looped: self.looped, ..Counters::default() },
             suspicions: self.suspicions.list().copied().collect(),
             given: self.counter.last(),
+            arrivals: self.arrivals.list(),
         }
     }
 
@@ -232,6 +236,7 @@ impl Host {
             signer: advert.signer,
             clock_difference_ms: self.clock_difference_ms(stamp, header.counter()),
         };
+        self.note_gap(source, stamp);
         self.peers.remember(peer);
         if self.mode == Mode::Compat {
             let heard =
@@ -245,6 +250,14 @@ impl Host {
         }
         let watched = advert.watched != 0;
         self.handle(now, Event::Advert(core::Advert { stamp, source, priority, demote, watched }));
+    }
+
+    /// Keeps how long it was since the same source was heard, while that is what a backup goes by.
+    fn note_gap(&mut self, source: IpAddr, stamp: Instant) {
+        let is_backup = self.machine.state() == State::Backup;
+        if let Some(before) = self.peers.heard(source).filter(|before| is_backup && *before >= self.listens) {
+            self.arrivals.record(stamp.saturating_since(before));
+        }
     }
 
     /// The kernel's timer fired.

@@ -18,6 +18,7 @@
 //! blocks, and whoever wants to know something asks by a message.
 
 mod agenda;
+mod arrivals;
 mod calm;
 mod counter;
 mod ears;

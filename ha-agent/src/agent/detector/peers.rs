@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::Peer;
+use crate::core::Instant;
 
 /// The senders, each with its last advertisement.
 #[derive(Debug, Default)]
@@ -18,6 +19,11 @@ impl Peers {
     /// The one that was heard last.
     pub(super) fn newest(&self) -> Option<&Peer> {
         self.all().max_by_key(|peer| peer.heard)
+    }
+
+    /// When it was heard last.
+    pub(super) fn heard(&self, source: IpAddr) -> Option<Instant> {
+        self.0.get(&source).map(|peer| peer.heard)
     }
 
     /// In place of the one not heard for longest, if there is no room: whoever has recorded an advertisement can

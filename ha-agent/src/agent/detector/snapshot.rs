@@ -56,6 +56,8 @@ pub struct VhostSnapshot {
     pub refused: Counters,
     /// What is suspicious.
     pub suspicions: Vec<Suspicion>,
+    /// As a backup: from one advertisement of a source to the next, the last of them, oldest first, in µs.
+    pub arrivals: Vec<u32>,
     /// Strict mode: the times of the last advertisements sent.
     pub given: Vec<Stamp>,
 }

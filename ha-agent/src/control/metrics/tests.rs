@@ -122,6 +122,6 @@ fn feed(child: &mut std::process::Child, text: &str) {
 }
 
 /// With something of everything that can be in a status.
-pub(in crate::control) fn status() -> Status {
+pub(crate) fn status() -> Status {
     serde_json::from_str(include_str!("sample.json")).expect("a status")
 }

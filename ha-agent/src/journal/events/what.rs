@@ -183,6 +183,7 @@ impl fmt::Display for What {
                 Standing::Done => write!(f, "{step}: done"),
                 Standing::Failed => write!(f, "{step}: failed"),
             },
+            Self::TakeoverSteps { steps, .. } if steps.is_empty() => f.write_str("nothing beside addresses"),
             Self::TakeoverSteps { steps, .. } => {
                 let step = |step: &StepTimeStatus| format!("{} {:.0} ms", step.name, step.took_ms);
                 f.write_str(&steps.iter().map(step).collect::<Vec<_>>().join(", "))

@@ -1,55 +1,16 @@
-//! `ha-agent status`
+//! Everything that a status says, for people.
 
 use std::fmt::Write;
 
-use super::exit::Exit;
-use super::{ControlArg, fail, say};
-use crate::control::client;
 use crate::control::status::{
     ChargeStatus, DetectorStatus, HistogramStatus, LeaseStatus, PairStatus, PeerConditionStatus,
     PeerFactsStatus, PeerLinkStatus, PeerStatus, SharedStatus, Status, StepTimeStatus, VhostStatus,
     WitnessStatus,
 };
-use crate::core::reasons::Severity;
 use ha_common::reason::Reason;
 
-/// Arguments of `status`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    control: ControlArg,
-    /// Print everything as JSON.
-    #[arg(long)]
-    json: bool,
-}
-
-pub(super) fn run(args: &Args) -> Exit {
-    let status = match client::status(&args.control.control) {
-        Ok(status) => status,
-        Err(error) => return fail(&error, error.exit()),
-    };
-    if args.json {
-        match serde_json::to_string_pretty(&status) {
-            Ok(json) => say(json),
-            Err(error) => return fail(&error, Exit::Software),
-        }
-    } else {
-        say(text(&status).trim_end());
-    }
-    exit(&status)
-}
-
-/// By the worst reason.
-fn exit(status: &Status) -> Exit {
-    match status.reasons.iter().map(|reason| reason.severity).max() {
-        None | Some(Severity::Note) => Exit::Ok,
-        Some(Severity::Warning) => Exit::Warning,
-        Some(Severity::Critical) => Exit::Critical,
-    }
-}
-
-/// For people.
-fn text(status: &Status) -> String {
+/// All of it.
+pub(super) fn text(status: &Status) -> String {
     let mut text = format!("node {}  (ha-agent {})\n", status.node, status.version);
     let maintenance = if status.maintenance { ", in maintenance" } else { "" };
     // Writing into a string does not fail.
