@@ -217,7 +217,8 @@ pub fn keep_picture(name: &str, picture: &[u8]) -> Result<()> {
 }
 
 fn post(driver: &Page<'_>, path: &str, parameters: &Value) -> Result<Value> {
-    let answer = driver.ask("POST", path, "content-type: application/json", &parameters.to_string())?;
+    let answer = driver.ask("POST", path, "content-type: application/json", &parameters.to_string());
+    let answer = answer.with_context(|| format!("{path} {parameters}"))?;
     let mut body = answer.json()?;
     ensure!(answer.code == 200, "{path}: {}", body["value"]["message"]);
     Ok(body["value"].take())

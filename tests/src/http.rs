@@ -183,8 +183,8 @@ fn head(reader: &mut impl BufRead) -> Result<(u16, BTreeMap<String, String>)> {
     let mut headers = BTreeMap::new();
     loop {
         let line = line(reader)?;
-        let Some((name, value)) = line.split_once(": ") else { return Ok((code, headers)) };
-        headers.insert(name.to_lowercase(), value.to_owned());
+        let Some((name, value)) = line.split_once(':') else { return Ok((code, headers)) };
+        headers.insert(name.to_lowercase(), value.trim().to_owned());
     }
 }
 
