@@ -112,7 +112,7 @@ function history(status) {
   return panel("history", "Last failovers",
     status.pair?.last_sentence && h("p.lead", {}, `The last switchover of this node: ${status.pair.last_sentence}.`),
     takeovers.length ? h("ol.takeovers", {}, takeovers.map(item)) : h("p.fine", {}, "This node has not taken over since its agent began."),
-    all.length ? h("details", { "data-key": "all" }, h("summary", {}, `All ${plural(all.length, "change")} of state`),
+    all.length ? h("details", { "data-key": "all" }, h("summary", {}, all.length === 1 ? "1 change of state" : `${all.length} changes of state`),
       table(["When", "Virtual host", "Change", "Cause"], all.slice(0, 50).map(row))) : null);
 }
 

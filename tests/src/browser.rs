@@ -1,4 +1,4 @@
-//! A real browser in a namespace: Chromium, driven as any program drives one (W3C WebDriver).
+//! A real browser in a namespace: Chromium, driven as any program drives one (W3C `WebDriver`).
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -24,7 +24,7 @@ pub struct Browser<'a> {
     session: String,
     process: Process,
     /// The browser's own process, and what it started.
-    browser: Option<i32>,
+    chromium: Option<i32>,
     _profile: TempDir,
 }
 
@@ -73,8 +73,8 @@ impl<'a> Browser<'a> {
             json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": arguments } } } });
         let begun = post(&driver, "/session", &wanted)?;
         let session = begun["sessionId"].as_str().context("no session")?.to_owned();
-        let browser = browser_of(process.pid().as_raw());
-        Ok(Self { driver, session, process, browser, _profile: profile })
+        let chromium = browser_of(process.pid().as_raw());
+        Ok(Self { driver, session, process, chromium, _profile: profile })
     }
 
     /// Shows a page, and waits until it is loaded.
@@ -194,7 +194,7 @@ impl Drop for Browser<'_> {
         // In order; and whatever comes of that, both are ended.
         let _ = self.driver.ask("DELETE", &format!("/session/{}", self.session), "", "");
         let _ = self.process.kill();
-        if let Some(group) = self.browser.take() {
+        if let Some(group) = self.chromium.take() {
             let _ =
                 nix::sys::signal::kill(nix::unistd::Pid::from_raw(group), nix::sys::signal::Signal::SIGKILL);
         }

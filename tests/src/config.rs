@@ -11,6 +11,8 @@ use anyhow::Result;
 /// What is configured: one virtual host. What is `None` or empty is not in the file.
 #[derive(Clone, Debug)]
 pub struct AgentConfig {
+    /// The node's name, where it is not that of the lab.
+    pub node: Option<String>,
     /// Passphrases: the first signs, all verify. Each has a file of its own.
     pub passphrases: Vec<String>,
     /// `compat` or `strict`.
@@ -77,6 +79,7 @@ pub struct PeerLink {
 impl Default for AgentConfig {
     fn default() -> Self {
         Self {
+            node: None,
             passphrases: vec!["secret".to_owned()],
             mode: None,
             clock_difference: None,
@@ -128,6 +131,7 @@ impl AgentConfig {
         }
         let files: Vec<_> = (0..self.passphrases.len()).map(key_file).collect();
         let files = if let [file] = files.as_slice() { format!("{file:?}") } else { format!("{files:?}") };
+        let node = self.node.as_deref().unwrap_or(node);
         let mut text = format!("node = \"{node}\"\n[auth]\npassphrase_file = {files}\n");
         let mut add = |key: &str, value: Option<String>| {
             // Writing into a string does not fail.

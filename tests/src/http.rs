@@ -148,7 +148,7 @@ impl Events {
     /// # Errors
     ///
     /// If none comes within some seconds.
-    pub fn next(&mut self) -> Result<Value> {
+    pub fn snapshot(&mut self) -> Result<Value> {
         let mut event = Vec::new();
         loop {
             event.extend(chunk(&mut self.0)?.context("the stream has ended")?);
@@ -168,7 +168,7 @@ impl Events {
     /// If none of the next hundred is.
     pub fn wait_for(&mut self, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         for _ in 0..100 {
-            let status = self.next()?;
+            let status = self.snapshot()?;
             if wanted(&status) {
                 return Ok(status);
             }

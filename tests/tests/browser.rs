@@ -16,8 +16,15 @@ fn each_state_is_seen_and_a_failover_is_clicked_through() -> Result<()> {
         return Ok(());
     }
     let web = Some("token_file = \"web.token\"\nactions = true\n".to_owned());
-    let config = |advskew| AgentConfig { advskew, web: web.clone(), ..AgentConfig::default() };
-    let lab = Linked::start_with("see", &[99], [config(0), config(100)])?;
+    let config = |node: &str, advskew| AgentConfig {
+        node: Some(node.to_owned()),
+        addresses: vec!["10.77.0.100/24".to_owned(), "2001:db8:77::100/64".to_owned()],
+        advskew,
+        web: web.clone(),
+        ..AgentConfig::strict()
+    };
+    let configs = [config("controller-a", 0), config("controller-b", 100)];
+    let lab = Linked::start_with("see", &[99], configs)?;
     introduce((&lab.pair.a, &lab.a), (&lab.pair.b, &lab.b))?;
     settled(&lab.a, &lab.b)?;
 
@@ -27,7 +34,11 @@ fn each_state_is_seen_and_a_failover_is_clicked_through() -> Result<()> {
     browser.open(PAGE)?;
     log_in(&browser)?;
     browser.until(&level("good"))?;
-    ensure!(sentence(&browser)? == "a is active, b is ready to take over.", "{}", sentence(&browser)?);
+    ensure!(
+        sentence(&browser)? == "controller-a is active, controller-b is ready to take over.",
+        "{}",
+        sentence(&browser)?
+    );
     pictures(&browser, "standby")?;
     accessible(&browser)?;
 
@@ -64,7 +75,11 @@ fn clicked_through(lab: &Linked, browser: &Browser<'_>) -> Result<()> {
     ensure!(steps.as_u64() >= Some(1), "no steps");
     keep_picture("progress", &browser.picture()?)?;
     browser.click("#dialog .buttons button")?;
-    browser.until(&format!("{} && {}", level("good"), said("b is active, a is ready to take over.")))?;
+    browser.until(&format!(
+        "{} && {}",
+        level("good"),
+        said("controller-b is active, controller-a is ready to take over.")
+    ))?;
     browser.until("document.querySelectorAll('.takeovers > li').length > 0")?;
     pictures(browser, "failover")
 }
@@ -95,7 +110,7 @@ fn blocked(lab: &Linked, browser: &Browser<'_>) -> Result<()> {
     settled(&lab.a, &lab.b)?;
     lab.b.tell("hold")?;
     wait(&lab.b, PATIENCE, |status| status["maintenance"] == true)?;
-    browser.until(&said("a is active, but b can’t take over."))?;
+    browser.until(&said("controller-a is active, but controller-b can’t take over."))?;
     browser.until("document.querySelectorAll('#why .remedy').length > 0")?;
     pictures(browser, "blocked")?;
     lab.b.tell("resume")?;

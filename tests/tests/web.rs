@@ -153,7 +153,7 @@ fn who_is_slow_or_says_too_much_is_sent_away() -> Result<()> {
         slow.write_all(b"POST /login HTTP/1.1\r\nhost: localhost\r\nsec-fetch-site: same-origin\r\ncontent-length: 100\r\n\r\ntok")?;
         for (what, headers) in [
             ("a long header", format!("x: {}", "y".repeat(20_000))),
-            ("many headers", (0..200).map(|n| format!("x-{n}: y\n")).collect()),
+            ("many headers", (0..200).map(|n| format!("x-{n}: y")).collect::<Vec<_>>().join("\n")),
         ] {
             let answer = page.get("/", &headers).map(|answer| answer.code);
             ensure!(answer.as_ref().map_or(true, |code| *code == 431), "{what}: {answer:?}");
@@ -193,7 +193,7 @@ fn ten_thousand_connections_neither_take_it_down_nor_move_the_pair() -> Result<(
         }
         println!("10,000 connections in {:?}", began.elapsed());
         // Whoever looked before goes on seeing it, and so does whoever has the control socket.
-        events.next()?;
+        events.snapshot()?;
         ensure!(a.status()?["vhosts"][0]["state"] == "MASTER");
         let refused = held.iter().filter(|stream| is_closed(stream)).count();
         println!("{refused} were refused");
@@ -235,10 +235,11 @@ fn ends(stream: &mut TcpStream, patience: Duration) -> Result<()> {
 /// The parts that a part of the page names.
 fn parts_of(text: &str) -> Vec<String> {
     let quoted = text.split('"').skip(1).step_by(2);
-    let parts = quoted.filter_map(|name| match name.strip_prefix("./") {
-        Some(name) if name.ends_with(".js") => Some(format!("/assets/{name}")),
-        _ => name.starts_with("/assets/").then(|| name.to_owned()),
-    });
+    let parts =
+        quoted.filter_map(|name| match name.strip_prefix("./").and_then(|name| name.strip_suffix(".js")) {
+            Some(script) => Some(format!("/assets/{script}.js")),
+            None => name.starts_with("/assets/").then(|| name.to_owned()),
+        });
     parts.collect()
 }
 

@@ -205,13 +205,6 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
         restarts,
         views: Views::default(),
     });
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    let started = What::AgentStarted { version, pid: std::process::id() };
-    reporter.events.tell(Some(&reporter.node()), started);
-    if let Some(digest) = reporter.updates.failed() {
-        reporter.events.tell(None, What::UpdateFailed { digest: digest.short().to_string() });
-    }
-    manager::ready(&reporter, &files.socket);
     let (end_keeping, kept) = oneshot::channel();
     let mut keeping = tokio::spawn(keeper.run(reporter.config.clone(), kept));
     let source = upkeep::Source { files: &files, shown: &shown_config, events: &reporter.events };
@@ -221,7 +214,7 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
         () = calls::serve(calls, &reporter) => Err(AgentError::Ended("the peer link")),
         () = observer::watch_link(reporter.link.clone(), &reporter.events) => Err(AgentError::Ended("the peer link")),
         () = exchange::run(link.as_ref(), &reporter, pair) => Err(AgentError::Ended("the peer link")),
-        () = answer(&server, &reporter) => Err(AgentError::Ended("the control socket")),
+        () = answer(&server, &reporter, &files.socket) => Err(AgentError::Ended("the control socket")),
         () = follow => Err(AgentError::Ended("the netlink connection")),
         () = watchman.run(note_queue) => Err(AgentError::Ended("the detector")),
         why = &mut pairing => Err(why.map_or(AgentError::Ended("the pair"), AgentError::EndedHard)),
@@ -236,7 +229,9 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
 }
 
 /// Answers those who ask, and those who go on looking.
-async fn answer(server: &Server, reporter: &Arc<Reporter>) {
+async fn answer(server: &Server, reporter: &Arc<Reporter>, socket: &Path) {
+    tell_of_start(reporter);
+    manager::ready(reporter, socket);
     // Without the lock, which the next configuration needs.
     let web = reporter.config.borrow().web.clone();
     let page = async {
@@ -246,6 +241,16 @@ async fn answer(server: &Server, reporter: &Arc<Reporter>) {
         }
     };
     tokio::join!(server.serve(Arc::clone(reporter)), reporter.views.run(&**reporter), page);
+}
+
+/// That it begins, and whether one before it was to be another version.
+fn tell_of_start(reporter: &Reporter) {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let started = What::AgentStarted { version, pid: std::process::id() };
+    reporter.events.tell(Some(&reporter.node()), started);
+    if let Some(digest) = reporter.updates.failed() {
+        reporter.events.tell(None, What::UpdateFailed { digest: digest.short().to_string() });
+    }
 }
 
 fn is_possible(config: &Config) -> Result<(), AgentError> {

@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -65,7 +67,7 @@ impl Access {
         let token = self.config.token.as_ref().filter(|token| is_token(token, said))?;
         let until = now() + SESSION.as_secs();
         let mac = signed(token, &until.to_string())?.finalize().into_bytes();
-        let value = format!("{until}.{}", hex(&mac));
+        let value = format!("{until}.{}", URL_SAFE_NO_PAD.encode(mac));
         self.cookie(&value, SESSION.as_secs(), visitor, headers)
     }
 
@@ -192,22 +194,13 @@ fn is_token(token: &Token, said: &[u8]) -> bool {
 fn is_session(token: &Token, session: &str) -> bool {
     let Some((until, mac)) = session.split_once('.') else { return false };
     let is_still = until.parse::<u64>().is_ok_and(|until| until > now());
-    let is_signed = || signed(token, until)?.verify_slice(&unhex(mac)?).ok();
+    let is_signed = || signed(token, until)?.verify_slice(&URL_SAFE_NO_PAD.decode(mac).ok()?).ok();
     is_still && is_signed().is_some()
 }
 
 fn signed(token: &Token, until: &str) -> Option<Hmac<Sha256>> {
     let mac = Hmac::<Sha256>::new_from_slice(token.as_bytes()).ok()?;
     Some(mac.chain_update(format!("session until {until}")))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let pair = |at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
-    (text.len() == 64).then(|| (0..64).step_by(2).map(pair).collect())?
 }
 
 /// In s since 1970.

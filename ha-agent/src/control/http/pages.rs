@@ -7,6 +7,8 @@ use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::Site;
@@ -40,16 +42,11 @@ pub(super) async fn log_in<S: Source>(State(site): State<Arc<Site<S>>>, request:
         Err(refusal) => return refusal,
     };
     let said = form_value(&body, "token").unwrap_or_default();
-    match site.access.log_in(said.trim_ascii(), visitor, &headers) {
-        Some(cookie) => {
-            (StatusCode::SEE_OTHER, [(LOCATION, HeaderValue::from_static("/")), (SET_COOKIE, cookie)])
-                .into_response()
-        }
-        None => {
-            tracing::warn!(from = %visitor.from, "a wrong token at the login of the page");
-            (StatusCode::SEE_OTHER, [(LOCATION, "/login?wrong")]).into_response()
-        }
-    }
+    let Some(cookie) = site.access.log_in(said.trim_ascii(), visitor, &headers) else {
+        tracing::debug!(from = %visitor.from, "a wrong token at the login of the page");
+        return (StatusCode::SEE_OTHER, [(LOCATION, "/login?wrong")]).into_response();
+    };
+    (StatusCode::SEE_OTHER, [(LOCATION, HeaderValue::from_static("/")), (SET_COOKIE, cookie)]).into_response()
 }
 
 /// Ends the session of this browser.
@@ -115,7 +112,7 @@ struct Part {
 impl Part {
     fn new(name: &'static str, kind: &'static str, text: &'static str) -> Self {
         let digest = Sha256::digest(text);
-        let tag = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>();
+        let tag = BASE64_URL_SAFE_NO_PAD.encode(digest);
         Self { name, kind, text, tag: format!("\"{tag}\"") }
     }
 }
