@@ -137,7 +137,8 @@ fn without_a_terminal_it_names_what_is_missing() -> Result<()> {
     }
     let lan = Lan::new("init-3")?;
     let a = lan.node("a", A)?;
-    a.netns.ip("link add eth1 type dummy")?;
+    a.netns.ip("link add eth1 type veth peer name far1")?;
+    a.netns.ip("link set far1 up")?;
     a.netns.ip("addr add 192.0.2.1/24 dev eth1")?;
     a.netns.ip("link set eth1 up")?;
     let directory = tempfile::tempdir()?;

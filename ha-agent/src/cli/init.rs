@@ -88,10 +88,9 @@ enum InitError {
 impl InitError {
     fn exit(&self) -> Exit {
         match self {
-            Self::There(_) => Exit::CantCreate,
             Self::Missing(_) => Exit::Usage,
             Self::Write { cause, .. } if cause.kind() == ErrorKind::PermissionDenied => Exit::NoPermission,
-            Self::Write { .. } => Exit::CantCreate,
+            Self::There(_) | Self::Write { .. } => Exit::CantCreate,
             Self::Random(_) => Exit::Os,
             Self::Wrong(error) => error.exit(),
             Self::Machine(error) => error.exit(),

@@ -12,7 +12,7 @@ use crate::config::{Config, Mode, VhostConfig};
 /// Passphrases and lists of addresses. What it is asked for often, it remembers.
 #[derive(Debug, Default)]
 pub struct Keys {
-    keys: Vec<Zeroizing<[u8; KEY_LEN]>>,
+    passphrases: Vec<Zeroizing<[u8; KEY_LEN]>>,
     /// For every virtual host.
     common: Option<Vec<IpAddr>>,
     /// For one of them, by its vhid: several may have the same, on several interfaces.
@@ -35,7 +35,7 @@ impl Keys {
     /// One more passphrase, of any length; bytes past the 20th are not used.
     #[must_use]
     pub fn with_passphrase(mut self, passphrase: &[u8]) -> Self {
-        self.keys.push(Zeroizing::new(auth::key(passphrase)));
+        self.passphrases.push(Zeroizing::new(auth::key(passphrase)));
         self
     }
 
@@ -50,9 +50,9 @@ impl Keys {
     /// virtual hosts.
     #[must_use]
     pub fn with_config(mut self, config: &Config, on: impl Fn(&VhostConfig) -> bool) -> Self {
-        if self.keys.is_empty() {
+        if self.passphrases.is_empty() {
             for passphrase in &config.auth.passphrases {
-                self.keys.push(Zeroizing::new(auth::key(passphrase.as_bytes())));
+                self.passphrases.push(Zeroizing::new(auth::key(passphrase.as_bytes())));
             }
         }
         for vhost in config.vhosts.iter().filter(|vhost| on(vhost)) {
@@ -71,16 +71,16 @@ impl Keys {
     ///
     /// What lacks to know it.
     pub fn authentic(&mut self, vhid: u8, counter: u64, digest: &[u8; DIGEST_LEN]) -> Result<bool, Missing> {
-        if self.keys.is_empty() {
+        if self.passphrases.is_empty() {
             return Err(Missing::Passphrase);
         }
         if self.common.is_none() && !self.lists.contains_key(&vhid) {
             return Err(Missing::Addresses);
         }
-        let Self { keys, common, lists, macs, .. } = self;
+        let Self { passphrases, common, lists, macs, .. } = self;
         let macs = macs.entry(vhid).or_insert_with(|| {
             let lists = common.iter().chain(lists.get(&vhid).into_iter().flatten());
-            lists.flat_map(|list| keys.iter().flat_map(|key| forms(key, vhid, list))).collect()
+            lists.flat_map(|list| passphrases.iter().flat_map(|key| forms(key, vhid, list))).collect()
         });
         Ok(macs.iter().any(|mac| mac.verify(counter, digest)))
     }
@@ -104,7 +104,7 @@ pub fn is_made_for(
     keys.flat_map(|key| forms(&Zeroizing::new(key), vhid, addresses)).any(|mac| mac.verify(counter, digest))
 }
 
-/// What signs for a list of addresses: with link-local ones, and, as OpenBSD sends it, without (CARP specification §3.3).
+/// What signs for a list of addresses: with link-local ones, and, as `OpenBSD` sends it, without (CARP specification §3.3).
 fn forms(key: &[u8; KEY_LEN], vhid: u8, addresses: &[IpAddr]) -> [Mac; 2] {
     let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
     for address in addresses {

@@ -281,7 +281,7 @@ fn timestamp(unix_ns: u64) -> Option<Timestamp> {
     Timestamp::from_nanosecond(unix_ns.into()).ok()
 }
 
-#[expect(clippy::ref_option, reason = "serde gives it so")]
+#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde gives it so")]
 fn label<S: Serializer>(reason: &Option<Reason>, serializer: S) -> Result<S::Ok, S::Error> {
     reason.map(Reason::label).serialize(serializer)
 }

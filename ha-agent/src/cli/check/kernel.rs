@@ -13,36 +13,41 @@ use crate::dataplane::{Dataplane, LoadError, Pins};
 
 /// Whether the kernel takes what is received with.
 pub(super) fn check(config: &Config) -> Vec<Finding> {
-    let refused = |error: &LoadError| Finding::told(Code::Kernel, KERNEL, error).ending(error.exit());
     // The maps are needed in any case.
     let mut dataplane = match Dataplane::load_pinned(None) {
         Ok(loaded) => loaded.dataplane,
         Err(error) => return vec![refused(&error)],
     };
-    let asks = |wanted: &[Receive]| config.vhosts.iter().any(|vhost| wanted.contains(&vhost.receive));
-    let mut findings = Vec::new();
-    match dataplane.program() {
-        Ok(_) => findings.push(Finding::good(KERNEL, "takes the BPF program")),
-        Err(error @ LoadError::NoPermission(_)) => return vec![refused(&error)],
-        Err(error) if asks(&[Receive::Native, Receive::Generic]) => findings.push(refused(&error)),
-        Err(error) if asks(&[Receive::Auto]) => {
-            let error = error.to_string();
-            let cause = error.split_once("; ").map_or(error.as_str(), |(cause, _)| cause);
-            let sentence = format!(
-                "{cause}: with receive = \"auto\", advertisements will be received by a packet socket"
-            );
-            findings.push(Finding::new(Code::ProgramRefused, KERNEL, sentence));
-        }
-        // Only a packet socket is wanted.
-        Err(error) => findings
-            .push(Finding::good(KERNEL, format!("takes no BPF program, which is not asked for: {error}"))),
-    }
-    if asks(&[Receive::Tcx])
+    let asked: Vec<Receive> = config.vhosts.iter().map(|vhost| vhost.receive).collect();
+    let mut findings = vec![judge(dataplane.program().map(drop), &asked)];
+    if asked.contains(&Receive::Tcx)
         && let Err(error) = dataplane.program_tc()
     {
         findings.push(refused(&error));
     }
     findings
+}
+
+fn refused(error: &LoadError) -> Finding {
+    Finding::told(Code::Kernel, KERNEL, error).ending(error.exit())
+}
+
+/// Whether the program can be had, and what becomes of those who ask for it if not.
+fn judge(loaded: Result<(), LoadError>, asked: &[Receive]) -> Finding {
+    let Err(error) = loaded else { return Finding::good(KERNEL, "takes the BPF program") };
+    let needed = asked.iter().any(|receive| matches!(receive, Receive::Native | Receive::Generic));
+    if needed || matches!(error, LoadError::NoPermission(_)) {
+        return refused(&error);
+    }
+    let told = error.to_string();
+    if !asked.contains(&Receive::Auto) {
+        // By traffic control or a packet socket.
+        return Finding::good(KERNEL, format!("takes no XDP program, which is not asked for: {told}"));
+    }
+    let cause = told.split_once("; ").map_or(told.as_str(), |(cause, _)| cause);
+    let sentence =
+        format!("{cause}: with receive = \"auto\", advertisements will be received by a packet socket");
+    Finding::new(Code::ProgramRefused, KERNEL, sentence)
 }
 
 /// Whether there is room for what an agent makes: its control socket, what outlives it, what it remembers.
@@ -91,3 +96,29 @@ fn room(directory: &Path) -> Result<(), String> {
 
 const KERNEL: &str = "kernel";
 const FILES: &str = "files";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_refused_matters_to_those_who_ask_for_it() {
+        let table: [(&[Receive], Option<Code>); 6] = [
+            (&[Receive::Auto], Some(Code::ProgramRefused)),
+            (&[Receive::Auto, Receive::Packet], Some(Code::ProgramRefused)),
+            (&[Receive::Native], Some(Code::Kernel)),
+            (&[Receive::Generic, Receive::Auto], Some(Code::Kernel)),
+            (&[Receive::Packet], None),
+            (&[Receive::Tcx], None),
+        ];
+        for (asked, code) in table {
+            let error = LoadError::Refused { cause: "invalid argument".into(), log: String::new() };
+            let found = judge(Err(error), asked);
+            assert_eq!(found.code, code, "{asked:?}: {found}");
+            assert_eq!(judge(Ok(()), asked).code, None, "{asked:?}");
+        }
+        let denied = LoadError::NoPermission(std::io::ErrorKind::PermissionDenied.into());
+        let found = judge(Err(denied), &[Receive::Packet]);
+        assert_eq!((found.code, found.exit), (Some(Code::Kernel), Exit::NoPermission));
+    }
+}

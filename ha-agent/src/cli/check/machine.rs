@@ -24,17 +24,10 @@ pub(super) fn check(sys: &Path, proc: &Path, config: &Config, slack: Duration) -
 fn rights(config: &RealtimeConfig) -> Vec<Finding> {
     let refused = |refusal: Refusal| Finding::told(Code::NoRealtime, REALTIME, &refusal);
     let good = |sentence: String| Finding::good(REALTIME, sentence);
-    let priority = config.priority.map_or_else(
-        || good("no real-time priority is asked for".to_owned()),
-        // In a thread of its own, which ends with it.
-        |priority| match thread::spawn(move || realtime::set_priority(priority)).join() {
-            Ok(result) => result.map_or_else(refused, |()| good(format!("priority {priority} is granted"))),
-            Err(_) => {
-                let sentence = "a thread could not try whether a priority is granted";
-                Finding::new(Code::NoRealtime, REALTIME, sentence).remedied("look at `ulimit -u`")
-            }
-        },
-    );
+    let priority = match config.priority {
+        None => good("no real-time priority is asked for".to_owned()),
+        Some(priority) => try_priority(priority),
+    };
     let memory = if config.lock_memory {
         realtime::lock_memory().map_or_else(refused, |()| good("memory can be locked".to_owned()))
     } else {
@@ -45,6 +38,18 @@ fn rights(config: &RealtimeConfig) -> Vec<Finding> {
             .map_or_else(refused, |_| good(format!("processors can be kept awake within {latency:?}")))
     });
     [priority, memory].into_iter().chain(latency).collect()
+}
+
+/// In a thread of its own, which ends with it.
+fn try_priority(priority: u8) -> Finding {
+    let Ok(result) = thread::spawn(move || realtime::set_priority(priority)).join() else {
+        let sentence = "a thread could not try whether a priority is granted";
+        return Finding::new(Code::NoRealtime, REALTIME, sentence).remedied("look at `ulimit -u`");
+    };
+    match result {
+        Ok(()) => Finding::good(REALTIME, format!("priority {priority} is granted")),
+        Err(refusal) => Finding::told(Code::NoRealtime, REALTIME, &refusal),
+    }
 }
 
 fn set_up(sys: &Path, proc: &Path, config: &RealtimeConfig, slack: Duration) -> Vec<Finding> {
@@ -181,7 +186,7 @@ mod tests {
         let sentences = set_up(nowhere, nowhere, &RealtimeConfig::default(), Duration::from_micros(500));
         assert_eq!(sentences.len(), 4);
         for sentence in sentences {
-            assert!(sentence.ends_with("can't be read"), "{sentence}");
+            assert!(sentence.sentence.ends_with("can't be read"), "{sentence}");
         }
     }
 

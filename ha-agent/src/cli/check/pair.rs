@@ -19,16 +19,13 @@ pub(super) fn check(scene: Scene<'_>, runtime: &Runtime) -> Vec<Finding> {
     let Some(peer) = &scene.config.peer else { return Vec::new() };
     let mut findings = vec![paired(peer)];
     findings.extend(listens(scene, peer));
-    match scene.agent() {
+    if let Some(process) = scene.agent() {
         // It has these ports, and a connection.
-        Some(process) => {
-            findings
-                .push(Finding::good(LINK, format!("{process} keeps it: `ha-agent status` says how it is")));
-        }
-        None => {
-            findings.extend(peer.listen.iter().filter_map(|address| taken(*address)));
-            findings.push(reaches(peer));
-        }
+        let sentence = format!("{process} keeps it: `ha-agent status` says how it is");
+        findings.push(Finding::good(LINK, sentence));
+    } else {
+        findings.extend(peer.listen.iter().filter_map(|address| taken(*address)));
+        findings.push(reaches(peer));
     }
     if let Some(witness) = &scene.config.witness {
         findings.push(match Keeper::new(witness, Terms::new(witness, peer)) {

@@ -257,9 +257,11 @@ impl Host<'_> {
         let addresses = self.vhost.ipv4().map(|net| net.addr());
         addresses
             .filter_map(|address| {
-                let [a, b, c, d, e, f] = heard.holders.get(&address)?;
+                let hardware = heard.holders.get(&address)?;
+                let hardware: Vec<_> = hardware.iter().map(|byte| format!("{byte:02x}")).collect();
                 let sentence = format!(
-                    "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} on {} answers for {address}, and nobody advertises it",
+                    "{} on {} answers for {address}, and nobody advertises it",
+                    hardware.join(":"),
                     interface.name
                 );
                 Some(self.find(Code::AddressInUse, sentence))

@@ -33,7 +33,7 @@ impl Asked {
     /// If something is not said that can't be chosen, and nobody is there to be asked.
     pub(super) fn of(args: &Args, looked: &Looked, questions: &mut Questions) -> Result<Self, InitError> {
         let node = questions.text("the name of this node", args.node.clone(), Some(host_name()), "--node");
-        let vhid = questions.ask(
+        let vhid = questions.number(
             "the vhid, 1 to 255, that no other pair has there",
             args.vhid,
             looked.free_vhid(),
@@ -107,17 +107,11 @@ impl Questions {
         })
     }
 
-    /// The same for a value.
-    pub(super) fn ask<T: FromStr + ToString + Default>(
-        &mut self,
-        question: &str,
-        said: Option<T>,
-        usual: Option<T>,
-        option: &str,
-    ) -> T {
-        let text =
-            self.text(question, said.as_ref().map(T::to_string), usual.as_ref().map(T::to_string), option);
-        if text.is_empty() { T::default() } else { self.parsed(&text, option).unwrap_or_default() }
+    /// A number, in the same way.
+    pub(super) fn number(&mut self, question: &str, said: Option<u8>, usual: Option<u8>, option: &str) -> u8 {
+        let [said, usual] = [said, usual].map(|number| number.map(|number| number.to_string()));
+        let text = self.text(question, said, usual, option);
+        if text.is_empty() { 0 } else { self.parsed(&text, option).unwrap_or_default() }
     }
 
     pub(super) fn parsed<T: FromStr>(&mut self, text: &str, option: &str) -> Option<T> {
@@ -194,9 +188,9 @@ mod tests {
     #[test]
     fn what_nobody_says_is_missing_by_its_option() {
         let mut questions = Questions { asks: false, missing: Vec::new() };
-        assert_eq!(questions.ask("?", None, Some(7_u8), "--vhid"), 7);
-        assert_eq!(questions.ask("?", Some(9), Some(7_u8), "--vhid"), 9);
-        assert_eq!(questions.ask("?", None, None::<u8>, "--vhid"), 0);
+        assert_eq!(questions.number("?", None, Some(7), "--vhid"), 7);
+        assert_eq!(questions.number("?", Some(9), Some(7), "--vhid"), 9);
+        assert_eq!(questions.number("?", None, None, "--vhid"), 0);
         assert_eq!(questions.parsed::<IpNet>("10.0.0.1/99", "--address"), None);
         assert_eq!(questions.missing, ["--vhid", "--address (10.0.0.1/99 is none)"]);
     }

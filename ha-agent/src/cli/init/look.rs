@@ -46,9 +46,9 @@ impl Looked {
             [only] => Some(only.name.clone()),
             _ => None,
         };
-        let names: Vec<_> = candidates.iter().map(|interface| describe(interface)).collect();
-        let question = format!("the interface that the clients are on ({})", names.join(", "));
-        let option = format!("--interface ({})", names.join(", "));
+        let choice: Vec<_> = candidates.iter().map(|interface| describe(interface)).collect();
+        let question = format!("the interface that the clients are on ({})", choice.join(", "));
+        let option = format!("--interface ({})", choice.join(", "));
         let interface = questions.text(&question, named.map(str::to_owned), usual, &option);
         let mut looked = Self {
             found: interfaces.get(&interface).cloned(),
