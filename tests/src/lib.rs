@@ -23,6 +23,7 @@ pub mod iscsi;
 pub mod keepalived;
 pub mod lan;
 pub mod load;
+pub mod manual;
 pub mod netns;
 pub mod pair;
 pub mod paired;
