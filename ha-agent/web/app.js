@@ -82,5 +82,10 @@ function headline(isStale) {
 
 function stale() {
   const before = verdict(status).sentence;
-  return { level: "wait", sentence: `No news from ${status.node}.`, reasons: `What is shown here is old. Before: ${before} The agent, its machine or the way there may be gone; this page tries again by itself.` };
+  return {
+    level: "wait",
+    sentence: `No news from ${status.node}.`,
+    reasons: `What is shown here is old. Before: ${before} The agent, its machine or the way there may be gone; `
+      + "this page tries again by itself.",
+  };
 }

@@ -17,8 +17,12 @@ export function takeover(change) {
   };
   if (change.deadline_ns) add("noticed", "noticed", change.at_ns);
   // An address may be up before the first advertisement has left.
-  const rest = [["advertised", "advertised", change.advertised_ns], ["address", "address up", change.address_up_ns], ["announced", "announced", change.announced_ns]];
-  for (const [key, name, moment] of rest.filter(([, , moment]) => moment !== null).sort((a, b) => a[2] - b[2])) add(key, name, moment);
+  const rest = [
+    ["advertised", "advertised", change.advertised_ns],
+    ["address", "address up", change.address_up_ns],
+    ["announced", "announced", change.announced_ns],
+  ].filter(([, , moment]) => moment !== null);
+  for (const [key, name, moment] of rest.sort((a, b) => a[2] - b[2])) add(key, name, moment);
   const total = phases.reduce((sum, phase) => sum + phase.took, 0);
   const words = [silence && `silent for ${ms(silence)}`, ...phases.map((phase) => `${phase.name} after ${ms(phase.took)}`)].filter(Boolean);
   return h("div.takeover", {},
@@ -34,8 +38,8 @@ function bars(silence, phases, total, words) {
   const before = silence ? 300 : 0;
   const scale = (width - before - (silence ? 12 : 0)) / Math.max(total, 0.001);
   const left = before + (silence ? 12 : 0);
-  const rects = phases.map((phase) =>
-    s("rect", { "data-phase": phase.key, x: (left + phase.from * scale).toFixed(1), y: 0, width: Math.max(phase.took * scale, 2).toFixed(1), height: 20 }));
+  const rects = phases.map(({ key, from, took }) =>
+    s("rect", { "data-phase": key, y: 0, height: 20, ...span(left + from * scale, Math.max(took * scale, 2)) }));
   const cut = silence ? s("path.cut", { d: `M${before + 3} -2l6 8l-6 8l6 8` }) : null;
   return s("svg.bars", { viewBox: `0 0 ${width} 20`, preserveAspectRatio: "none", role: "img", "aria-label": words },
     silence ? s("rect", { "data-phase": "silence", x: 0, y: 0, width: before, height: 20 }) : null, cut, ...rects);
@@ -44,11 +48,15 @@ function bars(silence, phases, total, words) {
 /** The steps of a takeover of storage, one below the other. */
 export function steps(list) {
   const end = Math.max(...list.map((step) => step.began_ms + step.took_ms), 0.001);
+  const words = (step) => `began after ${ms(step.began_ms)}, took ${ms(step.took_ms)}`;
   const row = (step) => h("li", { "data-key": step.name },
     h("span.step-name", {}, step.name, h("span.dim", {}, step.phase.replaceAll("_", " "))),
-    s("svg.bars", { viewBox: "0 0 1000 20", preserveAspectRatio: "none", role: "img", "aria-label": `began after ${ms(step.began_ms)}, took ${ms(step.took_ms)}` },
+    s("svg.bars", { viewBox: "0 0 1000 20", preserveAspectRatio: "none", role: "img", "aria-label": words(step) },
       s("rect.track", { x: 0, y: 9, width: 1000, height: 2 }),
-      s("rect", { "data-phase": step.well ? "announced" : "failed", x: ((step.began_ms / end) * 1000).toFixed(1), y: 2, width: Math.max((step.took_ms / end) * 1000, 3).toFixed(1), height: 16 })),
+      s("rect", {
+        "data-phase": step.well ? "announced" : "failed", y: 2, height: 16,
+        ...span((step.began_ms / end) * 1000, Math.max((step.took_ms / end) * 1000, 3)),
+      })),
     h("b", {}, ms(step.took_ms), step.well ? null : " failed"));
   return h("ol.steps", {}, list.map(row));
 }
@@ -76,8 +84,13 @@ export function histogram(name, about, { count: total, buckets, p50_ms, p99_ms, 
       edge > 0 && s("text.limit-name", { x: edge * 40 - 4, y: 9 }, "interval"),
       ...shown.map(bar), ...shown.map(label)),
     h("dl.numbers", {},
-      [["median", p50_ms], ["99 %", p99_ms], ["99.9 %", p999_ms], ["worst", max_ms]].map(([word, value]) => h("div", {}, h("dt", {}, word), h("dd", {}, total ? ms(value) : "–")))),
+      [["median", p50_ms], ["99 %", p99_ms], ["99.9 %", p999_ms], ["worst", max_ms]].map(([word, value]) =>
+        h("div", {}, h("dt", {}, word), h("dd", {}, total ? ms(value) : "–")))),
     h("p.dim", {}, `${count(total)} in all, ${verdict}. The heights are logarithmic.`));
+}
+
+function span(x, width) {
+  return { x: x.toFixed(1), width: width.toFixed(1) };
 }
 
 function axis(value) {

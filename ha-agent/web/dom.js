@@ -128,8 +128,10 @@ export function prose(text) {
 
 /** A text whose names are not broken at their hyphens. */
 export function unbroken(text, names) {
-  const pieces = names.filter((name) => name?.includes("-")).reduce(
-    (pieces, name) => pieces.flatMap((piece) => (typeof piece === "string" ? between(piece.split(name), () => h("span.name-whole", {}, name)) : [piece])), [text]);
+  const whole = (piece, name) =>
+    (typeof piece === "string" ? between(piece.split(name), () => h("span.name-whole", {}, name)) : [piece]);
+  const breakable = names.filter((name) => name?.includes("-"));
+  const pieces = breakable.reduce((pieces, name) => pieces.flatMap((piece) => whole(piece, name)), [text]);
   return pieces.filter((piece) => piece !== "");
 }
 

@@ -1,6 +1,6 @@
 // The planned failover: asked for once more, then told step by step.
 
-import { h, ms, show, sign } from "./dom.js";
+import { h, ms, prose, show, sign } from "./dom.js";
 import { capital, direction } from "./story.js";
 import { reasons } from "./panels.js";
 
@@ -70,15 +70,17 @@ function progress(steps, end) {
     sign(levels[step.standing], 20), h("span", {}, capital(step.sentence)), h("b", {}, step.standing === "running" ? "…" : ms(step.after_ms)));
   return h("div.ask", { "data-key": "progress" },
     h("h2", { id: "dialog-title" }, `Failing over to ${to}`),
-    h("ol.progress", { "aria-live": "polite" }, steps.map(item), steps.length || end ? null : h("li", { "data-key": "none" }, sign("moving", 20), h("span", {}, "Ordered"))),
+    h("ol.progress", { "aria-live": "polite" },
+      steps.map(item),
+      steps.length || end ? null : h("li", { "data-key": "none" }, sign("moving", 20), h("span", {}, "Ordered"))),
     end ? result(end) : null,
     h("div.buttons", {}, end ? h("button.primary", { type: "button", "data-key": "close", onclick: () => dialog.close() }, "Close") : null));
 }
 
 function result(end) {
-  if (end.error) return h("p.result", { role: "alert", "data-level": "bad" }, sign("bad", 22), h("span", {}, capital(end.error)));
-  const isWell = end.end === "moved";
-  return h("p.result", { role: "alert", "data-level": isWell ? "good" : "warn" }, sign(isWell ? "good" : "warn", 22), h("span", {}, `${capital(end.sentence)}, after ${ms(end.after_ms)}.`));
+  const said = (level, words) => h("p.result", { role: "alert", "data-level": level }, sign(level, 22), h("span", {}, prose(words)));
+  if (end.error) return said("bad", capital(end.error));
+  return said(end.end === "moved" ? "good" : "warn", `${capital(end.sentence)}, after ${ms(end.after_ms)}.`);
 }
 
 async function cause(response) {

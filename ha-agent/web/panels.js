@@ -6,7 +6,8 @@ import { histogram, steps, takeover } from "./charts.js";
 
 /** All of them. What the headline says of a reason already is not said twice. */
 export function panels(status, said) {
-  return [controllers(status, new Set(said.map((reason) => reason.name))), vhosts(status), charge(status), history(status), timing(status.detector), around(status)];
+  const names = new Set(said.map((reason) => reason.name));
+  return [controllers(status, names), vhosts(status), charge(status), history(status), timing(status.detector), around(status)];
 }
 
 /** Reasons, each with its remedy, if that is not said elsewhere. */
@@ -16,7 +17,9 @@ export function reasons(list, said = new Set()) {
     const level = { critical: "bad", warning: "warn", note: "off" }[reason.severity];
     return h("li.reason", { "data-key": reason.name },
       sign(level, 18),
-      h("div", {}, h("p.cause", {}, prose(cause), " ", h("code.name", {}, reason.name)), remedy && !said.has(reason.name) && h("p.remedy", {}, prose(remedy), ".")));
+      h("div", {},
+        h("p.cause", {}, prose(cause), " ", h("code.name", {}, reason.name)),
+        remedy && !said.has(reason.name) && h("p.remedy", {}, prose(remedy), ".")));
   };
   return list.length ? h("ul.reasons", {}, list.map(item)) : null;
 }
@@ -34,9 +37,16 @@ function controllers(status, said) {
 function card(node, said) {
   const [level, word] = role(node);
   const isNobody = !node.isThis && !node.told && !node.heard && !node.name;
-  if (isNobody) return h("article.node.nobody", { "data-level": "off" }, h("h3", {}, "No other node"), h("p", {}, "None was heard, and none was introduced."));
+  if (isNobody) {
+    return h("article.node.nobody", { "data-level": "off" },
+      h("h3", {}, "No other node"), h("p", {}, "None was heard, and none was introduced."));
+  }
   const fact = (name, ...value) => [h("dt", {}, name), h("dd", {}, ...value)];
-  const links = node.interfaces.map(([name, has]) => h("span.link", { "data-level": has ? "good" : "bad" }, sign(has ? "good" : "bad", 14), `${name}${has ? "" : " has no link"}`));
+  const wired = ([name, has]) => {
+    const level = has ? "good" : "bad";
+    return h("span.link", { "data-level": level }, sign(level, 14), has ? name : `${name} has no link`);
+  };
+  const links = node.interfaces.map(wired);
   return h("article.node", { "data-level": level, "data-key": node.isThis ? "this" : "other" },
     h("h3", {}, node.name ?? "Another node", node.isThis && h("span.tag", {}, "this node")),
     h("p.role", { "data-level": level }, sign(level, 20), word, node.maintenance && h("span.tag.held", {}, "held by an operator")),
@@ -58,7 +68,10 @@ function link(link) {
 }
 
 function vhosts(status) {
-  const states = { MASTER: ["good", "Master"], BACKUP: ["off", "Backup"], INIT: ["bad", "No link"], STALLED: ["wait", "Listens"], LEAVING: ["moving", "Leaves"] };
+  const states = {
+    MASTER: ["good", "Master"], BACKUP: ["off", "Backup"], INIT: ["bad", "No link"],
+    STALLED: ["wait", "Listens"], LEAVING: ["moving", "Leaves"],
+  };
   const row = (vhost) => {
     const [level, word] = states[vhost.state] ?? ["wait", vhost.state];
     const refused = Object.entries(vhost.refused).filter(([, number]) => number > 0);
@@ -88,7 +101,10 @@ function remarks(vhost) {
 
 function charge(status) {
   if (!status.charge) return null;
-  const doing = { nothing: "This node has none of it.", taking: "This node takes it.", serving: "This node serves it.", releasing: "This node lets it go.", unclear: "What this node has of it is not clear." };
+  const doing = {
+    nothing: "This node has none of it.", taking: "This node takes it.", serving: "This node serves it.",
+    releasing: "This node lets it go.", unclear: "What this node has of it is not clear.",
+  };
   const levels = { done: "good", running: "moving", waiting: "off", skipped: "off", hung: "bad", failed: "bad" };
   const row = (part) => [part.name,
     [part.name, h("span.dim", {}, part.phase.replaceAll("_", " "))],
@@ -125,12 +141,17 @@ function timing(detector) {
   const refused = realtime.refused.map((sentence) => h("li.reason", {}, sign("warn", 18), h("div", {}, h("p.cause", {}, sentence))));
   // Both on the same scale, with the interval on it.
   const within = (bucket) => bucket.le_ms !== null && bucket.le_ms <= lateness.interval_ms;
-  const range = 1 + Math.max(lateness.buckets.filter(within).length, ...[lateness, jitter].map(({ buckets }) => buckets.findLastIndex((bucket) => bucket.count > 0) + 1));
+  const used = ({ buckets }) => buckets.findLastIndex((bucket) => bucket.count > 0) + 1;
+  const range = 1 + Math.max(lateness.buckets.filter(within).length, used(lateness), used(jitter));
   return panel("timing", "On time",
     h("div.charts", {},
-      histogram("How late the detector ran", "From the moment at which something was due, or came, to the moment at which it was read.", lateness, range, lateness.interval_ms,
+      histogram("How late the detector ran",
+        "From the moment at which something was due, or came, to the moment at which it was read.",
+        lateness, range, lateness.interval_ms,
         lateness.late ? `${plural(lateness.late, "time")} later than an interval` : "never later than an interval"),
-      histogram("How late advertisements left", "From the moment at which one was due to the moment at which it had left.", jitter, range, lateness.interval_ms,
+      histogram("How late advertisements left",
+        "From the moment at which one was due to the moment at which it had left.",
+        jitter, range, lateness.interval_ms,
         jitter.missed ? `${plural(jitter.missed, "advertisement")} missed` : "none missed")),
     h("p.dim", {}, [
       realtime.priority ? `real-time priority ${realtime.priority}` : "no real-time priority",
@@ -145,11 +166,22 @@ function around(status) {
   const { witness, shared, peer_link: link } = status;
   const row = (name, level, ...words) => h("div.fact", { "data-key": name }, h("dt", {}, sign(level, 16), name), h("dd", {}, ...words));
   const levels = { up: "good", not_answering: "warn", down: "bad", unpaired: "off" };
+  const path = (path) => row(`Path ${path.address}`, levels[path.state] ?? "off",
+    path.state === "up" ? `${ms(path.round_trip_ms)} there and back` : path.sentence);
   const rows = [
-    ...(link?.paths ?? []).map((path) => row(`Path ${path.address}`, levels[path.state] ?? "off", path.state === "up" ? `${ms(path.round_trip_ms)} there and back` : path.sentence)),
-    witness && row(`Witness (${witness.kind})`, witness.error ? "warn" : "good", witness.error ?? (witness.vouches_ms ? `vouches for this node for ${ms(witness.vouches_ms)} more` : witness.holder ? `the lease is ${witness.holder}’s` : "answers")),
-    shared && row("Shared configuration", shared.trouble || shared.waits ? "warn" : "good", shared.trouble ?? shared.waits ?? `version ${shared.version}, ${shared.agreed === shared.version ? "agreed" : `agreed is ${shared.agreed}`}`),
+    ...(link?.paths ?? []).map(path),
+    witness && row(`Witness (${witness.kind})`, witness.error ? "warn" : "good", witnessed(witness)),
+    shared && row("Shared configuration", shared.trouble || shared.waits ? "warn" : "good", agreed(shared)),
   ].filter(Boolean);
   return rows.length ? panel("around", "Between the nodes", h("dl.around", {}, rows)) : null;
 }
 
+function witnessed({ error, vouches_ms: vouches, holder }) {
+  if (error) return error;
+  if (vouches) return `vouches for this node for ${ms(vouches)} more`;
+  return holder ? `the lease is ${holder}’s` : "answers";
+}
+
+function agreed({ trouble, waits, version, agreed: ofBoth }) {
+  return trouble ?? waits ?? `version ${version}, ${ofBoth === version ? "agreed" : `agreed is ${ofBoth}`}`;
+}

@@ -1,11 +1,11 @@
 //! A real browser in a namespace: Chromium, driven as any program drives one (W3C `WebDriver`).
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
-use std::{fs, io};
 
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
@@ -201,19 +201,24 @@ impl Drop for Browser<'_> {
     }
 }
 
-/// Writes a picture where the documentation has it, if that is asked for (`HA_BLESS=1`); else into the directory for what
-/// tests leave.
+/// Keeps a picture with what tests leave (`target/pictures`); and one that the documentation shows also there
+/// (`docs/pictures`), if that is asked for with `HA_BLESS=1`.
 ///
 /// # Errors
 ///
 /// If it can't be written, or is too large for the documentation.
 pub fn keep_picture(name: &str, picture: &[u8]) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
-    let is_blessed = std::env::var_os("HA_BLESS").is_some_and(|value| value == "1");
-    let directory = root.join(if is_blessed { "docs/pictures" } else { "target/pictures" });
-    ensure!(!is_blessed || picture.len() < 150_000, "{name} has {} bytes", picture.len());
-    fs::create_dir_all(&directory)?;
-    fs::write(directory.join(format!("{name}.png")), picture).map_err(io::Error::into)
+    let mut directories = vec![root.join("target/pictures")];
+    if SHOWN.contains(&name) && std::env::var_os("HA_BLESS").is_some_and(|value| value == "1") {
+        ensure!(picture.len() < 150_000, "{name} has {} bytes", picture.len());
+        directories.push(root.join("docs/pictures"));
+    }
+    for directory in directories {
+        fs::create_dir_all(&directory)?;
+        fs::write(directory.join(format!("{name}.png")), picture)?;
+    }
+    Ok(())
 }
 
 fn post(driver: &Page<'_>, path: &str, parameters: &Value) -> Result<Value> {
@@ -230,6 +235,9 @@ fn browser_of(driver: i32) -> Option<i32> {
     children.split_whitespace().next()?.parse().ok()
 }
 
+/// The pictures in the documentation.
+const SHOWN: [&str; 5] =
+    ["standby-desk", "progress", "failover-phone-dark", "blocked-desk", "stale-desk-dark"];
 const PORT: u16 = 9515;
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(20);

@@ -1,5 +1,6 @@
 //! The page of an agent: what it shows, how soon, to whom; and that nobody who connects harms the agent or the pair.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
@@ -208,6 +209,41 @@ fn ten_thousand_connections_neither_take_it_down_nor_move_the_pair() -> Result<(
         }
         Ok(())
     })
+}
+
+#[test]
+fn a_hundred_viewers_cost_little() -> Result<()> {
+    scenario("viewers", |pair| {
+        let web = AgentConfig { web: Some(String::new()), ..AgentConfig::default() };
+        let (a, b) = pair.start(&web, &AgentConfig { advskew: 100, ..AgentConfig::default() })?;
+        let page = Page::new(&pair.a.netns, LOCAL.parse()?);
+        let on_b = b.mark();
+        for viewers in [0, 100] {
+            let mut all = (0..viewers).map(|_| page.events("")).collect::<Result<Vec<_>>>()?;
+            let (began, used) = (Instant::now(), processor(&a)?);
+            while began.elapsed() < Duration::from_secs(5) {
+                all.iter_mut().try_for_each(|events| events.snapshot().map(drop))?;
+                thread::sleep(Duration::from_millis(10));
+            }
+            let share = (processor(&a)? - used).as_secs_f64() / began.elapsed().as_secs_f64();
+            let status = fs::read_to_string(format!("/proc/{}/status", a.process.pid()))?;
+            let resident = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
+            println!("{viewers} viewers: {:.1} % of a processor, {resident}", share * 100.0);
+            // Without optimisation it takes several times as much.
+            ensure!(share < 0.5, "{share}");
+        }
+        ensure!(!b.process.lines().iter().skip(on_b).any(|line| line.contains("->")), "the standby moved");
+        Ok(())
+    })
+}
+
+/// The processor time of an agent so far.
+fn processor(agent: &Agent) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", agent.process.pid()))?;
+    let fields: Vec<u64> =
+        stat.rsplit(") ").next().unwrap_or_default().split(' ').map(|n| n.parse().unwrap_or(0)).collect();
+    // In hundredths of a second: proc(5), utime and stime.
+    Ok(Duration::from_millis(10 * (fields.get(11).unwrap_or(&0) + fields.get(12).unwrap_or(&0))))
 }
 
 /// Whether the other end has closed it.
