@@ -225,7 +225,7 @@ fn a_hundred_viewers_cost_little() -> Result<()> {
                 all.iter_mut().try_for_each(|events| events.snapshot().map(drop))?;
                 thread::sleep(Duration::from_millis(10));
             }
-            let share = (processor(&a)? - used).as_secs_f64() / began.elapsed().as_secs_f64();
+            let share = processor(&a)?.saturating_sub(used).as_secs_f64() / began.elapsed().as_secs_f64();
             let status = fs::read_to_string(format!("/proc/{}/status", a.process.pid()))?;
             let resident = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
             println!("{viewers} viewers: {:.1} % of a processor, {resident}", share * 100.0);

@@ -46,7 +46,7 @@ impl Views {
         Watching(receiver)
     }
 
-    /// One snapshot, not older than [`HEARTBEAT`]; `None` if none can be made in time.
+    /// One snapshot, not older than half a second; `None` if none can be made in time.
     pub async fn latest(&self) -> Option<Arc<View>> {
         if let Some(view) = &*self.latest.borrow()
             && view.made.elapsed() < HEARTBEAT
