@@ -158,7 +158,7 @@ fn without_a_terminal_it_names_what_is_missing() -> Result<()> {
         (
             &["--interface=eth0", "--address=10.77.0.200/24", "--peer=fd00::2", "--node=a b"],
             78,
-            &["makes no configuration", "name"],
+            &["makes no configuration", "node 'a b' is not valid"],
         ),
     ];
     for (line, code, words) in table {

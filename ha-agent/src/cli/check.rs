@@ -135,10 +135,10 @@ impl<'a> Scene<'a> {
         self.config.vhosts.iter().map(|vhost| vhost.interface.as_str()).collect()
     }
 
-    /// Those that are there, each once.
+    /// Those that are there and are Ethernet, each once.
     fn there(self) -> Vec<&'a Interface> {
-        let mut found: Vec<&Interface> =
-            self.names().iter().filter_map(|name| self.interfaces.get(name)).collect();
+        let found = self.names().into_iter().filter_map(|name| self.interfaces.get(name));
+        let mut found: Vec<&Interface> = found.filter(|interface| interface.hardware != [0; 6]).collect();
         found.sort_by_key(|interface| interface.index);
         found.dedup_by_key(|interface| interface.index);
         found

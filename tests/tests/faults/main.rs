@@ -3,6 +3,7 @@
 
 mod planted;
 mod stage;
+mod tools;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
