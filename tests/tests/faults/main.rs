@@ -57,7 +57,7 @@ fn find(index: usize, fault: &planted::Fault) -> Result<()> {
     }
     let output = stage.check()?;
     let found = findings(&output)?;
-    let text = || found.iter().map(|finding| format!("{finding}\n")).collect::<String>();
+    let text = || found.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
     let named: Vec<_> = found.iter().filter(|finding| finding["code"] == fault.code.name()).collect();
     let [finding, ..] = named.as_slice() else {
         anyhow::bail!("{} is not found: {:?}\n{}", fault.code.name(), output.status, text());

@@ -15,6 +15,7 @@ use crate::tools::{
 };
 
 /// One of them.
+#[derive(Clone, Copy)]
 pub(crate) struct Fault {
     pub(crate) name: &'static str,
     /// As what it is found.
@@ -59,11 +60,11 @@ pub(crate) const FAULTS: &[Fault] = &[
         Ok(())
     }),
     fault("no interface", Code::NoInterface, &["ip link"], |stage| {
-        stage.config.interface = "eth7".to_owned();
+        stage.config.interface = "eth7".into();
         Ok(())
     }),
     fault("an interface that is no Ethernet", Code::NoEthernet, &["choose another"], |stage| {
-        stage.config.interface = "lo".to_owned();
+        stage.config.interface = "lo".into();
         Ok(())
     }),
     fault("a port of a bridge", Code::WrongPlace, &["br9"], |stage| {
@@ -85,7 +86,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         stage.a.netns.ip("link add link eth0 name eth0.5 type vlan id 5")?;
         stage.a.netns.ip("link set eth0.5 up")?;
         stage.a.netns.ip("addr add 10.77.5.1/24 dev eth0.5")?;
-        stage.config.interface = "eth0.5".to_owned();
+        stage.config.interface = "eth0.5".into();
         stage.config.addresses = vec!["10.77.5.100/24".to_owned()];
         Ok(())
     }),
@@ -151,7 +152,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         |stage| sysctl(stage, "eth0", "arp_ignore", "8"),
     ),
     fault("another passphrase", Code::WrongKey, &["same passphrase", "ha-agent sniff"], |stage| {
-        peer(stage, AgentConfig { passphrases: vec!["another".to_owned()], ..worse() })
+        peer(stage, &AgentConfig { passphrases: vec!["another".to_owned()], ..worse() })
     }),
     fault(
         "another list of addresses",
@@ -159,12 +160,12 @@ pub(crate) const FAULTS: &[Fault] = &[
         &["the same addresses on both nodes"],
         |stage| {
             stage.config.addresses.push("10.77.0.101/24".to_owned());
-            peer(stage, worse())
+            peer(stage, &worse())
         },
     ),
     and(
         fault("two masters of one vhid", Code::TwoMasters, &["nobody else's"], |stage| {
-            peer(stage, worse())?;
+            peer(stage, &worse())?;
             let c = stage.lan.node("c", std::net::Ipv4Addr::new(10, 77, 0, 4))?;
             let other = AgentConfig { passphrases: vec!["another".to_owned()], ..worse() };
             let agent = Agent::start(&c, &other)?;
@@ -176,7 +177,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault("a stranger", Code::Stranger, &["add it to the list"], |stage| {
         stage.config.peers = vec![std::net::IpAddr::from([10, 77, 0, 9])];
-        peer(stage, worse())
+        peer(stage, &worse())
     }),
     fault("a VRRP router with our number", Code::VrrpVhid, &["another vhid"], |stage| {
         stage.listens = true;
@@ -191,11 +192,11 @@ pub(crate) const FAULTS: &[Fault] = &[
         Ok(())
     }),
     fault("a peer in strict mode", Code::OtherMode, &["same mode in [auth]"], |stage| {
-        peer(stage, AgentConfig { mode: Some("strict".to_owned()), ..worse() })
+        peer(stage, &AgentConfig { mode: Some("strict".to_owned()), ..worse() })
     }),
     fault("a peer that is not in strict mode", Code::OtherMode, &["same mode in [auth]"], |stage| {
         stage.config.mode = Some("strict".to_owned());
-        peer(stage, worse())
+        peer(stage, &worse())
     }),
     fault("a clock that is wrong", Code::ClockDifference, &["chrony"], |stage| {
         stage.config.mode = Some("strict".to_owned());
@@ -206,10 +207,10 @@ pub(crate) const FAULTS: &[Fault] = &[
         advertise(stage, 1500)
     }),
     fault("the same priority", Code::EqualPriority, &["another advskew"], |stage| {
-        peer(stage, AgentConfig::default())
+        peer(stage, &AgentConfig::default())
     }),
     fault("another pace", Code::OtherPace, &["same interval"], |stage| {
-        peer(stage, AgentConfig { interval: Some("100ms".to_owned()), ..worse() })
+        peer(stage, &AgentConfig { interval: Some("100ms".to_owned()), ..worse() })
     }),
     and(
         fault("no rights", Code::Rights, &["run as root"], |stage| {
@@ -234,7 +235,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         Code::Throttled,
         &["sysctl kernel.sched_rt_runtime_us"],
         |stage| {
-            stage.config.more = "[realtime]\npriority = \"off\"\n".to_owned();
+            stage.config.more = "[realtime]\npriority = \"off\"\n".into();
             mounted(stage, "0\n", "/proc/sys/kernel/sched_rt_runtime_us")
         },
     ),
@@ -344,7 +345,7 @@ pub(crate) const FAULTS: &[Fault] = &[
             stage.config.more =
                 "[[service]]\nname = \"web\"\nstart = [\"/no/such/program\"]\nstop = [\"true\"]\n\
                                  check = [\"true\"]\n"
-                    .to_owned();
+                    .into();
             Ok(())
         }),
         &[Code::NotPaired, Code::PeerUnreachable],

@@ -112,15 +112,12 @@ pub(crate) fn check_of(node: &Node, config: &AgentConfig, agent: Option<&Agent>)
     fs::write(&file, config.toml(&node.name))?;
     let mut command = Command::new(lab::agent_binary()?);
     command.args(["check", "--json", "--config"]).arg(file);
-    match agent {
-        Some(agent) => {
-            command.arg("--control").arg(agent.socket()).arg("--pins").arg(agent.pins());
-            command.arg("--state").arg(agent.state_directory());
-        }
-        None => {
-            command.arg("--control").arg(directory.path().join("control.sock"));
-            command.arg("--state").arg(directory.path().join("state"));
-        }
+    if let Some(agent) = agent {
+        command.arg("--control").arg(agent.socket()).arg("--pins").arg(agent.pins());
+        command.arg("--state").arg(agent.state_directory());
+    } else {
+        command.arg("--control").arg(directory.path().join("control.sock"));
+        command.arg("--state").arg(directory.path().join("state"));
     }
     run(node, command, || Ok(()))
 }

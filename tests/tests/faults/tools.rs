@@ -45,9 +45,9 @@ pub(crate) fn worse() -> AgentConfig {
 }
 
 /// An agent on the other node, as master.
-pub(crate) fn peer(stage: &mut Stage, config: AgentConfig) -> Result<()> {
+pub(crate) fn peer(stage: &mut Stage, config: &AgentConfig) -> Result<()> {
     stage.listens = true;
-    let agent = Agent::start(&stage.b, &config)?;
+    let agent = Agent::start(&stage.b, config)?;
     agent.wait_for_state(0, "MASTER")?;
     stage.kept.push(Box::new(agent));
     Ok(())

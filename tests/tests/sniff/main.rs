@@ -115,12 +115,15 @@ fn without_a_passphrase_nothing_is_said_of_digests() -> Result<()> {
     Ok(())
 }
 
+/// Who is seen, whether it is authentic, when, and how long it was.
+type Found = (IpAddr, Option<bool>, Option<u64>, usize);
+
 /// The same frames in every form of file and with every kind of header: what is seen is the same.
 #[test]
 fn every_form_of_recording_is_read() -> Result<()> {
     let frames = pcap::frames(&fs::read(data("t4_pair_failover.pcap"))?)?;
     let keys = || Keys::default().with_passphrase(b"s3cret").with_addresses(&[IpAddr::from([10, 9, 0, 100])]);
-    let mut first: Option<Vec<(IpAddr, Option<bool>, Option<u64>, usize)>> = None;
+    let mut first: Option<Vec<Found>> = None;
     for form in FORMS {
         let bytes = write(form, &frames);
         let found = look(&bytes, keys()).with_context(|| format!("{form:?}"))?;
@@ -224,6 +227,9 @@ const VECTORS: [(&str, Reason, Option<bool>); 9] = [
     ("V42", Reason::NotCarp, None),
 ];
 
+/// What it is, the frame, and what is said of it.
+type Odd<'a> = (&'a str, Vec<u8>, Verdict, Option<Reason>, &'a [&'a str]);
+
 /// VLANs, options, fragments, wrong groups, cut frames, VRRP and others: each is a line with its reason.
 #[test]
 fn what_is_odd_is_shown_as_what_it_is() -> Result<()> {
@@ -249,7 +255,7 @@ fn what_is_odd_is_shown_as_what_it_is() -> Result<()> {
         frame.resize(34 + payload, 0);
         frame
     };
-    let table: [(&str, Vec<u8>, Verdict, Option<Reason>, &[&str]); 17] = [
+    let table: [Odd; 17] = [
         (
             "good",
             good.clone(),

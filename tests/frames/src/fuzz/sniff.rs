@@ -8,6 +8,10 @@ use ha_agent::sniff::recording::Recording;
 use ha_agent::sniff::{Kind, Received, Sniffer, Verdict};
 
 /// Any bytes: as a recording, and as one frame of each kind. Whatever is seen can be shown, and is consistent.
+///
+/// # Panics
+///
+/// If it is not.
 pub fn sniff(bytes: &[u8]) {
     let mut sniffer = sniffer();
     if let Ok(mut recording) = Recording::open(Cursor::new(bytes.to_vec())) {
