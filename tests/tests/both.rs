@@ -20,7 +20,7 @@ fn each_shows_the_other_and_names_what_stands_in_the_way() -> Result<()> {
         let peer = agent.status()?["peer"].clone();
         ensure!(peer["interfaces"]["eth0"] == true, "{peer:#}");
         ensure!(peer["age_ms"].as_f64().is_some_and(|age| age < 1000.0), "{peer:#}");
-        let text = agent.command("status")?;
+        let text = agent.command_with(&["status", "--all"])?;
         ensure!(text.status.code() == Some(0), "{text:?}");
         let line = format!("peer      {other} {role}");
         ensure!(String::from_utf8(text.stdout)?.lines().any(|found| found.starts_with(&line)), "no {line}");

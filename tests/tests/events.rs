@@ -79,14 +79,16 @@ fn a_takeover_is_told_with_its_phases_and_kept_over_a_kill() -> Result<()> {
 
 #[test]
 fn a_switchover_of_a_pair_is_one_entry_on_each_node() -> Result<()> {
-    let Some(Linked { a, b, .. }) = paired("events-pair")? else { return Ok(()) };
+    let Some(mut lab) = paired("events-pair")? else { return Ok(()) };
+    let Linked { a, b, .. } = &mut lab;
+    let (a, b): (&mut Agent, &Agent) = (a, b);
     let moved = a.command("failover")?;
     ensure!(moved.status.success(), "{moved:?}");
-    wait_for_phase(&b, "active")?;
-    settled(&a, &b)?;
-    until(&b, "serving", 1)?;
-    until(&a, "switchover_ended", 1)?;
-    for (agent, part, last) in [(&a, "gave", "confirmed"), (&b, "took", "serving")] {
+    wait_for_phase(b, "active")?;
+    settled(a, b)?;
+    until(b, "serving", 1)?;
+    until(a, "switchover_ended", 1)?;
+    for (agent, part, last) in [(&*a, "gave", "confirmed"), (b, "took", "serving")] {
         let entry = history(agent)?.pop().context("none")?;
         ensure!(
             entry["kind"] == "switchover" && entry["part"] == part && entry["failed"].is_null(),
@@ -98,25 +100,25 @@ fn a_switchover_of_a_pair_is_one_entry_on_each_node() -> Result<()> {
         ensure!(text.contains("switchover  a -> b"), "{text}");
     }
     b.tell("hold")?;
+    let maintenance = |event: &Value| event["about"] == "LOC_MAINTENANCE";
+    until_told(b, 1, |event| event["event"] == "reason_began" && maintenance(event))?;
     b.tell("resume")?;
-    until(&b, "reason_over", 1)?;
-    let told = events(&b, &[])?;
-    let named = |name: &str| told.iter().any(|event| event["event"] == name);
+    until_told(b, 1, |event| event["event"] == "reason_over" && maintenance(event))?;
+    let told = events(b, &[])?;
+    let is_told = |name: &str| told.iter().any(|event| event["event"] == name);
     for name in ["agent_started", "peer_link_up", "role_changed", "switchover_step", "wished", "reason_began"]
     {
-        ensure!(named(name), "no {name} in {told:#?}");
+        ensure!(is_told(name), "no {name} in {told:#?}");
     }
-    let text = text(&b, &["events"])?;
+    let text = text(b, &["events"])?;
     ensure!(text.lines().any(|line| line.contains("LOC_MAINTENANCE") && line.contains("warning")), "{text}");
     ensure!(!text.contains('\x1b'), "colours in a pipe");
     b.tell("reload")?;
-    until(&b, "reloaded", 1)?;
-    let (socket, mut process) = (b.socket(), a);
-    drop(socket);
-    process.process.signal(nix::sys::signal::Signal::SIGTERM)?;
-    process.process.wait(PATIENCE)?;
-    let file = fs::read_to_string(process.state_directory().join("events.jsonl"))?;
-    ensure!(lines(&file).last().is_some_and(|event| event["event"] == "agent_ended"), "{file}");
+    until(b, "reloaded", 1)?;
+    a.process.signal(nix::sys::signal::Signal::SIGTERM)?;
+    a.process.wait(PATIENCE)?;
+    let file = fs::read_to_string(a.state_directory().join("events.jsonl"))?;
+    ensure!(lines(&file).iter().any(|event| event["event"] == "agent_ended"), "{file}");
     Ok(())
 }
 
@@ -148,6 +150,54 @@ fn where_nothing_can_be_kept_it_warns_once_and_serves() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_command_is_told_of_what_happens_and_one_that_hangs_or_fails_hinders_nobody() -> Result<()> {
+    if !lab::available() {
+        return Ok(());
+    }
+    let pair = Pair::new("hooks")?;
+    let directory = tempfile::tempdir()?;
+    let told = directory.path().join("told");
+    let script = directory.path().join("tell");
+    fs::write(
+        &script,
+        "#!/bin/sh\n{ env | grep ^HA_ | sort; cat; } >>\"$1.new\" && mv \"$1.new\" \"$1.$HA_EVENT\"\n",
+    )?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    let notify = |command: &str, on: &str| format!("[[notify]]\ncommand = {command}\non = [{on}]\n");
+    let more = [
+        notify(&format!("[{script:?}, {told:?}]"), "\"state_changed\", \"demoted\""),
+        notify("[\"sleep\", \"60\"]", "\"agent_started\""),
+        notify("[\"/nonexistent\"]", "\"demoted\""),
+        notify("[\"sh\", \"-c\", \"echo it went wrong >&2; exit 7\"]", "\"demoted\""),
+    ];
+    let config = AgentConfig { more: more.concat(), ..AgentConfig::default() };
+    let agent = Agent::start(&pair.a, &config)?;
+    agent.wait_for_state(0, "MASTER")?;
+    agent.tell("hold")?;
+    let file = |event: &str| directory.path().join(format!("told.{event}"));
+    let deadline = Instant::now() + PATIENCE;
+    while !file("demoted").exists() {
+        ensure!(Instant::now() < deadline, "it is not told: {:?}", agent.process.lines());
+        thread::sleep(Duration::from_millis(20));
+    }
+    let changed = fs::read_to_string(file("state_changed"))?;
+    for fact in
+        ["HA_ABOUT=data", "HA_CHANGE_TO=MASTER", "HA_EVENT=state_changed", "HA_NODE=a", "\"change\":{"]
+    {
+        ensure!(changed.contains(fact), "no {fact} in {changed}");
+    }
+    ensure!(lines(&changed).last().is_some_and(|event| event["change"]["to"] == "MASTER"), "{changed}");
+    for complaint in ["/nonexistent on demoted", "exit status: 7 it went wrong"] {
+        agent.process.wait_for_line(0, complaint, PATIENCE)?;
+    }
+    // The one that sleeps goes on, and the agent does not wait for it.
+    let began = Instant::now();
+    agent.leave()?;
+    ensure!(began.elapsed() < Duration::from_secs(4), "it ended only after {:?}", began.elapsed());
+    Ok(())
+}
+
 /// Follows what happens on an agent.
 fn follow(agent: &Agent) -> Result<Process> {
     let mut command = Command::new(lab::agent_binary()?);
@@ -157,21 +207,27 @@ fn follow(agent: &Agent) -> Result<Process> {
 
 /// Waits until an event of a name was told so often; returns these.
 fn until(agent: &Agent, name: &str, times: usize) -> Result<Vec<Value>> {
+    until_told(agent, times, |event| event["event"] == name).with_context(|| format!("no {name}"))
+}
+
+fn until_told(agent: &Agent, times: usize, is_it: impl Fn(&Value) -> bool) -> Result<Vec<Value>> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let mut all = events(agent, &[])?;
-        let told = all.len();
-        all.retain(|event| event["event"] == name);
-        if all.len() >= times {
-            return Ok(all);
+        let all = events(agent, &[])?;
+        let found: Vec<_> = all.iter().filter(|event| is_it(event)).cloned().collect();
+        if found.len() >= times {
+            return Ok(found);
         }
-        ensure!(Instant::now() < deadline, "{name} is told {} times in {told} events", all.len());
+        ensure!(Instant::now() < deadline, "told {} times in {all:#?}", found.len());
         thread::sleep(Duration::from_millis(20));
     }
 }
 
+/// What is complained of is judged elsewhere.
 fn events(agent: &Agent, arguments: &[&str]) -> Result<Vec<Value>> {
-    Ok(lines(&text(agent, &[&["events", "--json"], arguments].concat())?))
+    let output = agent.command_with(&[&["events", "--json"], arguments].concat())?;
+    ensure!(output.status.success(), "{output:?}");
+    Ok(lines(&String::from_utf8(output.stdout)?))
 }
 
 fn history(agent: &Agent) -> Result<Vec<Value>> {

@@ -93,8 +93,9 @@ fn without_the_rights_it_runs_and_says_what_would_help() -> Result<()> {
         ["CAP_IPC_LOCK", "LimitMEMLOCK", "lock_memory = false"],
     ];
     // Told once each: in the log, by status, by check.
-    let status =
-        output(Command::new(lab::agent_binary()?).args(["status", "--control"]).arg(files.socket()))?;
+    let status = output(
+        Command::new(lab::agent_binary()?).args(["status", "--all", "--control"]).arg(files.socket()),
+    )?;
     let check = output(&without_rights(&files.check()?))?;
     let log = refusals(&agent).join("\n");
     for (told, where_) in [(&log, "the log"), (&status, "status"), (&check, "check")] {

@@ -60,7 +60,7 @@ fn json_and_text_tell_the_same_facts() -> Result<()> {
         ensure!(vhost["refused"][reason].is_u64(), "no counter {reason}: {vhost:#}");
     }
 
-    let (text, errors) = ask(&b.socket(), &[])?;
+    let (text, errors) = ask(&b.socket(), &["--all"])?;
     ensure!(errors.is_empty(), "{errors}");
     let facts = [
         "node b",
@@ -161,8 +161,8 @@ fn without_an_agent_it_says_so() -> Result<()> {
 
 /// Demands this exit code, role and these reasons, in this order.
 fn expect(agent: &Agent, code: i32, role: &str, names: &[&str]) -> Result<()> {
-    let [text, json] = [&[][..], &["--json"]].map(|arguments| -> Result<String> {
-        let output = status_command(&agent.socket(), arguments)?.output()?;
+    let [text, json] = ["--all", "--json"].map(|form| -> Result<String> {
+        let output = status_command(&agent.socket(), &[form])?.output()?;
         ensure!(output.status.code() == Some(code), "{} instead of {code}: {output:?}", output.status);
         Ok(String::from_utf8(output.stdout)?)
     });

@@ -12,9 +12,11 @@ use nix::sys::signal::Signal;
 
 #[test]
 fn a_failover_is_ordered_by_keys_and_seen_step_by_step() -> Result<()> {
-    let Some(Linked { a, b, .. }) = paired("top-keys")? else { return Ok(()) };
-    let mut top = view(&b, &["top"])?;
+    let Some(lab) = paired("top-keys")? else { return Ok(()) };
+    let Linked { a, b, .. } = &lab;
+    let mut top = view(b, &["top"])?;
     top.wait_for("ready: this node takes over", PATIENCE)?;
+    top.wait_for("MASTER  told", PATIENCE)?;
     let text = top.text();
     for words in
         ["b (this node)", "BACKUP", "a, ha-agent", "MASTER", "peer link to a", "data eth0", "last failovers"]
@@ -33,8 +35,8 @@ fn a_failover_is_ordered_by_keys_and_seen_step_by_step() -> Result<()> {
     top.press("y")?;
     top.wait_for("the role has moved", PATIENCE)?;
     top.wait_for("active    b, this node", PATIENCE)?;
-    wait_for_phase(&b, "active")?;
-    wait_for_phase(&a, "standby")?;
+    wait_for_phase(b, "active")?;
+    wait_for_phase(a, "standby")?;
     top.press("\x1b")?;
     top.wait_for("switchover  a -> b", PATIENCE)?;
     top.press("/nothing\r")?;
@@ -47,9 +49,10 @@ fn a_failover_is_ordered_by_keys_and_seen_step_by_step() -> Result<()> {
 
 #[test]
 fn a_change_is_seen_at_once_and_what_is_old_is_said_to_be() -> Result<()> {
-    let Some(Linked { mut a, mut b, .. }) = paired("top-change")? else { return Ok(()) };
-    let top = view(&b, &["top"])?;
-    let watch = view(&b, &["status", "--watch"])?;
+    let Some(mut lab) = paired("top-change")? else { return Ok(()) };
+    let Linked { a, b, .. } = &mut lab;
+    let top = view(b, &["top"])?;
+    let watch = view(b, &["status", "--watch"])?;
     top.wait_for("ready: this node takes over", PATIENCE)?;
     watch.wait_for("ready: this node takes over", PATIENCE)?;
     a.kill()?;
@@ -80,13 +83,14 @@ fn a_change_is_seen_at_once_and_what_is_old_is_said_to_be() -> Result<()> {
 
 #[test]
 fn without_a_terminal_or_an_agent_it_says_so() -> Result<()> {
-    let Some(Linked { mut b, .. }) = paired("top-none")? else { return Ok(()) };
+    let Some(mut lab) = paired("top-none")? else { return Ok(()) };
+    let b = &mut lab.b;
     let piped = b.command("top")?;
     let why = String::from_utf8_lossy(&piped.stderr).into_owned();
     ensure!(piped.status.code() == Some(2) && why.contains("needs a terminal"), "{piped:?}");
     b.kill()?;
     for arguments in [&["top"][..], &["status", "--watch"]] {
-        let terminal = view(&b, arguments)?;
+        let terminal = view(b, arguments)?;
         terminal.wait_for("no ha-agent answers", PATIENCE)?;
         ensure!(terminal.end(PATIENCE)?.code() == Some(69));
     }

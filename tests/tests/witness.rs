@@ -86,7 +86,7 @@ fn an_etcd_that_is_gone_moves_nothing_and_has_a_name() -> Result<()> {
     ensure!(status["witness"]["vouches_ms"].is_null(), "{:#}", status["witness"]);
     let why = status["witness"]["error"].as_str().unwrap_or_default().to_owned();
     ensure!(why.contains("can't be reached"), "{why}");
-    let text = String::from_utf8(a.command("status")?.stdout)?;
+    let text = String::from_utf8(a.command_with(&["status", "--all"])?.stdout)?;
     ensure!(text.contains("witness   etcd at http://10.66.0.9:2379"), "{text}");
     // By agreement, the role moves nevertheless.
     let moved = a.command("failover")?;

@@ -25,6 +25,7 @@ pub mod interfaces;
 mod manager;
 mod memory;
 mod notices;
+mod notifier;
 mod observer;
 mod pair;
 pub mod realtime;
@@ -57,7 +58,7 @@ use crate::core::reasons::Heartbeat;
 use crate::dataplane::{Dataplane, Lease, Loaded, Pins, Standings};
 use crate::exec::{self, Desk};
 use crate::journal::Journal;
-use crate::journal::events::{Events, What};
+use crate::journal::events::Events;
 use crate::journal::recorder::{Recorder, Recording};
 use crate::journal::trace::{self, Header};
 use crate::net::link::Monitor;
@@ -121,6 +122,7 @@ type Reload = oneshot::Sender<Result<String, String>>;
 /// # Errors
 ///
 /// See [`AgentError`]. Whatever was attached or taken until then is given back.
+#[expect(clippy::too_many_lines, reason = "the order of the start, from its beginning to its end")]
 pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, AgentError> {
     is_possible(&config)?;
     // Before anything is attached: from here on a signal ends the agent in order.
@@ -212,7 +214,7 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
     let result = tokio::select! {
         ended = until_told_to_end(&mut signals, &reloads, &mut told, &reporter) => Ok(ended),
         () = calls::serve(calls, &reporter) => Err(AgentError::Ended("the peer link")),
-        () = observer::watch_link(reporter.link.clone(), &reporter.events) => Err(AgentError::Ended("the peer link")),
+        () = observer::run(&reporter) => Err(AgentError::Ended("the events")),
         () = exchange::run(link.as_ref(), &reporter, pair) => Err(AgentError::Ended("the peer link")),
         () = answer(&server, &reporter, &files.socket) => Err(AgentError::Ended("the control socket")),
         () = follow => Err(AgentError::Ended("the netlink connection")),
@@ -230,7 +232,6 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
 
 /// Answers those who ask, and those who go on looking.
 async fn answer(server: &Server, reporter: &Arc<Reporter>, socket: &Path) {
-    tell_of_start(reporter);
     manager::ready(reporter, socket);
     // Without the lock, which the next configuration needs.
     let web = reporter.config.borrow().web.clone();
@@ -241,16 +242,6 @@ async fn answer(server: &Server, reporter: &Arc<Reporter>, socket: &Path) {
         }
     };
     tokio::join!(server.serve(Arc::clone(reporter)), reporter.views.run(&**reporter), page);
-}
-
-/// That it begins, and whether one before it was to be another version.
-fn tell_of_start(reporter: &Reporter) {
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    let started = What::AgentStarted { version, pid: std::process::id() };
-    reporter.events.tell(Some(&reporter.node()), started);
-    if let Some(digest) = reporter.updates.failed() {
-        reporter.events.tell(None, What::UpdateFailed { digest: digest.short().to_string() });
-    }
 }
 
 fn is_possible(config: &Config) -> Result<(), AgentError> {

@@ -2,6 +2,7 @@
 
 use tokio::sync::watch;
 
+use super::notifier;
 use super::reporter::Reporter;
 use crate::core::reasons::{Code, Reason};
 use crate::core::role::Role;
@@ -41,6 +42,18 @@ impl Observer {
     }
 }
 
+/// Tells that the agent runs, and of its link; and has the operator's commands told of all events. For ever.
+pub(super) async fn run(reporter: &Reporter) {
+    let events = &reporter.events;
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    events.tell(Some(&reporter.node()), What::AgentStarted { version, pid: std::process::id() });
+    if let Some(digest) = reporter.updates.failed() {
+        events.tell(None, What::UpdateFailed { digest: digest.short() });
+    }
+    let notifier = notifier::run(reporter.config.clone(), events.clone());
+    tokio::join!(notifier, watch_link(reporter.link.clone(), events));
+}
+
 /// Looks at a node without a link now and then, for ever.
 pub(super) async fn watch_alone(reporter: &Reporter) {
     let mut observer = Observer::new(&reporter.events);
@@ -57,7 +70,7 @@ pub(super) async fn watch_alone(reporter: &Reporter) {
 }
 
 /// Tells when the peer begins and ceases to answer, for ever.
-pub(super) async fn watch_link(link: Option<watch::Receiver<LinkStatus>>, events: &Events) {
+async fn watch_link(link: Option<watch::Receiver<LinkStatus>>, events: &Events) {
     let Some(mut link) = link else { return std::future::pending().await };
     let mut was_up = false;
     loop {

@@ -134,7 +134,7 @@ fn is_closed() -> bool {
 pub(super) fn line(event: &Event) -> String {
     let Event { at, severity, about, sentence, .. } = event;
     let about = about.as_deref().unwrap_or("-");
-    let (about, sentence) = (format!("{:<10}", OneLine(about).to_string()), OneLine(sentence).to_string());
+    let (about, sentence) = (format!("{:<12}", OneLine(about).to_string()), OneLine(sentence).to_string());
     let style = paint::severity(*severity);
     let (time, bad) = (In(FAINT, paint::time(*at)), In(style, format!("{severity:<8}")));
     format!("{time}  {bad}  {}  {}", In(STRONG, about), In(style, sentence))

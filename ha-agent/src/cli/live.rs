@@ -44,7 +44,9 @@ pub(super) enum Input {
 /// If the system has no thread.
 pub(super) fn start(socket: &Path) -> io::Result<(Sender<Input>, Receiver<Input>)> {
     let mut ends = SigSet::empty();
-    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().for_each(|signal| ends.add(signal));
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        ends.add(signal);
+    }
     // Before there are other threads: one of them would be ended instead.
     ends.thread_block()?;
     let (tell, inputs) = channel();

@@ -54,6 +54,11 @@ pub(super) fn width() -> Option<usize> {
     Some(usize::from(columns))
 }
 
+/// A time of day where whoever reads is.
+pub(super) fn clock(moment: Timestamp) -> impl Display {
+    moment.to_zoned_datetime(TimeZone::system()).strftime("%H:%M:%S")
+}
+
 /// A moment where whoever reads is, to the millisecond.
 pub(super) fn time(moment: Timestamp) -> impl Display {
     moment.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.3f")

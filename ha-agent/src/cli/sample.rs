@@ -106,7 +106,8 @@ pub(crate) fn event(number: u64, at_ns: u64, about: Option<&str>, what: What) ->
 pub(crate) fn anywhere(text: &str) -> String {
     ["2026-01-01T00:00:02Z", MOMENT].iter().fold(text.to_owned(), |text, moment| {
         let moment = moment.parse::<Timestamp>().expect("a moment");
-        text.replace(&super::paint::time(moment).to_string(), "2026-01-01 00:00:00.000")
+        let text = text.replace(&super::paint::time(moment).to_string(), "2026-01-01 00:00:00.000");
+        text.replace(&super::paint::clock(moment).to_string(), "00:00:00")
     })
 }
 

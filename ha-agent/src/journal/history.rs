@@ -119,7 +119,7 @@ impl History {
             What::PeerLinkUp { .. } => self.peer = about.map(str::to_owned),
             What::StateChanged { change } => self.changed(event, about.unwrap_or_default(), change),
             What::AddressesUp { address_up_ns, announced_ns } => {
-                if let Some(draft) = self.open.as_mut().or(self.ended.as_mut()) {
+                if let Some(draft) = self.told_of(event) {
                     draft.see("address_up", *address_up_ns);
                     draft.see("announced", *announced_ns);
                 }
@@ -136,7 +136,7 @@ impl History {
             What::SwitchoverEnded { end } => self.switched(event, *end),
             What::TakeoverBegan { claim, .. } => self.claims(event, *claim),
             What::TakeoverSteps { steps, .. } => {
-                if let Some(draft) = self.open.as_mut().or(self.ended.as_mut()) {
+                if let Some(draft) = self.told_of(event) {
                     draft.failover.steps.clone_from(steps);
                 }
             }
@@ -222,6 +222,12 @@ impl History {
             told_ns: event.at_ns,
             moments: Vec::new(),
         }
+    }
+
+    /// The one that an event belongs to which comes in no order with the others: what ended long ago is over.
+    fn told_of(&mut self, event: &Event) -> Option<&mut Draft> {
+        let is_recent = |ended: &&mut Draft| event.at_ns.saturating_sub(ended.told_ns) < TOGETHER_NS;
+        self.open.as_mut().or(self.ended.as_mut().filter(is_recent))
     }
 
     fn begin(&mut self, mut draft: Draft, first: Option<(&'static str, u64)>) {
@@ -372,7 +378,9 @@ impl Draft {
             ("announced", change.announced_ns),
         ];
         for (name, at_ns) in moments {
-            at_ns.into_iter().for_each(|at_ns| self.see(name, at_ns));
+            if let Some(at_ns) = at_ns {
+                self.see(name, at_ns);
+            }
         }
         // Of several the first: from then on somebody had nobody.
         if let Some(heard) = change.last_heard_ns {

@@ -1,6 +1,7 @@
 //! The tables in `docs/` that the code makes: they are as the code says.
 
 mod check;
+mod events;
 mod metrics;
 mod reasons;
 mod roles;

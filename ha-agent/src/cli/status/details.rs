@@ -41,9 +41,6 @@ pub(super) fn text(status: &Status) -> String {
         let agreed = if agreed == version { String::new() } else { format!(", the peer knows {agreed}") };
         let _ = writeln!(text, "shared    configuration of version {version}{agreed}");
     }
-    for reason in &status.reasons {
-        let _ = writeln!(text, "{:<8}  {}", reason.severity, reason.sentence);
-    }
     if status.demotion.level > 0 {
         let causes = status.demotion.causes.iter().map(|cause| match &cause.detail {
             Some(detail) => format!("{} {detail}", cause.name),

@@ -5,9 +5,10 @@ use std::fmt::Write;
 use super::super::history;
 use super::super::paint::{self, BAD, FAINT, GOOD, In, PLAIN, STRONG, WARNING};
 use crate::config::quote::OneLine;
-use crate::control::status::{Status, VhostStatus};
+use crate::control::status::{PeerFactsStatus, Status, SuspicionStatus, VhostStatus};
+use crate::core::pair::Liveness;
 use crate::core::reasons::{Action, Severity};
-use crate::core::role::Role;
+use crate::core::role::{FRESH, Role};
 use crate::journal::history::Failover;
 
 /// How ready a pair is to fail over.
@@ -66,7 +67,7 @@ pub(in crate::cli) fn text(status: &Status, last: Option<&Failover>, width: usiz
 
 /// Who is active, and whether that is well.
 pub(in crate::cli) fn active(status: &Status) -> (bool, String) {
-    let peer = status.peer.as_ref().filter(|peer| peer.role.serves());
+    let peer = told(status).filter(|peer| peer.role.serves());
     let heard = status.vhosts.iter().filter(|vhost| vhost.state == "BACKUP").find_map(|vhost| {
         let peer = vhost.peer.as_ref()?;
         (peer.age_ms < vhost.master_down_ms && peer.advbase < u8::MAX).then_some(peer.address)
@@ -100,17 +101,28 @@ pub(in crate::cli) fn ready(status: &Status) -> (Ready, String) {
     let worst = status.reasons.iter().map(|reason| reason.severity).max();
     let ready = if worst > Some(Severity::Note) { Ready::Nearly } else { Ready::Yes };
     let but = if ready == Ready::Nearly { ", but see below" } else { "" };
-    let peer = status.peer.as_ref().map(|peer| (peer.role, OneLine(&peer.node).to_string()));
+    let peer = told(status).map(|peer| (peer.role, OneLine(&peer.node).to_string()));
     match (serves, peer) {
         (true, Some((Role::Backup, peer))) => (ready, format!("ready: {peer} stands by{but}")),
         (true, Some((role, peer))) => (Ready::No, format!("NOT READY: {peer} is {role}")),
-        (true, None) if status.pair.is_some() => (Ready::No, "NOT READY: the peer tells nothing".to_owned()),
+        (true, None) if status.pair.is_some() || status.peer.is_some() => {
+            (Ready::No, "NOT READY: the peer tells nothing".to_owned())
+        }
         (true, None) => (Ready::Nearly, "no other node is known to stand by".to_owned()),
         (false, _) if status.role == Role::Backup => {
             (ready, format!("ready: this node takes over if the active one fails{but}"))
         }
         (false, _) => (Ready::No, format!("NOT READY: this node is {}", status.role)),
     }
+}
+
+/// The other node, if it told of itself just now, and is not dead since: what it was before, it may be no longer.
+fn told(status: &Status) -> Option<&PeerFactsStatus> {
+    let lives = status.pair.as_ref().is_none_or(|pair| match pair.verdict {
+        Liveness::Alive | Liveness::Partitioned | Liveness::Unknown => true,
+        Liveness::Dead => false,
+    });
+    status.peer.as_ref().filter(|peer| lives && peer.age_ms < FRESH.as_secs_f64() * 1e3)
 }
 
 /// How a role looks.
@@ -148,6 +160,10 @@ fn virtual_host(vhost: &VhostStatus) -> String {
     }
     if let Some(fault) = fault {
         let _ = write!(text, "\n{}  {}", In(BAD, "FAULT   "), OneLine(fault));
+    }
+    for suspicion in &vhost.suspicions {
+        let SuspicionStatus { name, count, sentence, .. } = suspicion;
+        let _ = write!(text, "\n{}  {count} {name}: {}", In(WARNING, "SUSPECT "), OneLine(sentence));
     }
     text
 }

@@ -27,8 +27,11 @@ pub(super) fn run(socket: &Path) -> Exit {
     if let Err(error) = client::status(socket) {
         return fail(&error, error.exit());
     }
-    let watched = if io::stdout().is_terminal() { on_terminal(socket) } else { Ok(plainly(socket)) };
-    match watched {
+    if !io::stdout().is_terminal() {
+        plainly(socket);
+        return Exit::Ok;
+    }
+    match on_terminal(socket) {
         Ok(()) => Exit::Ok,
         Err(error) => fail(&format!("the terminal can't be used: {error}"), Exit::Os),
     }

@@ -1,5 +1,6 @@
 //! How it looks: from the top what matters most.
 
+use std::fmt::Write;
 use std::time::Instant;
 
 use ratatui::Frame;
@@ -16,7 +17,7 @@ use crate::config::quote::OneLine;
 use crate::control::status::{PeerLinkStatus, Status, VhostStatus};
 use crate::core::pair::report::{End, Standing};
 use crate::core::reasons::Severity;
-use crate::core::role::Role;
+use crate::core::role::{FRESH, Role};
 use crate::journal::history::Failover;
 
 const GOOD: Style = Style::new().fg(Color::Green).add_modifier(Modifier::BOLD);
@@ -34,15 +35,15 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &App, now: Instant) {
         return frame.render_widget(Paragraph::new("waiting for the agent; q ends"), area);
     };
     let summary = summary(status, usize::from(area.width));
-    let summary_rows = rows(summary.len()).min(area.height / 4).max(2);
+    let summary_rows = rows(summary.len()).min(area.height / 5).max(2);
     let paths = rows(status.peer_link.as_ref().map_or(0, |link| link.paths.len()));
     let link_rows = if status.peer_link.is_some() { (1 + paths).min(3) } else { 0 };
     let bottom = if area.height > 30 { 12 } else { 7 };
     let [head, controllers, middle, vhosts, link, below] = Layout::vertical([
         Constraint::Length(1),
-        Constraint::Length(4),
+        Constraint::Length(5),
         Constraint::Length(summary_rows),
-        Constraint::Min(4),
+        Constraint::Min(3),
         Constraint::Length(link_rows),
         Constraint::Length(bottom),
     ])
@@ -71,7 +72,7 @@ fn draw_head(frame: &mut Frame<'_>, app: &App, status: &Status, now: Instant, ar
     let (age, stale) = app.age(now);
     let left = Line::from(vec![
         Span::styled("ha-agent top", STRONG),
-        Span::raw(format!("  {}  ", paint::time(status.as_of))),
+        Span::raw(format!("  {}  ", paint::clock(status.as_of))),
         if stale {
             let why = app.gone.as_deref().unwrap_or("the agent tells nothing new");
             Span::styled(format!("STALE for {:.0} s: {}", age.as_secs_f64(), OneLine(why)), BAD)
@@ -83,7 +84,7 @@ fn draw_head(frame: &mut Frame<'_>, app: &App, status: &Status, now: Instant, ar
     if !stale {
         let filter =
             if app.filter.is_empty() { String::new() } else { format!("/{}  ", OneLine(&app.filter)) };
-        let keys = format!("{filter}? help  / filter  f failover  q quit");
+        let keys = format!("{filter}? help  f failover  q quit");
         frame.render_widget(Paragraph::new(Line::from(keys).style(FAINT)).right_aligned(), area);
     }
 }
@@ -98,37 +99,50 @@ fn draw_controllers(frame: &mut Frame<'_>, status: &Status, area: Rect) {
             Span::raw(format!("{maintenance}  up for {}", long(status.uptime_s))),
         ]),
         Line::from(phase.unwrap_or_else(|| "not one of a pair".to_owned())),
+        counters(status),
     ];
     card(frame, left, &format!("{} (this node), ha-agent {}", status.node, status.version), this);
     let peer = status.peer.as_ref();
-    let (title, lines) = match peer {
-        Some(peer) => {
-            let maintenance = if peer.maintenance { ", in maintenance" } else { "" };
-            let lost: Vec<_> =
-                peer.interfaces.iter().filter(|(_, link)| !**link).map(|(name, _)| name.as_str()).collect();
-            let links = if lost.is_empty() { String::new() } else { format!("no link: {}", lost.join(", ")) };
-            let lines = vec![
-                Line::from(vec![
-                    Span::styled(peer.role.to_string(), role_style(peer.role)),
-                    Span::raw(format!("{maintenance}  told {} ago", long(peer.age_ms / 1e3))),
-                ]),
-                Line::styled(links, BAD),
-            ];
-            (format!("{}, ha-agent {}", peer.node, peer.version), lines)
-        }
-        None => {
-            let heard = status
-                .vhosts
-                .iter()
-                .filter_map(|vhost| vhost.peer.as_ref())
-                .min_by(|one, other| one.age_ms.total_cmp(&other.age_ms));
-            let line = heard.map_or("never heard".to_owned(), |peer| {
-                format!("{} heard {} ago", peer.address, long(peer.age_ms / 1e3))
-            });
-            ("the other node".to_owned(), vec![Line::from(line), Line::styled("tells nothing", FAINT)])
-        }
+    let (title, lines) = if let Some(peer) = peer {
+        let maintenance = if peer.maintenance { ", in maintenance" } else { "" };
+        let dead: Vec<_> =
+            peer.interfaces.iter().filter(|(_, link)| !**link).map(|(name, _)| name.as_str()).collect();
+        let no_link = if dead.is_empty() { String::new() } else { format!("no link: {}", dead.join(", ")) };
+        let lines = vec![
+            Line::from(vec![
+                Span::styled(peer.role.to_string(), role_style(peer.role)),
+                Span::styled(
+                    format!("{maintenance}  told {} ago", long(peer.age_ms / 1e3)),
+                    if peer.age_ms < FRESH.as_secs_f64() * 1e3 { Style::new() } else { BAD },
+                ),
+            ]),
+            Line::styled(no_link, BAD),
+        ];
+        (format!("{}, ha-agent {}", peer.node, peer.version), lines)
+    } else {
+        let heard = status
+            .vhosts
+            .iter()
+            .filter_map(|vhost| vhost.peer.as_ref())
+            .min_by(|one, other| one.age_ms.total_cmp(&other.age_ms));
+        let line = heard.map_or("never heard".to_owned(), |peer| {
+            format!("{} heard {} ago", peer.address, long(peer.age_ms / 1e3))
+        });
+        ("the other node".to_owned(), vec![Line::from(line), Line::styled("tells nothing", FAINT)])
     };
     card(frame, right, &title, lines);
+}
+
+/// Those of all virtual hosts together.
+fn counters(status: &Status) -> Line<'static> {
+    let sum = |of: fn(&VhostStatus) -> u64| status.vhosts.iter().map(of).sum::<u64>();
+    let (sent, read) = (sum(|vhost| vhost.sent), sum(|vhost| vhost.accepted));
+    let refused = sum(|vhost| vhost.refused.values().sum());
+    let style = if refused > 0 { WARNING } else { FAINT };
+    Line::from(vec![
+        Span::styled(format!("sent {}, read {}, ", count(sent), count(read)), FAINT),
+        Span::styled(format!("refused {}", count(refused)), style),
+    ])
 }
 
 fn card(frame: &mut Frame<'_>, area: Rect, title: &str, lines: Vec<Line<'_>>) {
@@ -164,41 +178,34 @@ fn summary(status: &Status, width: usize) -> Vec<Line<'static>> {
 }
 
 fn draw_vhosts(frame: &mut Frame<'_>, app: &App, area: Rect) {
-    let strip_width = usize::from(area.width.saturating_sub(FIXED)).clamp(8, 64);
-    let header = ["VIRTUAL HOST", "STATE", "FOR", "HEARD", "MARGIN", "SENT", "READ", "REFUSED", "ARRIVALS"];
-    let rows = app.vhosts().skip(app.scroll).map(|vhost| vhost_row(vhost, strip_width));
-    let table = Table::new(
-        rows,
-        [
-            Constraint::Length(16),
-            Constraint::Length(6),
-            Constraint::Length(8),
-            Constraint::Length(8),
-            Constraint::Length(8),
-            Constraint::Length(7),
-            Constraint::Length(7),
-            Constraint::Length(7),
-            Constraint::Fill(1),
-        ],
-    )
-    .header(Row::new(header).style(FAINT))
-    .column_spacing(1);
+    // Where there is little room, the strip is worth more; the counters of all stand above.
+    let counters = area.width >= WIDE;
+    let used = if counters { USED_WITH_COUNTERS } else { USED };
+    let strip_width = usize::from(area.width.saturating_sub(used));
+    let mut columns = vec![("VIRTUAL HOST", 16), ("STATE", 6), ("FOR", 8), ("HEARD", 7), ("MARGIN", 7)];
+    if counters {
+        columns.extend([("SENT", 7), ("READ", 7), ("REFUSED", 7)]);
+    }
+    let mut widths: Vec<_> = columns.iter().map(|(_, width)| Constraint::Length(*width)).collect();
+    widths.push(Constraint::Fill(1));
+    let header = columns.iter().map(|(name, _)| *name).chain(["ARRIVALS"]);
+    let rows = app.vhosts().skip(app.scroll).map(|vhost| vhost_row(vhost, counters, strip_width));
+    let table = Table::new(rows, widths).header(Row::new(header).style(FAINT)).column_spacing(1);
     frame.render_widget(table, area);
 }
 
-fn vhost_row(vhost: &VhostStatus, strip_width: usize) -> Row<'static> {
+fn vhost_row(vhost: &VhostStatus, counters: bool, strip_width: usize) -> Row<'static> {
     let VhostStatus { name, interface, state, since_s, peer, sent, accepted, refused, .. } = vhost;
     let backup = state == "BACKUP";
     let age = peer.as_ref().filter(|_| backup).map(|peer| peer.age_ms);
     let state_style = match state.as_str() {
+        _ if vhost.fault.is_some() => BAD,
         "MASTER" => GOOD,
         "BACKUP" => STRONG,
         _ => BAD,
     };
-    let state_style = if vhost.fault.is_some() { BAD } else { state_style };
     let margin = vhost.least_margin_ms.filter(|_| backup);
-    let refused: u64 = refused.values().sum();
-    Row::new(vec![
+    let mut cells = vec![
         Line::from(OneLine(&format!("{name} {interface}")).to_string()),
         Line::styled(state.clone(), state_style),
         Line::from(long(*since_s)),
@@ -207,11 +214,15 @@ fn vhost_row(vhost: &VhostStatus, strip_width: usize) -> Row<'static> {
             margin.map_or("-".to_owned(), history::ms),
             margin.map_or(Style::new(), |margin| gap_style(1.0 - margin / vhost.master_down_ms)),
         ),
-        Line::from(count(*sent)),
-        Line::from(count(*accepted)),
-        Line::styled(count(refused), if refused > 0 { WARNING } else { Style::new() }),
-        if backup { strip(vhost, strip_width) } else { Line::styled(faulty(vhost), BAD) },
-    ])
+    ];
+    if counters {
+        let refused: u64 = refused.values().sum();
+        let style = if refused > 0 { WARNING } else { Style::new() };
+        cells.extend([Line::from(count(*sent)), Line::from(count(*accepted))]);
+        cells.push(Line::styled(count(refused), style));
+    }
+    cells.push(if backup { strip(vhost, strip_width) } else { Line::styled(faulty(vhost), BAD) });
+    Row::new(cells)
 }
 
 fn faulty(vhost: &VhostStatus) -> String {
@@ -248,12 +259,13 @@ fn link_lines(link: &PeerLinkStatus) -> Vec<Line<'static>> {
     ])];
     for path in &link.paths {
         let up = path.condition.state == "up";
+        // Writing into a string does not fail.
         let mut text = format!("  {}  {}", path.address, OneLine(&path.condition.state));
         if let Some(round_trip) = path.condition.round_trip_ms {
-            text.push_str(&format!(", round trip {}", history::ms(round_trip)));
+            let _ = write!(text, ", round trip {}", history::ms(round_trip));
         }
         if let Some(age) = path.condition.age_ms {
-            text.push_str(&format!(", heard {} ago", long(age / 1e3)));
+            let _ = write!(text, ", heard {} ago", long(age / 1e3));
         }
         lines.push(Line::styled(text, if up { Style::new() } else { WARNING }));
     }
@@ -272,7 +284,8 @@ fn draw_failovers(frame: &mut Frame<'_>, failovers: &[Failover], area: Rect) {
     if lines.is_empty() {
         lines.push(Line::styled("none that is known", FAINT));
     }
-    frame.render_widget(Paragraph::new(lines).block(section("last failovers")), area);
+    let lines = Paragraph::new(lines).wrap(Wrap { trim: false });
+    frame.render_widget(lines.block(section("last failovers")), area);
 }
 
 fn draw_plan(frame: &mut Frame<'_>, plan: &Plan, area: Rect) {
@@ -311,6 +324,7 @@ fn draw_plan(frame: &mut Frame<'_>, plan: &Plan, area: Rect) {
 }
 
 fn section(title: &str) -> Block<'_> {
+    let title = format!("{title} ");
     Block::new()
         .borders(ratatui::widgets::Borders::TOP)
         .border_style(FAINT)
@@ -377,8 +391,12 @@ fn severity_style(severity: Severity) -> Style {
 }
 
 const COLUMNS: &str = "▁▂▃▄▅▆▇█";
+/// From here on there is room for the counters of each virtual host.
+const WIDE: u16 = 120;
 /// Columns of the table beside the strip.
-const FIXED: u16 = 76;
+const USED: u16 = 49;
+/// The same with counters.
+const USED_WITH_COUNTERS: u16 = USED + 24;
 const CONFIRM: &str = "y: yes    any other key: no";
 const HELP: [(&str, &str); 6] = [
     ("?", "this help"),

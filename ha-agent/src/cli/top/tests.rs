@@ -26,7 +26,9 @@ fn it_looks_as_it_should() {
     failing_over.take(Input::Step(step(Step::Ask, Standing::Done, 1.5)), now);
     failing_over.take(Input::Step(step(Step::Promise, Standing::Running, 2.25)), now);
     let mut after = showing(sample::standby(), ago(100));
-    sample::takeover().into_iter().for_each(|event| drop(after.take(Input::Event(Box::new(event)), now)));
+    for event in sample::takeover() {
+        after.take(Input::Event(Box::new(event)), now);
+    }
     let mut gone = showing(sample::standby(), ago(5000));
     gone.take(Input::Gone("no ha-agent answers".to_owned()), now);
     let states = [
@@ -103,7 +105,9 @@ fn a_filter_is_written_and_keys_in_it_do_nothing_else() {
     assert_eq!((app.filter.as_str(), app.vhosts().count()), ("qf", 0));
     app.take(code(KeyCode::Backspace), now);
     app.take(code(KeyCode::Backspace), now);
-    "eth0".chars().for_each(|c| drop(app.take(key(c), now)));
+    for c in "eth0".chars() {
+        app.take(key(c), now);
+    }
     app.take(code(KeyCode::Enter), now);
     assert_eq!((app.front, app.vhosts().count()), (Front::Nothing, 1));
     assert_eq!(app.take(key('q'), now), Next::End);

@@ -96,6 +96,12 @@ impl Kind {
         Self::EventsLost,
     ];
 
+    /// The one of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.definition().name == name)
+    }
+
     /// What it is.
     #[must_use]
     pub const fn definition(self) -> Definition {

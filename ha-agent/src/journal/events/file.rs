@@ -72,7 +72,7 @@ pub(super) fn write_line(text: &mut Vec<u8>, event: &Event) {
 #[derive(Debug)]
 pub(super) struct File {
     directory: PathBuf,
-    file: Option<fs::File>,
+    open: Option<fs::File>,
     size: u64,
     /// The last line may have no end.
     torn: bool,
@@ -82,7 +82,7 @@ pub(super) struct File {
 
 impl File {
     pub(super) fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), file: None, size: 0, torn: false, unsynced: None }
+        Self { directory: directory.to_owned(), open: None, size: 0, torn: false, unsynced: None }
     }
 
     /// Opens it, if it is not open.
@@ -94,14 +94,14 @@ impl File {
     pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         let result = self.write(lines);
         if result.is_err() {
-            (self.file, self.torn) = (None, true);
+            (self.open, self.torn) = (None, true);
         }
         result
     }
 
     /// Puts what was written on the disk itself. Returns at once if nothing was.
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        match self.file.as_ref().filter(|_| self.unsynced.take().is_some()) {
+        match self.open.as_ref().filter(|_| self.unsynced.take().is_some()) {
             Some(file) => file.sync_data(),
             None => Ok(()),
         }
@@ -115,7 +115,7 @@ impl File {
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         if self.size >= SIZE_MAX {
             fs::rename(path(&self.directory), older(&self.directory))?;
-            self.file = None;
+            self.open = None;
         }
         let torn = std::mem::take(&mut self.torn);
         let file = self.opened()?;
@@ -129,7 +129,7 @@ impl File {
     }
 
     fn opened(&mut self) -> io::Result<&mut fs::File> {
-        if self.file.is_none() {
+        if self.open.is_none() {
             fs::create_dir_all(&self.directory)?;
             let mut file = OpenOptions::new()
                 .create(true)
@@ -144,9 +144,9 @@ impl File {
                 file.read_exact(&mut last)?;
                 self.torn |= last != *b"\n";
             }
-            self.file = Some(file);
+            self.open = Some(file);
         }
-        self.file.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.open.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 

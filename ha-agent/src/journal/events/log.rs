@@ -42,6 +42,8 @@ struct Shared {
     /// Told, and there was no room.
     lost: AtomicU64,
     unkept: Mutex<Option<Unkept>>,
+    /// The number of the last event of the agents before this one.
+    before: AtomicU64,
 }
 
 /// What the scribe is told.
@@ -63,6 +65,7 @@ impl Events {
             last: Mutex::default(),
             lost: AtomicU64::new(0),
             unkept: Mutex::default(),
+            before: AtomicU64::new(0),
         });
         tokio::spawn(scribe(Arc::clone(&shared), queue, shows));
         Self { told, shared, newest }
@@ -88,6 +91,12 @@ impl Events {
         let last = self.shared.last();
         let begin = last.partition_point(|event| event.number <= number);
         last.range(begin..).cloned().collect()
+    }
+
+    /// The number of the last that an agent before this one told of; 0 if there is none, or it is not known yet.
+    #[must_use]
+    pub fn before(&self) -> u64 {
+        self.shared.before.load(Ordering::Relaxed)
     }
 
     /// The number of the newest, whenever there is a new one.
@@ -164,12 +173,15 @@ async fn scribe(shared: Arc<Shared>, mut queue: mpsc::Receiver<Told>, newest: wa
     }
     // A disk that does not answer is not waited for.
     if let Ok(Ok(found)) = tokio::time::timeout(PATIENCE, begun).await {
-        found.into_iter().for_each(|event| shared.remember(Arc::new(event)));
+        for event in found {
+            shared.remember(Arc::new(event));
+        }
     }
     let last = shared.last().back().map_or(0, |event| event.number);
+    shared.before.store(last, Ordering::Relaxed);
     let mut number = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or_default().max(last + 1);
-    while let Some(told) = queue.recv().await {
-        let (clocks, moment, about, what) = match told {
+    while let Some(next) = queue.recv().await {
+        let (clocks, moment, about, what) = match next {
             Told::Event(clocks, moment, about, what) => (clocks, moment, about, what),
             Told::Finish(reply) => {
                 // Dropped where it can't be done, which answers too.
@@ -177,9 +189,9 @@ async fn scribe(shared: Arc<Shared>, mut queue: mpsc::Receiver<Told>, newest: wa
                 continue;
             }
         };
-        let lost = shared.lost.swap(0, Ordering::Relaxed);
-        let lost = (lost > 0).then(|| (clocks, moment, None, What::EventsLost { count: lost }));
-        for (clocks, moment, about, what) in lost.into_iter().chain([(clocks, moment, about, what)]) {
+        let count = shared.lost.swap(0, Ordering::Relaxed);
+        let missing = (count > 0).then_some((None, What::EventsLost { count }));
+        for (about, what) in missing.into_iter().chain([(about, what)]) {
             let event = Arc::new(Event {
                 number,
                 at: clocks.wall(moment),

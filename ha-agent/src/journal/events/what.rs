@@ -174,8 +174,12 @@ impl fmt::Display for What {
             }
             Self::Demoted { level, causes } => write!(f, "demoted, level {level}: {}", causes.join(", ")),
             Self::DemotionOver => f.write_str("no longer demoted"),
-            Self::ReasonBegan { reason } => reason.fmt(f),
-            Self::ReasonOver { reason } => write!(f, "{} is over", reason.name()),
+            // Its name is what the event is about.
+            Self::ReasonBegan { reason } => {
+                let text = reason.to_string();
+                f.write_str(text.strip_prefix(&format!("{}: ", reason.name())).unwrap_or(&text))
+            }
+            Self::ReasonOver { .. } => f.write_str("is over"),
             Self::PeerLinkUp { via } => write!(f, "the peer answers at {via}"),
             Self::PeerLinkLost { cause } => write!(f, "the peer link is lost: {cause}"),
             Self::SwitchoverStep { step, standing, .. } => match standing {

@@ -120,6 +120,8 @@ fn virtual_hosts_without_a_pair_fail_over_together() {
         (0, Some("b"), What::AgentStarted { version: String::new(), pid: 1 }),
         (131, Some("data"), taken(0)),
         (132, Some("more"), taken(1)),
+        // Told before the change that it belongs to, of which nothing is told here.
+        (8999, Some("data"), What::AddressesUp { address_up_ns: 8_999_000_000, announced_ns: 8_999_000_000 }),
         (9000, Some("data"), change("MASTER", "BACKUP", "superior", [None; 5])),
         (9001, Some("data"), change("BACKUP", "INIT", "link_down", [None; 5])),
     ]);

@@ -58,6 +58,8 @@ fn the_active_one_says_whether_the_other_is_ready() {
         assert_eq!(ready(&status), (expected, sentence.to_owned()));
         assert_eq!(active(&status).0, well, "{role}");
     }
+    status.peer.as_mut().expect("a peer").age_ms = 9000.0;
+    assert_eq!((active(&status).0, ready(&status).1.as_str()), (true, "NOT READY: the peer tells nothing"));
     status.peer = None;
     assert_eq!(ready(&status).1, "NOT READY: the peer tells nothing");
     status.pair = None;
