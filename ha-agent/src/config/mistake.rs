@@ -9,6 +9,7 @@ use thiserror::Error;
 use super::Receive;
 use super::address::Family;
 use super::document::Line;
+use super::parse::NOTIFY_LIMIT;
 use super::passphrase::{MakeOne, PASSPHRASE_LIMIT};
 use super::peer::ENDPOINT_LIMIT;
 use super::quote::{Excerpt, ShellPath};
@@ -135,6 +136,10 @@ pub(super) enum Mistake {
     VirtualEndpoint { key: &'static str, address: IpAddr, owner: String },
     #[error("directory '{0}' is not a path; write directory = \"/var/lib/ha-agent/peer\"")]
     DirectoryPath(Excerpt),
+
+    // [[notify]].
+    #[error("more than {NOTIFY_LIMIT} [[notify]]; let one command do the work of two")]
+    TooManyNotify,
 
     // [witness].
     #[error("[witness] needs [peer], because it decides between two nodes; add [peer] or remove [witness]")]

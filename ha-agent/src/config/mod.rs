@@ -117,6 +117,10 @@
 //! name = "iscsi"
 //! iscsi_targets = "targets.json"
 //! iscsi_state = "/tank/.iscsi"       # optional
+//!
+//! [[notify]]                         # up to 8: what is run when something happens
+//! command = ["/usr/local/sbin/tell"] # a program and its arguments
+//! on = ["role_changed", "serving"]   # default: role_changed, state_changed, serving
 //! ```
 //!
 //! A passphrase is the first line of its file, 1 to 19 bytes. Durations have the unit us, ms, s, min or h.
@@ -141,6 +145,7 @@
 //!      │  ├─ witness  [witness]
 //!      │  ├─ web      [web], and the token file that it names
 //!      │  ├─ charge   [fence], [[pool]], [[mount]], [[service]]
+//!      │  ├─ notify   [[notify]]
 //!      │  └─ vhost    one [[vhost]], and what must be unique among them
 //!      │     └─ value, address, choice: strings with a meaning
 //!      └─ passphrase  one of the files that the text names
@@ -159,6 +164,7 @@ mod error;
 pub(crate) mod file;
 mod lease;
 mod mistake;
+mod notify;
 mod parse;
 mod passphrase;
 mod peer;
@@ -200,6 +206,7 @@ pub use self::passphrase::Passphrase;
 pub use self::reload::{Change, Reload, RestartNeeded};
 use self::shared::Shared;
 pub use self::token::Token;
+use crate::journal::events::Kind;
 
 /// Reads the configuration in `path`, and the passphrase file that it names.
 ///
@@ -260,7 +267,7 @@ fn finish(path: &Path, contents: &Contents, shared: Option<(&Path, Shared)>) -> 
     if let Some((name, shared)) = &shared {
         shared::merge(&mut document, tree.get_mut(), name, &shared.text)?;
     }
-    let Parsed { node, auth, realtime, lease, peer, witness, web, charge, vhosts, mut warnings } =
+    let Parsed { node, auth, realtime, lease, peer, witness, web, charge, notify, vhosts, mut warnings } =
         parse::parse(&document, &tree)?;
     let (auth, auth_warnings) = auth.load(path, &document)?;
     warnings.extend(auth_warnings);
@@ -273,7 +280,7 @@ fn finish(path: &Path, contents: &Contents, shared: Option<(&Path, Shared)>) -> 
     });
     let shared = shared.map(|(_, shared)| shared);
     let charge = charge::placed(charge, path);
-    Ok(Config { node, auth, realtime, lease, peer, witness, web, charge, vhosts, shared, warnings })
+    Ok(Config { node, auth, realtime, lease, peer, witness, web, charge, notify, vhosts, shared, warnings })
 }
 
 /// A whole configuration, checked: what is in here makes sense, though an interface may not exist.
@@ -295,12 +302,23 @@ pub struct Config {
     pub web: Option<WebConfig>,
     /// What is taken over beside addresses; nothing but where there is a peer.
     pub charge: ChargeConfig,
+    /// What is run when something happens: 0 to 8.
+    pub notify: Vec<NotifyConfig>,
     /// At least one; names, addresses and pairs of interface and vhid are unique.
     pub vhosts: Vec<VhostConfig>,
     /// What it shares with the peer, as one document; `None` if it shares nothing. What that says is in the others.
     pub shared: Option<Shared>,
     /// What works but is probably not meant: one line each, with file and line. To be logged at start.
     pub warnings: Vec<String>,
+}
+
+/// What is run when something happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotifyConfig {
+    /// A program and its arguments, run without a shell.
+    pub command: Vec<String>,
+    /// At what events.
+    pub on: Vec<Kind>,
 }
 
 /// How advertisements are authenticated.

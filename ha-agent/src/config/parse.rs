@@ -9,12 +9,15 @@ use super::document::Document;
 use super::error::ConfigError;
 use super::lease;
 use super::mistake::Mistake;
+use super::notify;
 use super::peer;
 use super::realtime;
 use super::table::Table;
 use super::vhost::Vhosts;
 use super::web::WebText;
-use super::{LeaseConfig, PeerConfig, RealtimeConfig, VhostConfig, WitnessConfig, schema, value, witness};
+use super::{
+    LeaseConfig, NotifyConfig, PeerConfig, RealtimeConfig, VhostConfig, WitnessConfig, schema, value, witness,
+};
 
 /// Everything that the text says.
 pub(super) struct Parsed {
@@ -26,6 +29,7 @@ pub(super) struct Parsed {
     pub(super) witness: Option<WitnessConfig>,
     pub(super) web: Option<WebText>,
     pub(super) charge: ChargeConfig,
+    pub(super) notify: Vec<NotifyConfig>,
     pub(super) vhosts: Vec<VhostConfig>,
     pub(super) warnings: Vec<String>,
 }
@@ -49,6 +53,9 @@ pub(super) fn parse(document: &Document<'_>, tree: &Spanned<DeTable<'_>>) -> Res
     let web = root.optional(&schema::WEB)?;
     let web = web.map(|web| Table::new(document, &schema::WEB_TABLE, &web)).transpose()?;
     let charge = charge::Tables::new(document, &root)?;
+    let notify = root.elements(&schema::NOTIFY)?.map(Spanned::into_inner).unwrap_or_default();
+    let notify = notify.iter().map(|table| Table::new(document, &schema::NOTIFY_TABLE, table));
+    let notify = notify.collect::<Result<Vec<_>, _>>()?;
     let vhosts = root.elements(&schema::VHOST)?.map(Spanned::into_inner).unwrap_or_default();
     let vhosts = vhosts.iter().map(|vhost| Table::new(document, &schema::VHOST_TABLE, vhost));
     let vhosts = vhosts.collect::<Result<Vec<_>, _>>()?;
@@ -73,5 +80,12 @@ pub(super) fn parse(document: &Document<'_>, tree: &Spanned<DeTable<'_>>) -> Res
     let witness = witness.map(|table| witness::read(document, &table, &vhosts)).transpose()?;
     let web = web.map(|table| WebText::read(document, &table, &vhosts)).transpose()?;
     let charge = charge.read(document, peer.is_some())?;
-    Ok(Parsed { node, auth, realtime, lease, peer, witness, web, charge, vhosts, warnings })
+    if let Some(table) = notify.get(NOTIFY_LIMIT) {
+        return Err(document.error(table.start(), Mistake::TooManyNotify));
+    }
+    let notify = notify.iter().map(|table| notify::read(document, table)).collect::<Result<_, _>>()?;
+    Ok(Parsed { node, auth, realtime, lease, peer, witness, web, charge, notify, vhosts, warnings })
 }
+
+/// How many commands may be told: each has a thread of its own.
+pub(super) const NOTIFY_LIMIT: usize = 8;

@@ -64,6 +64,8 @@ pub enum Change {
         /// See `index`.
         vhost: String,
     },
+    /// What is run when something happens.
+    Notify,
     /// What becomes of frames that a virtual host refuses.
     Refused {
         /// Which one, by its index and its name.
@@ -92,6 +94,7 @@ impl Display for Change {
                 let list = list.join(" ");
                 write!(f, "addresses of virtual host '{vhost}' changed ({list}): reload its other nodes, too")
             }
+            Self::Notify => f.write_str("what is run on events changed"),
             Self::Added { vhost, .. } => write!(f, "virtual host '{vhost}' was added"),
             Self::Removed { vhost, .. } => write!(f, "virtual host '{vhost}' was removed"),
             Self::Refused { vhost, refused, .. } => {
@@ -221,6 +224,9 @@ impl Config {
         number(&self.vhosts, &mut new.vhosts);
         let mut changes = Vec::new();
         auth_changes(&self.auth, &new.auth, &mut changes);
+        if self.notify != new.notify {
+            changes.push(Change::Notify);
+        }
         for gone in self.vhosts.iter().filter(|vhost| new.vhost(&vhost.name).is_none()) {
             changes.push(Change::Removed { index: gone.index, vhost: gone.name.clone() });
         }

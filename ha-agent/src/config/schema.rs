@@ -63,6 +63,7 @@ pub(super) static ROOT: Schema = Schema {
         &POOL,
         &MOUNT,
         &SERVICE,
+        &NOTIFY,
     ],
 };
 pub(super) static NODE: Key = Key { name: "node", example: "node = \"controller-a\"" };
@@ -78,6 +79,7 @@ pub(super) static FENCE: Key = Key { name: "fence", example: "[fence]" };
 pub(super) static POOL: Key = Key { name: "pool", example: "[[pool]]" };
 pub(super) static MOUNT: Key = Key { name: "mount", example: "[[mount]]" };
 pub(super) static SERVICE: Key = Key { name: "service", example: "[[service]]" };
+pub(super) static NOTIFY: Key = Key { name: "notify", example: "[[notify]]" };
 
 pub(super) static AUTH_TABLE: Schema =
     Schema { place: "in [auth]", keys: &[&PASSPHRASE_FILE, &MODE, &CLOCK_DIFFERENCE] };
@@ -275,6 +277,9 @@ pub(super) static ISCSI_TARGETS: Key =
 pub(super) static ISCSI_STATE: Key = Key { name: "iscsi_state", example: "iscsi_state = \"/tank/.iscsi\"" };
 pub(super) static REST: Key = Key { name: "rest", example: "rest = true" };
 
+pub(super) static NOTIFY_TABLE: Schema = Schema { place: "in [[notify]]", keys: &[&COMMAND, &ON] };
+pub(super) static ON: Key = Key { name: "on", example: "on = [\"role_changed\"]" };
+
 /// What the two nodes of a pair have in common, in a document of its own.
 pub(super) static SHARED_ROOT: Schema =
     Schema { place: "at the top of the shared configuration", keys: &[&AUTH, &VHOST] };
@@ -305,7 +310,7 @@ pub(super) fn is_shared(key: &str) -> bool {
     key != NAME.name && [&SHARED_AUTH, &SHARED_VHOST].iter().any(|schema| schema.has(key))
 }
 
-pub(super) static SCHEMAS: [&Schema; 11] = [
+pub(super) static SCHEMAS: [&Schema; 12] = [
     &ROOT,
     &AUTH_TABLE,
     &REALTIME_TABLE,
@@ -317,6 +322,7 @@ pub(super) static SCHEMAS: [&Schema; 11] = [
     &POOL_TABLE,
     &MOUNT_TABLE,
     &SERVICE_TABLE,
+    &NOTIFY_TABLE,
 ];
 
 /// Jaro–Winkler similarity from which a known key is worth a guess.

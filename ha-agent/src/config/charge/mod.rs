@@ -241,7 +241,7 @@ fn word(key: &'static Key, text: &str) -> Result<String, Mistake> {
 }
 
 /// Strings in a list of at least one, each made into what it means.
-fn list<T>(
+pub(super) fn list<T>(
     document: &Document<'_>,
     table: &Table<'_>,
     key: &'static Key,
@@ -260,7 +260,7 @@ fn list<T>(
 }
 
 /// A program with its arguments, which may be anything but empty as a whole.
-fn command(
+pub(super) fn command(
     document: &Document<'_>,
     table: &Table<'_>,
     key: &'static Key,

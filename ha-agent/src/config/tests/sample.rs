@@ -72,6 +72,8 @@ fn keys(text: &str) -> Vec<String> {
 }
 
 /// The keys that are tables.
-pub(super) const TABLES: [&str; 11] =
-    ["auth", "realtime", "lease", "peer", "witness", "web", "vhost", "fence", "pool", "mount", "service"];
+pub(super) const TABLES: [&str; 12] = [
+    "auth", "realtime", "lease", "peer", "witness", "web", "vhost", "fence", "pool", "mount", "service",
+    "notify",
+];
 const SAMPLE: &str = include_str!("../../../../docs/ha-agent.toml");
