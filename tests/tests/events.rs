@@ -64,10 +64,10 @@ fn a_takeover_is_told_with_its_phases_and_kept_over_a_kill() -> Result<()> {
     // Whoever follows got each of them once.
     let last = after.last().context("none")?["number"].to_string();
     follower.wait_for_line(0, &format!(r#""number":{last}"#), PATIENCE)?;
-    let followed: Vec<u64> =
+    let got: Vec<u64> =
         lines(&follower.lines().join("\n")).iter().filter_map(|it| it["number"].as_u64()).collect();
-    ensure!(followed.is_sorted_by(|one, next| one < next), "{followed:?}");
-    let seen = numbers.iter().filter(|number| followed.contains(number)).count();
+    ensure!(got.is_sorted_by(|one, next| one < next), "{got:?}");
+    let seen = numbers.iter().filter(|number| got.contains(number)).count();
     ensure!(seen == numbers.len(), "{seen} of {} were followed", numbers.len());
 
     let since = events(&b, &["--since", "0s"])?;
