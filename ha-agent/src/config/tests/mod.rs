@@ -3,6 +3,7 @@
 mod accepted;
 mod charge;
 mod files;
+mod notify;
 mod peers;
 mod random;
 mod refused;

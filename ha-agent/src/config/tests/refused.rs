@@ -196,7 +196,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
         "[auth]",
         "[xyz]",
         "3: unknown key 'xyz' at the top of the file; known keys are node, auth, realtime, lease, peer, witness, web, \
-         vhost, fence, pool, mount, service",
+         vhost, fence, pool, mount, service, notify",
     ),
     ("[auth]\n", "[auth]\nvhid = 1\n", "4: unknown key 'vhid' in [auth]; it belongs in [[vhost]]"),
     (

@@ -173,7 +173,8 @@ fn every_key_is_either_applied_or_needs_a_restart() {
             || witness::RESTARTS.iter().any(|(_, from, ..)| changed(from))
             || web::RESTARTS.iter().any(|(from, ..)| changed(from))
             || charge::RESTARTS.iter().any(|(from, ..)| changed(from));
-        let live = applied().iter().any(|(from, ..)| changed(from)) || ["addresses", "name"].contains(&key);
+        let live =
+            applied().iter().any(|(from, ..)| changed(from)) || ["addresses", "name", "on"].contains(&key);
         assert!(restart != live || TABLES.contains(&key) || key == "shared", "{key}: {restart} {live}");
     }
 }
