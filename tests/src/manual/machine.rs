@@ -165,6 +165,6 @@ reload) ha-agent reload ;;
 *) echo "what is $1?"; exit 1 ;;
 esac
 "#;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often is looked what was said.
 const LOOK: Duration = Duration::from_millis(50);
