@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -23,9 +25,27 @@ pub struct Browser<'a> {
     driver: Page<'a>,
     session: String,
     process: Process,
-    /// The browser's own process, and what it started.
-    chromium: Option<i32>,
-    _profile: TempDir,
+    _profile: Profile,
+}
+
+/// The browser's files; whoever works with them is ended before they are removed, also where the driver is gone.
+#[derive(Debug)]
+struct Profile(TempDir);
+
+impl Drop for Profile {
+    fn drop(&mut self) {
+        let name = self.0.path().as_os_str().as_encoded_bytes();
+        let works_with_it = |process: &i32| {
+            fs::read(format!("/proc/{process}/cmdline"))
+                .is_ok_and(|line| line.windows(name.len()).any(|part| part == name))
+        };
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let processes = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        for process in processes.filter(works_with_it) {
+            // It may have ended by now.
+            let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
+        }
+    }
 }
 
 /// Whether there is a browser here; says so if not.
@@ -50,9 +70,10 @@ impl<'a> Browser<'a> {
     ///
     /// If it does not start.
     pub fn start(netns: &'a Netns) -> Result<Self> {
-        let profile = tempfile::Builder::new().prefix("ha-browser-").tempdir()?;
+        let profile = Profile(tempfile::Builder::new().prefix("ha-browser-").tempdir()?);
+        let directory = profile.0.path();
         let mut command = Command::new("chromedriver");
-        command.arg(format!("--port={PORT}")).env("HOME", profile.path()).env("TMPDIR", profile.path());
+        command.arg(format!("--port={PORT}")).env("HOME", directory).env("TMPDIR", directory);
         let process = netns.spawn(&command)?;
         process.wait_for_line(0, "started successfully", PATIENCE)?;
         let driver = Page::new(netns, SocketAddr::from((Ipv4Addr::LOCALHOST, PORT))).patient(PATIENCE);
@@ -67,14 +88,13 @@ impl<'a> Browser<'a> {
             "--no-first-run",
             "--disable-background-networking",
         ];
-        let profile_argument = format!("--user-data-dir={}", profile.path().join("profile").display());
+        let profile_argument = format!("--user-data-dir={}", directory.join("profile").display());
         let arguments: Vec<&str> = arguments.into_iter().chain([profile_argument.as_str()]).collect();
         let wanted =
             json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": arguments } } } });
         let begun = post(&driver, "/session", &wanted)?;
         let session = begun["sessionId"].as_str().context("no session")?.to_owned();
-        let chromium = browser_of(process.pid().as_raw());
-        Ok(Self { driver, session, process, chromium, _profile: profile })
+        Ok(Self { driver, session, process, _profile: profile })
     }
 
     /// Shows a page, and waits until it is loaded.
@@ -191,13 +211,9 @@ impl<'a> Browser<'a> {
 
 impl Drop for Browser<'_> {
     fn drop(&mut self) {
-        // In order; and whatever comes of that, both are ended.
+        // In order; and whatever comes of that, all of it is ended.
         let _ = self.driver.ask("DELETE", &format!("/session/{}", self.session), "", "");
         let _ = self.process.kill();
-        if let Some(group) = self.chromium.take() {
-            let _ =
-                nix::sys::signal::kill(nix::unistd::Pid::from_raw(group), nix::sys::signal::Signal::SIGKILL);
-        }
     }
 }
 
@@ -227,12 +243,6 @@ fn post(driver: &Page<'_>, path: &str, parameters: &Value) -> Result<Value> {
     let mut body = answer.json()?;
     ensure!(answer.code == 200, "{path}: {}", body["value"]["message"]);
     Ok(body["value"].take())
-}
-
-/// The first child of a process.
-fn browser_of(driver: i32) -> Option<i32> {
-    let children = fs::read_to_string(format!("/proc/{driver}/task/{driver}/children")).ok()?;
-    children.split_whitespace().next()?.parse().ok()
 }
 
 /// The pictures in the documentation.
