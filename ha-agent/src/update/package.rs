@@ -59,8 +59,18 @@ pub fn inspect(path: &Path, config: &Path) -> Result<String, PackageError> {
     let (_, printed) = run(path, &["--version".as_ref()])?;
     let version = printed.strip_prefix("ha-agent ").map(str::trim).filter(|version| is_version(version));
     let version = version.ok_or_else(|| PackageError::NoAgent(excerpt(&printed)))?.to_owned();
-    let (is_good, printed) = run(path, &["check".as_ref(), "--config".as_ref(), config.as_os_str()])?;
-    if is_good { Ok(version) } else { Err(PackageError::Refuses(excerpt(&errors(&printed)))) }
+    let check = ["check".as_ref(), "--config".as_ref(), config.as_os_str(), "--no-listen".as_ref()];
+    let (mut code, mut printed) = run(path, &check)?;
+    // An older one listens to nobody, and does not know the option.
+    if code == Some(Exit::Usage.code().into()) {
+        (code, printed) = run(path, &check[..3])?;
+    }
+    // A warning is no harm.
+    if [Exit::Ok, Exit::Warning].iter().any(|good| code == Some(good.code().into())) {
+        Ok(version)
+    } else {
+        Err(PackageError::Refuses(excerpt(&errors(&printed))))
+    }
 }
 
 /// What must be the same in two programs for one machine: word size, byte order, processor. `None` if it is no program.
@@ -82,8 +92,8 @@ fn errors(printed: &str) -> String {
     if errors.is_empty() { printed.to_owned() } else { errors.join("\n") }
 }
 
-/// Runs it to its end. Returns whether that was a good one, where a warning is no harm, and the beginning of what it printed.
-fn run(path: &Path, arguments: &[&std::ffi::OsStr]) -> Result<(bool, String), PackageError> {
+/// Runs it to its end. Returns its exit code, if it has one, and the beginning of what it printed.
+fn run(path: &Path, arguments: &[&std::ffi::OsStr]) -> Result<(Option<i32>, String), PackageError> {
     let failed = |cause: io::Error| PackageError::Io { path: path.to_owned(), verb: "run", cause };
     // Not a pipe: what it leaves running could hold that open.
     let mut printed = File::from(memfd_create("printed", MemfdFlags::CLOEXEC).map_err(|e| failed(e.into()))?);
@@ -106,8 +116,7 @@ fn run(path: &Path, arguments: &[&std::ffi::OsStr]) -> Result<(bool, String), Pa
     }
     let mut bytes = Vec::new();
     printed.rewind().and_then(|()| printed.take(PRINTED_LIMIT).read_to_end(&mut bytes)).map_err(failed)?;
-    let is_good = status.success() || status.code() == Some(Exit::Warning.code().into());
-    Ok((is_good, String::from_utf8_lossy(&bytes).into_owned()))
+    Ok((status.code(), String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn is_version(text: &str) -> bool {
@@ -158,9 +167,8 @@ mod tests {
     #[test]
     fn what_it_prints_and_how_it_ends_is_seen() -> Result<()> {
         let shell = |script: &str| run(Path::new("/bin/sh"), &["-c".as_ref(), script.as_ref()]);
-        assert_eq!(shell("echo out; echo err >&2")?, (true, "out\nerr\n".to_owned()));
-        assert_eq!(shell("exit 4")?, (false, String::new()));
-        assert_eq!(shell("exit 3")?, (true, String::new()), "warnings");
+        assert_eq!(shell("echo out; echo err >&2")?, (Some(0), "out\nerr\n".to_owned()));
+        assert_eq!(shell("exit 3")?, (Some(3), String::new()));
         assert_eq!(errors("ok       a\nerror    b; c\nwarning  d\n"), "error    b; c");
         assert_eq!(errors("ha-agent: b; c\n"), "ha-agent: b; c\n");
         // What it leaves behind is not waited for.
