@@ -13,6 +13,8 @@ use super::{Kind, Received};
 /// A file that is being read.
 pub struct Recording {
     reader: Box<dyn PcapReaderIterator + Send>,
+    /// Whether it is pcapng, which consists of blocks.
+    blocks: bool,
     interfaces: Vec<Interface>,
     /// Frames that were read.
     frames: u64,
@@ -71,7 +73,8 @@ impl Recording {
             PcapError::ReadError => RecordingError::Io,
             _ => RecordingError::NoRecording,
         })?;
-        Ok(Self { reader, interfaces: Vec::new(), frames: 0, not_understood: 0 })
+        let blocks = reader.data().starts_with(&SECTION);
+        Ok(Self { reader, blocks, interfaces: Vec::new(), frames: 0, not_understood: 0 })
     }
 
     /// Gives the next frame to `see`, whatever it is; `None` at the end.
@@ -82,6 +85,10 @@ impl Recording {
     pub fn next<T>(&mut self, mut see: impl FnMut(&Received<'_>) -> T) -> Result<Option<T>, RecordingError> {
         loop {
             let before = (self.reader.data().len(), self.reader.reader_exhausted());
+            // Of such a block, the parser would take the rest of its header away.
+            if self.blocks && is_too_short(self.reader.data()) {
+                return Err(RecordingError::Damaged(self.frames));
+            }
             match self.reader.next() {
                 Ok((length, block)) => {
                     let found = match frame(&block, &mut self.interfaces)? {
@@ -202,6 +209,13 @@ impl Clock {
     }
 }
 
+/// Whether a block has not even room for its type and its length, which stands before and after, in whichever byte order: what is
+/// short in one is far too long in the other.
+fn is_too_short(block: &[u8]) -> bool {
+    let length = block.get(4..).and_then(<[u8]>::first_chunk);
+    length.is_some_and(|length| u32::from_le_bytes(*length).min(u32::from_be_bytes(*length)) < 12)
+}
+
 /// How many of the units that `if_tsresol` names are in a second; of more than there is a number for, the most.
 fn resolution(exponent: u8) -> u64 {
     let (base, exponent) = if exponent & 0x80 == 0 { (10_u64, exponent) } else { (2, exponent & 0x7f) };
@@ -228,6 +242,8 @@ impl<R: Read> Read for Whole<R> {
 
 /// The longest part of a file that can be read, in bytes; frames have 256 KiB at most.
 const ROOM: usize = 1 << 20;
+/// How pcapng begins: with a section header.
+const SECTION: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 /// Interfaces that are remembered of a section.
 const INTERFACES: usize = 4096;
 const MICROS: u64 = 1_000_000;
