@@ -174,15 +174,14 @@ fn read_in_code() -> io::Result<()> {
     Ok(())
 }
 
-/// Lets go of what the start has used and hardly anything uses after it: the code of the loader and of what calculates, and
-/// what begins this program's file: relocations, the BPF program, texts. What is used is there again at once. The code of the
-/// C library stays.
+/// Lets go of what the start has used and little of it is used after it: code of libraries, relocations, the BPF program, texts.
+/// What is used is there again at once: everybody else keeps the C library in memory, too.
 fn let_go_of_the_start() -> io::Result<()> {
-    let maps = fs::read_to_string("/proc/self/maps")?;
-    for (start, end) in maps.lines().filter_map(|line| mapped(line, CODE, is_rare).or_else(|| begin(line))) {
+    let maps = fs::read_to_string("/proc/self/smaps")?;
+    for (start, end) in unwritten(&maps) {
         let address = std::ptr::without_provenance_mut(start);
-        // SAFETY: this is of a file, and nobody writes to it, neither to code nor to what stands before it (the loader writes
-        // to what stands behind): pages are taken from the file again when they are used.
+        // SAFETY: this is of a file, and nobody has written to it or may: its pages are taken from the file again when they
+        // are used. The loader writes to none of it any more: it has ended.
         if unsafe { libc::madvise(address, end - start, libc::MADV_DONTNEED) } != 0 {
             return Err(io::Error::last_os_error());
         }
@@ -190,44 +189,49 @@ fn let_go_of_the_start() -> io::Result<()> {
     Ok(())
 }
 
-fn is_rare(file: &str) -> bool {
-    file.contains(".so") && !file.starts_with("libc.so")
-}
-
 /// Start and end of the code that a line of `/proc/self/maps` stands for, if it is code from a file that is no library.
 fn code(line: &str) -> Option<(usize, usize)> {
-    mapped(line, CODE, |file| !file.contains(".so"))
+    let part = part(line)?;
+    (part.permissions == "r-xp" && !part.file.contains(".so")).then_some((part.start, part.end))
 }
 
-/// The same of what stands before the code there. Not of libraries: in a tiny one, what was relocated may lie in the first
-/// page as well.
-fn begin(line: &str) -> Option<(usize, usize)> {
-    mapped(line, BEGIN, |file| !file.contains(".so"))
+/// Start and end of the parts of files that are as they are in the file, and stay so, by `/proc/self/smaps`. What is relocated
+/// and then only read is not among them.
+fn unwritten(maps: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut current = None;
+    for line in maps.lines() {
+        match line.split_ascii_whitespace().next() {
+            // Pages of its own, which are no longer the file's.
+            Some("Anonymous:") if line.ends_with(" 0 kB") => found.extend(current.take()),
+            Some(field) if field.ends_with(':') => {}
+            Some(_) | None => {
+                let is_read = |part: &Part<'_>| ["r--p", "r-xp"].contains(&part.permissions);
+                current = part(line).filter(is_read).map(|part| (part.start, part.end));
+            }
+        }
+    }
+    found
 }
 
-/// Start and end of what a line stands for, if it is this part of a file whose name is `wanted`.
-fn mapped(line: &str, part: Part, wanted: impl Fn(&str) -> bool) -> Option<(usize, usize)> {
+/// A part of a file that is mapped.
+struct Part<'a> {
+    start: usize,
+    end: usize,
+    permissions: &'a str,
+    file: &'a str,
+}
+
+/// The part that a line stands for; `None` if it is of no file.
+fn part(line: &str) -> Option<Part<'_>> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
     let permissions = fields.next()?;
-    let offset = fields.next()?;
-    let file = fields.nth(2)?.rsplit_once('/')?.1;
+    let file = fields.nth(3)?.rsplit_once('/')?.1;
     let number = |text| usize::from_str_radix(text, 16).ok();
-    let range = Some((number(start)?, number(end)?)).filter(|(start, end)| start < end);
-    let is_part = permissions == part.permissions && (!part.begins || number(offset)? == 0);
-    range.filter(|_| is_part && wanted(file))
+    let part = Part { start: number(start)?, end: number(end)?, permissions, file };
+    (part.start < part.end).then_some(part)
 }
-
-/// A part of an executable file, as it is mapped.
-#[derive(Clone, Copy)]
-struct Part {
-    permissions: &'static str,
-    begins: bool,
-}
-
-const CODE: Part = Part { permissions: "r-xp", begins: false };
-/// What stands before the code. What is only read and stands behind it may have been written to before (RELRO).
-const BEGIN: Part = Part { permissions: "r--p", begins: true };
 
 const DMA_LATENCY: &str = "/dev/cpu_dma_latency";
 /// What the detector's thread uses is a third of it.
@@ -246,17 +250,35 @@ mod tests {
 7ffc0a1f0000-7ffc0a1f2000 r-xp 00000000 00:00 0 [vdso]
 7f0000000000-7f0000021000 rw-p 00000000 00:00 0
 7f0000100000-7f0000200000 r-xp 00010000 fe:00 1235 /usr/lib/x86_64-linux-gnu/libm.so.6
-7f0000200000-7f0000201000 r--p 00000000 fe:00 1236 /usr/lib/x86_64-linux-gnu/libtiny.so.1
 nonsense
 5-4 r-xp 0 0 0 /x";
         assert_eq!(maps.lines().filter_map(code).collect::<Vec<_>>(), [(0x5571_c2a3_4000, 0x5571_c2f3_0000)]);
-        let rare = |line| mapped(line, CODE, is_rare);
-        assert_eq!(maps.lines().filter_map(rare).collect::<Vec<_>>(), [(0x7f00_0010_0000, 0x7f00_0020_0000)]);
-        assert_eq!(
-            maps.lines().filter_map(begin).collect::<Vec<_>>(),
-            [(0x5571_c2a0_0000, 0x5571_c2a3_4000)]
-        );
-        assert!(!is_rare("libc.so.6") && is_rare("ld-linux-x86-64.so.2"));
+    }
+
+    #[test]
+    fn only_what_is_as_in_the_file_is_let_go() {
+        let maps = "\
+1000-2000 r--p 00000000 fe:00 1 /usr/lib/libm.so.6
+Rss:                 4 kB
+Anonymous:             0 kB
+LazyFree:              0 kB
+2000-3000 r-xp 00001000 fe:00 1 /usr/lib/libm.so.6
+Anonymous:             0 kB
+3000-4000 r--p 00002000 fe:00 1 /usr/lib/relocated.so
+Anonymous:            16 kB
+4000-5000 rw-p 00003000 fe:00 1 /usr/lib/libm.so.6
+Anonymous:             0 kB
+5000-6000 r--s 00000000 00:0f 9 anon_inode:bpf-map
+Anonymous:             0 kB
+6000-7000 r--p 00000000 00:00 0
+Anonymous:             0 kB
+7000-8000 r-xp 00000000 00:00 0 [vdso]
+Anonymous:             0 kB
+";
+        assert_eq!(unwritten(maps), [(0x1000, 0x2000), (0x2000, 0x3000)]);
+        let own = fs::read_to_string("/proc/self/smaps").expect("/proc");
+        assert!(unwritten(&own).len() > 3, "{own}");
+        let_go_of_the_start().expect("it goes on");
     }
 
     #[test]
