@@ -54,8 +54,8 @@ function card(node, said) {
       node.phase && node.phase !== "active" && node.phase !== "standby" ? fact("Phase", node.phase) : null,
       node.version ? fact("Version", node.version) : null,
       node.isThis ? fact("Up", seconds(node.uptime)) : null,
-      node.told ? fact("Last word", `${ms(node.age)} ago`) : null,
-      node.heard && !node.told ? fact("Heard", `${ms(node.heard.age_ms)} ago, from ${node.heard.address}`) : null,
+      node.age !== null ? fact("Last word", `${ms(node.age)} ago`) : null,
+      node.heard && node.age === null ? fact("Heard", `${ms(node.heard.age_ms)} ago, from ${node.heard.address}`) : null,
       links.length ? fact("Interfaces", ...links) : null),
     reasons(node.reasons, said) ?? (node.isThis || node.told ? h("p.fine", {}, "Nothing stands in its way.") : null));
 }

@@ -1,6 +1,8 @@
 // What a status means: who is active, whether the pair can fail over, and if not, why.
 
 const SERVING = ["MASTER", "SINGLE"];
+/** For how long what a node said of itself counts, in ms. */
+const FRESH = 1000;
 const MOVING = ["promised", "claiming", "taking", "offering", "granting", "releasing", "granted"];
 
 /** Both nodes as they are shown: this one, and the other as far as it is known. */
@@ -11,11 +13,13 @@ export function nodes(status) {
     reasons: status.reasons.filter((reason) => !isRemote(reason)),
   };
   const told = status.peer;
+  // What it was before it fell silent, or before this node took over, it may be no longer.
+  const isFresh = Boolean(told) && told.age_ms < Math.min(FRESH, served(status)) && status.pair?.verdict !== "dead";
   const other = {
-    name: told?.node ?? status.peer_link?.peer?.name ?? null, isThis: false, role: told?.role ?? carpRole(status),
+    name: told?.node ?? status.peer_link?.peer?.name ?? null, isThis: false, role: isFresh ? told.role : carpRole(status),
     version: told?.version ?? null, maintenance: told?.maintenance ?? false, age: told?.age_ms ?? null,
     interfaces: told ? Object.entries(told.interfaces) : [], phase: status.pair?.peer ?? null,
-    reasons: status.reasons.filter(isRemote), heard: heard(status), told: Boolean(told),
+    reasons: status.reasons.filter(isRemote), heard: heard(status), told: isFresh,
   };
   // On both pages the same one is on the left.
   return status.pair?.side === "b" ? [other, own] : [own, other];
@@ -109,6 +113,12 @@ function moving(status, own, other) {
   if (["offering", "granting", "releasing", "granted"].includes(phase)) return `${own.name} is handing over to ${title(other)}.`;
   const taker = own.role === "IMPORTING" ? own : other;
   return `${title(taker)} is taking over.`;
+}
+
+/** For how long this node has served at least, in ms; for ever if it does not. */
+function served(status) {
+  const masters = status.vhosts.filter((vhost) => vhost.state === "MASTER").map((vhost) => vhost.since_s * 1000);
+  return Math.min(Infinity, ...masters);
 }
 
 function isRemote(reason) {

@@ -45,7 +45,8 @@ fn each_state_is_seen_and_a_failover_is_clicked_through() -> Result<()> {
     clicked_through(&lab, &browser)?;
     typed_through(&lab, &browser)?;
     blocked(&lab, &browser)?;
-    stale(&lab, &browser)
+    stale(&lab, &browser)?;
+    alone(&lab, &browser)
 }
 
 fn log_in(browser: &Browser<'_>) -> Result<()> {
@@ -126,6 +127,20 @@ fn stale(lab: &Linked, browser: &Browser<'_>) -> Result<()> {
     shown?;
     browser.until("!document.body.classList.contains('stale')")?;
     browser.until(&level("good"))
+}
+
+/// The active node's agent dies: what it said before does not count any more.
+fn alone(lab: &Linked, browser: &Browser<'_>) -> Result<()> {
+    settled(&lab.a, &lab.b)?;
+    let watch = "window.both = false; window.watch = setInterval(() => { \
+                 window.both ||= document.getElementById('sentence').innerText.includes('Both'); }, 5)";
+    browser.run(watch)?;
+    lab.a.process.signal(Signal::SIGKILL)?;
+    wait_for_phase(&lab.b, "active")?;
+    browser.until(&said("controller-b is active, but controller-a can’t take over."))?;
+    browser.until(&level("bad"))?;
+    ensure!(browser.run("return window.both")? == false, "for a while, both were said to be active");
+    Ok(())
 }
 
 /// By day on a desk, and by night on a phone; nothing may hang over the edge.

@@ -67,7 +67,10 @@ pub(in crate::cli) fn text(status: &Status, last: Option<&Failover>, width: usiz
 
 /// Who is active, and whether that is well.
 pub(in crate::cli) fn active(status: &Status) -> (bool, String) {
-    let peer = told(status).filter(|peer| peer.role.serves());
+    // What it told before this node took over says nothing of now.
+    let masters = status.vhosts.iter().filter(|vhost| vhost.state == "MASTER");
+    let served_ms = masters.map(|vhost| vhost.since_s * 1e3).fold(f64::INFINITY, f64::min);
+    let peer = told(status).filter(|peer| peer.role.serves() && peer.age_ms < served_ms);
     let heard = status.vhosts.iter().filter(|vhost| vhost.state == "BACKUP").find_map(|vhost| {
         let peer = vhost.peer.as_ref()?;
         (peer.age_ms < vhost.master_down_ms && peer.advbase < u8::MAX).then_some(peer.address)

@@ -43,6 +43,19 @@ fn what_stands_in_the_way_is_told_with_its_remedy_and_fits_the_terminal() {
 }
 
 #[test]
+fn what_the_other_told_before_this_node_took_over_does_not_count() {
+    let mut status = standby();
+    status.role = Role::Master;
+    let peer = status.peer.as_mut().expect("a peer");
+    (peer.role, peer.age_ms) = (Role::Master, 500.0);
+    let vhost = status.vhosts.first_mut().expect("a virtual host");
+    (vhost.state, vhost.since_s) = ("MASTER".to_owned(), 0.4);
+    assert_eq!(active(&status), (true, "b, this node".to_owned()));
+    status.vhosts[0].since_s = 0.6;
+    assert_eq!(active(&status), (false, "BOTH NODES: b and a".to_owned()));
+}
+
+#[test]
 fn the_active_one_says_whether_the_other_is_ready() {
     let mut status = standby();
     status.role = Role::Master;
