@@ -65,6 +65,7 @@ use crate::net::link::Monitor;
 use crate::peer::link::{self, Link};
 use crate::sys::hurry::Hurry;
 use crate::sys::{capabilities, clock, process};
+use crate::update::package::Places;
 use clerk::{Clerk, Faults};
 use detector::groups::Groups;
 use detector::lease::{Terms, Vouching};
@@ -101,6 +102,18 @@ pub struct Files {
     pub pins: PathBuf,
     /// Where is recorded what the machines are told and decide; `None` for nowhere. It must not exist.
     pub record: Option<PathBuf>,
+}
+
+impl Files {
+    /// Those that the next agent has as well.
+    fn places(&self) -> Places {
+        Places {
+            config: self.config.clone(),
+            control: self.socket.clone(),
+            pins: self.pins.clone(),
+            state: self.state.clone(),
+        }
+    }
 }
 
 /// Why the agent ended in order.

@@ -24,14 +24,14 @@ use crate::core::Instant;
 use crate::core::pair::Phase;
 use crate::dataplane::Standings;
 use crate::sys::clock;
-use crate::update::package;
+use crate::update::package::{self, Places};
 
 /// Ends this agent so that another one goes on.
 #[derive(Debug)]
 pub(super) struct Restarts {
     /// This program, as it was named when it started.
     program: PathBuf,
-    config: PathBuf,
+    places: Places,
     records: bool,
     ends: mpsc::Sender<Ended>,
     /// Until when whoever ends this agent starts another one.
@@ -47,8 +47,8 @@ impl Restarts {
     pub(super) fn new(files: &Files, ends: mpsc::Sender<Ended>) -> Result<Self, AgentError> {
         let what = "the path of this program";
         let program = std::env::current_exe().map_err(|cause| AgentError::Os { what, cause })?;
-        let (config, records) = (files.config.clone(), files.record.is_some());
-        Ok(Self { program, config, records, ends, announced: Mutex::new(None) })
+        let (places, records) = (files.places(), files.record.is_some());
+        Ok(Self { program, places, records, ends, announced: Mutex::new(None) })
     }
 
     /// How whoever ends this agent now finds it to end.
@@ -85,8 +85,8 @@ impl Restarts {
                 format!("noted; but {TOO_FAST}: it leaves in order all the same")
             });
         }
-        let (program, config) = (self.program.clone(), self.config.clone());
-        let fits = tokio::task::spawn_blocking(move || package::inspect(&program, &config));
+        let (program, places) = (self.program.clone(), self.places.clone());
+        let fits = tokio::task::spawn_blocking(move || package::inspect(&program, &places));
         let version = fits.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         let program = self.program.clone();
         let (end, how) = if keeps_pace {

@@ -16,6 +16,7 @@ use crate::journal::events::What;
 use crate::peer::link::Speaker;
 use crate::peer::payload::{decode, encode};
 use crate::update::guard::Guard;
+use crate::update::package::Places;
 use crate::update::staging::{self, Staging};
 use crate::update::trial::{Found, Trial};
 use crate::update::{Answer, Digest, Identity, Order, Request, TOPIC, Whose, package};
@@ -28,7 +29,7 @@ pub(super) struct Updates {
     standing: Standing,
     life: u64,
     state: PathBuf,
-    config: PathBuf,
+    places: Places,
     records: bool,
     digest: Arc<OnceLock<Digest>>,
     ends: mpsc::Sender<Ended>,
@@ -76,7 +77,7 @@ impl Updates {
             standing: Standing { trial: Mutex::new(trial), failed },
             life,
             state: files.state.clone(),
-            config: files.config.clone(),
+            places: files.places(),
             records: files.record.is_some(),
             digest: Arc::default(),
             ends,
@@ -127,10 +128,10 @@ impl Updates {
                 self.stage(move |staging| staging.chunk(offset, &data).map_err(|e| e.to_string())).await
             }
             Order::Check { digest } => {
-                let config = self.config.clone();
+                let places = self.places.clone();
                 self.with_staging(move |staging| {
                     staging.verify(digest).map_err(|error| error.to_string())?;
-                    let version = package::inspect(&staging.path(), &config).map_err(|e| e.to_string())?;
+                    let version = package::inspect(&staging.path(), &places).map_err(|e| e.to_string())?;
                     Ok(Answer::Fits { version })
                 })
                 .await

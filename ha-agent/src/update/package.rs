@@ -1,5 +1,6 @@
 //! What a package is, and whether it can run here: found out by running it, while the old agent goes on.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -44,12 +45,25 @@ pub enum PackageError {
     Hangs(String),
 }
 
+/// Where the agent of this node has its files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// Its configuration.
+    pub config: PathBuf,
+    /// Its control socket.
+    pub control: PathBuf,
+    /// What outlives its process, on a bpffs.
+    pub pins: PathBuf,
+    /// What it remembers.
+    pub state: PathBuf,
+}
+
 /// Finds out whether the program in `path` can be the agent of this node, and returns its version.
 ///
 /// # Errors
 ///
 /// See [`PackageError`].
-pub fn inspect(path: &Path, config: &Path) -> Result<String, PackageError> {
+pub fn inspect(path: &Path, places: &Places) -> Result<String, PackageError> {
     let own = kind_of_program(Path::new("/proc/self/exe"))?;
     match kind_of_program(path)? {
         None => return Err(PackageError::NoProgram),
@@ -59,9 +73,21 @@ pub fn inspect(path: &Path, config: &Path) -> Result<String, PackageError> {
     let (_, printed) = run(path, &["--version".as_ref()])?;
     let version = printed.strip_prefix("ha-agent ").map(str::trim).filter(|version| is_version(version));
     let version = version.ok_or_else(|| PackageError::NoAgent(excerpt(&printed)))?.to_owned();
-    let check = ["check".as_ref(), "--config".as_ref(), config.as_os_str(), "--no-listen".as_ref()];
+    let Places { config, control, pins, state } = places;
+    let check: [&OsStr; 10] = [
+        "check".as_ref(),
+        "--config".as_ref(),
+        config.as_ref(),
+        "--no-listen".as_ref(),
+        "--control".as_ref(),
+        control.as_ref(),
+        "--pins".as_ref(),
+        pins.as_ref(),
+        "--state".as_ref(),
+        state.as_ref(),
+    ];
     let (mut code, mut printed) = run(path, &check)?;
-    // An older one listens to nobody, and does not know the option.
+    // An older one looks at no files and listens to nobody, and does not know the options.
     if code == Some(Exit::Usage.code().into()) {
         (code, printed) = run(path, &check[..3])?;
     }
@@ -93,7 +119,7 @@ fn errors(printed: &str) -> String {
 }
 
 /// Runs it to its end. Returns its exit code, if it has one, and the beginning of what it printed.
-fn run(path: &Path, arguments: &[&std::ffi::OsStr]) -> Result<(Option<i32>, String), PackageError> {
+fn run(path: &Path, arguments: &[&OsStr]) -> Result<(Option<i32>, String), PackageError> {
     let failed = |cause: io::Error| PackageError::Io { path: path.to_owned(), verb: "run", cause };
     // Not a pipe: what it leaves running could hold that open.
     let mut printed = File::from(memfd_create("printed", MemfdFlags::CLOEXEC).map_err(|e| failed(e.into()))?);
@@ -143,6 +169,11 @@ mod tests {
 
     use super::*;
 
+    fn nowhere() -> Places {
+        let nothing = PathBuf::from("/dev/null");
+        Places { config: nothing.clone(), control: nothing.clone(), pins: nothing.clone(), state: nothing }
+    }
+
     #[test]
     fn what_is_no_agent_is_named() -> Result<()> {
         let directory = tempfile::tempdir()?;
@@ -158,7 +189,7 @@ mod tests {
             (directory.path().join("none"), "No such file"),
             ("/bin/true".into(), "not an ha-agent: asked for its version"),
         ] {
-            let error = inspect(&path, Path::new("/dev/null")).expect_err(expected).to_string();
+            let error = inspect(&path, &nowhere()).expect_err(expected).to_string();
             assert!(error.contains(expected), "{error}");
         }
         Ok(())
