@@ -127,6 +127,7 @@ impl Dataplane {
 
     fn make(object: &[u8], pins: Option<Pins>) -> Result<Loaded, LoadError> {
         let mut loader = EbpfLoader::new();
+        loader.map_max_entries(LOG, LOG_BYTES);
         loader.verifier_log_level(VerifierLogLevel::STATS);
         if let Some(pins) = &pins {
             for name in OUTLIVES {
@@ -434,5 +435,8 @@ pub const PROGRAM: &str = "ha_carp";
 /// The name of the one for traffic control.
 pub const PROGRAM_TC: &str = "ha_carp_tc";
 const EMPTY: &str = "ha_empty";
+/// The ring of aya-log, which is mapped as a whole: for the rare word, a page is enough.
+const LOG: &str = "AYA_LOGS";
+const LOG_BYTES: u32 = 4096;
 /// The maps that outlive the agent.
 const OUTLIVES: [&str; 5] = ["HA_LEASE", "HA_GUARDED", "HA_DOUBT", "HA_SILENCED", "HA_STANDING"];

@@ -78,6 +78,30 @@ pub fn touch_stack() {
     black_box(&room);
 }
 
+/// Lets go of what the start has used since memory was locked, and keeps what is used of it from then on. The program's own code
+/// stays.
+///
+/// # Errors
+///
+/// The system's; some of what is used then may not be locked.
+pub fn settle() -> io::Result<()> {
+    let maps = fs::read_to_string("/proc/self/smaps")?;
+    for (start, end) in unwritten(&maps, |part| !is_own_code(part)) {
+        let (address, length) = (std::ptr::without_provenance_mut(start), end - start);
+        // SAFETY: as in `let_go_of_the_start`: it is of a file, and nobody writes to it. Whoever uses it meanwhile takes it from
+        // the file again.
+        let done = unsafe {
+            libc::munlock(address, length) == 0
+                && libc::madvise(address, length, libc::MADV_DONTNEED) == 0
+                && libc::mlock2(address, length, libc::MLOCK_ONFAULT) == 0
+        };
+        if !done {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 /// Keeps all memory of the process where it is, that of later as well, and reads in all code: so nothing that runs for
 /// the first time waits for a disk. Memory that was never used costs nothing.
 ///
@@ -178,7 +202,7 @@ fn read_in_code() -> io::Result<()> {
 /// What is used is there again at once: everybody else keeps the C library in memory, too.
 fn let_go_of_the_start() -> io::Result<()> {
     let maps = fs::read_to_string("/proc/self/smaps")?;
-    for (start, end) in unwritten(&maps) {
+    for (start, end) in unwritten(&maps, |_| true) {
         let address = std::ptr::without_provenance_mut(start);
         // SAFETY: this is of a file, and nobody has written to it or may: its pages are taken from the file again when they
         // are used. The loader writes to none of it any more: it has ended.
@@ -191,13 +215,16 @@ fn let_go_of_the_start() -> io::Result<()> {
 
 /// Start and end of the code that a line of `/proc/self/maps` stands for, if it is code from a file that is no library.
 fn code(line: &str) -> Option<(usize, usize)> {
-    let part = part(line)?;
-    (part.permissions == "r-xp" && !part.file.contains(".so")).then_some((part.start, part.end))
+    part(line).filter(is_own_code).map(|part| (part.start, part.end))
+}
+
+fn is_own_code(part: &Part<'_>) -> bool {
+    part.permissions == "r-xp" && !part.file.contains(".so")
 }
 
 /// Start and end of the parts of files that are as they are in the file, and stay so, by `/proc/self/smaps`. What is relocated
 /// and then only read is not among them.
-fn unwritten(maps: &str) -> Vec<(usize, usize)> {
+fn unwritten(maps: &str, is_wanted: impl Fn(&Part<'_>) -> bool) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     let mut current = None;
     for line in maps.lines() {
@@ -206,7 +233,8 @@ fn unwritten(maps: &str) -> Vec<(usize, usize)> {
             Some("Anonymous:") if line.ends_with(" 0 kB") => found.extend(current.take()),
             Some(field) if field.ends_with(':') => {}
             Some(_) | None => {
-                let is_read = |part: &Part<'_>| ["r--p", "r-xp"].contains(&part.permissions);
+                let is_read =
+                    |part: &Part<'_>| ["r--p", "r-xp"].contains(&part.permissions) && is_wanted(part);
                 current = part(line).filter(is_read).map(|part| (part.start, part.end));
             }
         }
@@ -275,9 +303,9 @@ Anonymous:             0 kB
 7000-8000 r-xp 00000000 00:00 0 [vdso]
 Anonymous:             0 kB
 ";
-        assert_eq!(unwritten(maps), [(0x1000, 0x2000), (0x2000, 0x3000)]);
+        assert_eq!(unwritten(maps, |_| true), [(0x1000, 0x2000), (0x2000, 0x3000)]);
         let own = fs::read_to_string("/proc/self/smaps").expect("/proc");
-        assert!(unwritten(&own).len() > 3, "{own}");
+        assert!(unwritten(&own, |_| true).len() > 3, "{own}");
         let_go_of_the_start().expect("it goes on");
     }
 
