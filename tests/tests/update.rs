@@ -233,11 +233,14 @@ fn an_agent_of_the_release_before_and_this_one_are_a_pair() -> Result<()> {
     Ok(())
 }
 
-/// Waits until one is active, the other one stands by, and nothing is wrong.
+/// Waits until one is active, the other one stands by, each knows it of the other one, and nothing is wrong.
 fn quiet_pair(a: &Agent, b: &Agent) -> Result<()> {
     until("a pair without a reason", || {
         let (a, b) = (a.status()?, b.status()?);
-        let is_quiet = |status: &Value| status["peer"].is_object() && status["reasons"] == json!([]);
+        // Whoever has just come back has facts already, but can't be asked yet.
+        let is_quiet = |status: &Value| {
+            status["peer"].is_object() && status["pair"]["peer"].is_string() && status["reasons"] == json!([])
+        };
         let mut phases = [a["pair"]["phase"].as_str(), b["pair"]["phase"].as_str()];
         phases.sort_unstable();
         Ok(is_quiet(&a) && is_quiet(&b) && phases == [Some("active"), Some("standby")])
