@@ -1,5 +1,7 @@
 //! Asking an agent's page, as a program or a browser does.
 
+mod audience;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,6 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+
+pub use audience::Audience;
 
 use crate::netns::Netns;
 

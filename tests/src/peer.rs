@@ -9,6 +9,7 @@ pub use voice::{Takeover, Voice};
 
 use std::fmt::{self, Display, Formatter};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -92,6 +93,11 @@ pub fn receive_by(receive: String) {
     let _ = RECEIVE.set(receive);
 }
 
+/// Has all of ours show themselves at port [`PAGE`] of their node's loopback from now on.
+pub fn show_pages() {
+    PAGES.store(true, Ordering::Relaxed);
+}
+
 impl Peer {
     /// Those that can [`Pace::COMMON`].
     pub const FAST: [Self; 5] =
@@ -124,6 +130,7 @@ impl Peer {
                     detect,
                     preempt: active,
                     receive: RECEIVE.get().cloned(),
+                    web: PAGES.load(Ordering::Relaxed).then(String::new),
                     ..AgentConfig::default()
                 };
                 let agent = Agent::start(node, &config)?;
@@ -360,6 +367,12 @@ const ACTIVE_PRIORITY: u8 = 254;
 const REAL_TIME: u8 = 50;
 const HUNDREDTH: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where the pages of ours are, on their own nodes.
+pub const PAGE: &str = "127.0.0.1:7781";
+
+/// Whether ours have pages.
+static PAGES: AtomicBool = AtomicBool::new(false);
 
 /// How ours receive, where that is not left to them.
 static RECEIVE: OnceLock<String> = OnceLock::new();

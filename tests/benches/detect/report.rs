@@ -14,11 +14,13 @@ use super::run::Course;
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
+    /// Of each of ours, where some are looked at.
+    pub(crate) usage: Vec<Usage>,
     pub(crate) soak: Option<Soak>,
     pub(crate) run: Run,
     /// During the rounds.
     pub(crate) pauses: Paused,
-    pub(crate) remarks: [&'static str; 9],
+    pub(crate) remarks: [&'static str; 10],
 }
 
 #[derive(Debug, Serialize)]
@@ -34,6 +36,8 @@ pub(crate) struct Run {
 pub(crate) struct Row {
     #[serde(serialize_with = "as_text")]
     peer: Peer,
+    /// How many look at the standby's page.
+    viewers: usize,
     #[serde(serialize_with = "as_text")]
     fault: Fault,
     interval_ms: f64,
@@ -64,6 +68,17 @@ pub(crate) struct Row {
     disturbed: usize,
 }
 
+/// What a standby of ours takes of a processor.
+#[derive(Debug, Serialize)]
+pub(crate) struct Usage {
+    interval_ms: f64,
+    viewers: usize,
+    /// By each of the viewers.
+    snapshots: u64,
+    /// Of its process; 1 is a whole processor.
+    cpu_fraction: f64,
+}
+
 /// Ours at its fastest, when nothing happens.
 #[derive(Debug, Serialize)]
 pub(crate) struct Soak {
@@ -92,7 +107,7 @@ impl Run {
 impl Row {
     pub(crate) fn new(
         contest: &Contest,
-        (fault, rounds): (Fault, u32),
+        (fault, rounds, viewers): (Fault, u32, usize),
         course: &Course,
         pauses: &Pauses,
     ) -> Self {
@@ -108,6 +123,7 @@ impl Row {
         let gaps = Spread::of(course.found.iter().filter_map(|round| round.client_gap_ms));
         Self {
             peer: contest.peer,
+            viewers,
             fault,
             interval_ms: contest.pace.interval.as_secs_f64() * 1e3,
             dead_ms,
@@ -148,8 +164,9 @@ impl Report {
         );
         for row in &self.rows {
             let gap = row.client_gap_ms.map_or_else(|| "-".to_owned(), |gap| gap.to_string());
+            let viewers = if row.viewers > 0 { format!(" +{}", row.viewers) } else { String::new() };
             let cells = [
-                row.peer.to_string(),
+                format!("{}{viewers}", row.peer),
                 row.fault.to_string(),
                 format!("{} ms", row.interval_ms),
                 format!("{:.2}", row.dead_ms),
@@ -167,9 +184,23 @@ impl Report {
         }
         let disturbed: usize = self.rows.iter().map(|row| row.disturbed).sum();
         println!("- in the rounds, {}; {disturbed} takeovers fell together with one", self.pauses);
+        for Usage { interval_ms, viewers, snapshots, cpu_fraction } in &self.usage {
+            println!(
+                "- ha-agent at {interval_ms} ms with {viewers} viewers, who saw {snapshots} snapshots each: its standby took \
+                 {:.2} % of a processor",
+                cpu_fraction * 100.0
+            );
+        }
         if let Some(soak) = &self.soak {
             soak.print();
         }
+    }
+}
+
+impl Usage {
+    pub(crate) fn new(contest: &Contest, (viewers, snapshots): (usize, u64), cpu_fraction: f64) -> Self {
+        let interval_ms = contest.pace.interval.as_secs_f64() * 1e3;
+        Self { interval_ms, viewers, snapshots, cpu_fraction }
     }
 }
 
@@ -202,7 +233,7 @@ fn line(cells: [&str; 10]) -> String {
     )
 }
 
-pub(crate) const REMARKS: [&str; 9] = [
+pub(crate) const REMARKS: [&str; 10] = [
     "all pairs run all the time, each in a network of its own; each in turn suffers one fault, so that whatever the \
      machine does meets all of them; the machine is shared, so that single figures are worth little",
     "overshoot: from the end of the standby's patience (dead) to its first frame, at a witness with the kernel's \
@@ -213,6 +244,7 @@ pub(crate) const REMARKS: [&str; 9] = [
      killed answers until another announces the address",
     "false: takeovers that no fault has caused, in the time between the faults; in brackets those with a pause of the \
      whole machine of an interval or longer in the dead time before",
+    "+N: the same, while N viewers read all that the standby's page tells; the others of ours have such a page then as well",
     "ha-agent: detect 3, as it is by itself; keepalived: VRRP version 3, as it is by itself",
     "keepalived-rt: the same with vrrp_rt_priority 50 and vrrp_no_swap",
     "bfdd: detect-multiplier 3; it sends each packet up to a quarter early (RFC 5880); its takeover is the first \

@@ -6,33 +6,39 @@ use anyhow::{Context, Result};
 use lab::Peer;
 use lab::bench::{FalseFailover, Machine, Paused};
 use lab::capture::now_ns;
+use lab::http::{Audience, Page};
 use lab::pauses::Pauses;
-use lab::peer::{Contest, Fault, Outcome, Pace, Round};
+use lab::peer::{Contest, Fault, Outcome, PAGE, Pace, Round};
 
-use super::report::{REMARKS, Report, Row, Run, Soak};
+use super::report::{REMARKS, Report, Row, Run, Soak, Usage};
 
-/// Has each pair suffer each fault so many times, in turn; and then lets ours at its fastest alone for a while.
+/// Has each pair suffer each fault so many times, in turn; and then lets ours at its fastest alone for a while. Each of ours
+/// is there a second time, with so many viewers of its standby's page, if there are to be any.
 ///
 /// # Errors
 ///
 /// If something does not run, or the lab is interrupted.
-pub(crate) fn detect(peers: &[Peer], rounds: u32, soak: Option<Duration>) -> Result<Report> {
+pub(crate) fn detect(peers: &[Peer], rounds: u32, soak: Option<Duration>, viewers: usize) -> Result<Report> {
     let pauses = Pauses::of_machine(TOLERATED)?;
     let run = Run::new(Machine::here()?, peers, rounds);
     println!("{}; {rounds} rounds", run.machine);
     let began_ns = now_ns();
-    let rows = rounds_of(peers, rounds, &pauses)?;
+    let (rows, usage) = rounds_of(peers, rounds, viewers, &pauses)?;
     let found = Paused::between(&pauses, began_ns, now_ns());
     let soak = match soak {
         Some(time) if peers.contains(&Peer::HaAgent) => Some(calm(time, &pauses).context("soak")?),
         Some(_) | None => None,
     };
-    Ok(Report { rows, soak, run, pauses: found, remarks: REMARKS })
+    Ok(Report { rows, usage, soak, run, pauses: found, remarks: REMARKS })
 }
 
 /// A pair, and what it has lived through.
 struct Entry {
+    /// They go before what they look at.
+    audience: Option<Audience>,
     contest: Contest,
+    /// The standby's processor time, and when, at the first rest since it was started.
+    used: (Duration, Instant),
     /// From this frame on it is left alone until its next fault.
     mark: usize,
     since_ns: u64,
@@ -52,13 +58,16 @@ pub(crate) struct Course {
     pub(crate) time: Duration,
 }
 
-fn rounds_of(peers: &[Peer], rounds: u32, pauses: &Pauses) -> Result<Vec<Row>> {
-    let common = peers.iter().map(|&peer| (peer, Pace::COMMON));
-    let fastest = peers.iter().filter(|&&peer| peer == Peer::HaAgent).map(|&peer| (peer, FASTEST));
+fn rounds_of(peers: &[Peer], rounds: u32, viewers: usize, pauses: &Pauses) -> Result<(Vec<Row>, Vec<Usage>)> {
+    let common = peers.iter().map(|&peer| (peer, Pace::COMMON, 0));
+    let is_ours = |peer: &&Peer| **peer == Peer::HaAgent;
+    let fastest = peers.iter().filter(is_ours).map(|&peer| (peer, FASTEST, 0));
+    let both = [Pace::COMMON, FASTEST].map(|pace| (Peer::HaAgent, pace, viewers));
+    let viewed = both.into_iter().filter(|_| viewers > 0 && peers.iter().any(|peer| is_ours(&peer)));
     let mut entries = Vec::new();
-    for (peer, pace) in common.chain(fastest) {
+    for (peer, pace, viewers) in common.chain(fastest).chain(viewed) {
         let contest = Contest::start(&format!("detect{}", entries.len()), peer, pace);
-        entries.push(Entry::new(contest.with_context(|| peer.to_string())?));
+        entries.push(Entry::new(contest.with_context(|| peer.to_string())?, viewers)?);
     }
     for entry in &mut entries {
         entry.rest()?;
@@ -75,20 +84,47 @@ fn rounds_of(peers: &[Peer], rounds: u32, pauses: &Pauses) -> Result<Vec<Row>> {
     let faults = Fault::ALL.into_iter().enumerate();
     let rows = faults.flat_map(|(index, fault)| {
         let entries = entries.iter().filter(move |entry| suffers(entry.contest.peer, fault));
-        entries.map(move |entry| Row::new(&entry.contest, (fault, rounds), &entry.courses[index], pauses))
+        entries.map(move |entry| {
+            Row::new(&entry.contest, (fault, rounds, entry.viewers()), &entry.courses[index], pauses)
+        })
     });
-    Ok(rows.collect())
+    let rows = rows.collect();
+    let ours = entries.iter().filter(|entry| viewers > 0 && entry.contest.peer == Peer::HaAgent);
+    Ok((rows, ours.map(Entry::usage).collect::<Result<_>>()?))
 }
 
 impl Entry {
-    fn new(contest: Contest) -> Self {
+    fn new(contest: Contest, viewers: usize) -> Result<Self> {
         let courses = Fault::ALL.iter().map(|_| Course::default()).collect();
-        Self { contest, mark: 0, since_ns: now_ns(), courses }
+        let page = Page::new(&contest.pair.b.netns, PAGE.parse()?);
+        let audience = (viewers > 0).then(|| Audience::gather(&page, viewers)).transpose()?;
+        let used = (contest.standby.cpu_time()?, Instant::now());
+        Ok(Self { audience, contest, used, mark: 0, since_ns: now_ns(), courses })
+    }
+
+    fn viewers(&self) -> usize {
+        self.audience.as_ref().map_or(0, Audience::viewers)
+    }
+
+    /// What its standby took of a processor.
+    fn usage(&self) -> Result<Usage> {
+        let (used, since) = self.used;
+        let used = self.contest.standby.cpu_time()?.saturating_sub(used);
+        let seen = self.audience.as_ref().map_or(0, Audience::seen_by_each);
+        Ok(Usage::new(
+            &self.contest,
+            (self.viewers(), seen),
+            used.as_secs_f64() / since.elapsed().as_secs_f64(),
+        ))
     }
 
     /// Waits until the pair is in order: from then on it is left alone.
     fn rest(&mut self) -> Result<()> {
-        (self.mark, _) = self.contest.bring_to_order()?;
+        let is_new;
+        (self.mark, is_new) = self.contest.bring_to_order()?;
+        if is_new {
+            self.used = (self.contest.standby.cpu_time()?, Instant::now());
+        }
         self.since_ns = now_ns();
         Ok(())
     }

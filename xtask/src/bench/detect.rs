@@ -23,6 +23,9 @@ pub(super) struct Args {
     /// Have ours receive by this: native, generic, tcx or packet
     #[arg(long, value_name = "HOW")]
     receive: Option<String>,
+    /// Also have ours looked at by so many viewers of its page
+    #[arg(long, value_name = "N")]
+    viewers: Option<NonZeroU32>,
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
@@ -31,6 +34,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         .option("--soak", args.soak)
         .option("--peer", args.peer.as_ref())
         .option("--receive", args.receive.as_ref())
+        .option("--viewers", args.viewers)
         .json(args.json.as_deref())?
         .run()
 }
