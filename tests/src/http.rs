@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 pub use audience::Audience;
 
@@ -67,6 +68,24 @@ impl<'a> Page<'a> {
         let stream = self.netns.run(move || TcpStream::connect_timeout(&address, PATIENCE))??;
         stream.set_read_timeout(Some(self.patience))?;
         stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    }
+
+    /// Somebody who asks for the snapshots and reads none, with little room for them.
+    ///
+    /// # Errors
+    ///
+    /// If nobody listens.
+    pub fn deaf_to_events(&self) -> Result<TcpStream> {
+        let address = self.address;
+        let mut stream = self.netns.run(move || -> Result<TcpStream> {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            // Larger ones would take more than is sent meanwhile.
+            socket.set_recv_buffer_size(4096)?;
+            socket.connect_timeout(&address.into(), PATIENCE)?;
+            Ok(socket.into())
+        })??;
+        stream.write_all(self.request("GET", "/api/events", "", "").as_bytes())?;
         Ok(stream)
     }
 

@@ -1,16 +1,17 @@
 //! The page of an agent: what it shows, how soon, to whom; and that nobody who connects harms the agent or the pair.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use lab::capture::now_ns;
 use lab::http::Page;
 use lab::introduction::{Linked, introduce};
 use lab::paired::{settled, takes, until, wait_for_phase};
+use lab::process::memory;
 use lab::{Agent, AgentConfig, Pair};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::Value;
@@ -177,11 +178,66 @@ fn who_is_slow_or_says_too_much_is_sent_away() -> Result<()> {
 }
 
 #[test]
+fn who_says_a_byte_now_and_then_is_sent_away() -> Result<()> {
+    scenario("drip", |pair| {
+        let web = AgentConfig { web: Some(String::new()), ..AgentConfig::default() };
+        let a = Agent::start(&pair.a, &web)?;
+        let page = Page::new(&pair.a.netns, LOCAL.parse()?);
+        until("the page", || Ok(page.connect().is_ok()))?;
+        let head = page.connect()?;
+        let mut body = page.connect()?;
+        body.write_all(b"POST /login HTTP/1.1\r\nhost: localhost\r\nsec-fetch-site: same-origin\r\ncontent-length: 100\r\n\r\n")?;
+        thread::scope(|scope| {
+            let parts = [("a head", "GET /", head, 10), ("a body", "token", body, 5)];
+            let dripping =
+                parts.map(|(what, text, stream, limit)| (what, limit, scope.spawn(|| drip(stream, text))));
+            for (what, limit, dripping) in dripping {
+                let (took, answer) = dripping.join().map_err(|_| anyhow!("{what}: a panic"))??;
+                println!("{what}, a byte a second: sent away {took:?} later: {answer:?}");
+                ensure!(took.as_secs().abs_diff(limit) <= 2, "{what}: {took:?}");
+            }
+            Ok(())
+        })?;
+        a.leave()
+    })
+}
+
+#[test]
+fn viewers_who_read_nothing_are_let_go_and_the_others_see_on() -> Result<()> {
+    scenario("deaf", |pair| {
+        let web = AgentConfig { web: Some(String::new()), ..AgentConfig::default() };
+        let (a, b) = pair.start(&web, &AgentConfig { advskew: 100, ..AgentConfig::default() })?;
+        let marks = [(&a, a.mark()), (&b, b.mark())];
+        let page = Page::new(&pair.a.netns, LOCAL.parse()?);
+        let mut viewer = page.events("")?;
+        viewer.snapshot()?;
+        let alone = (sockets(&a)?, memory(a.process.pid())?.resident);
+        let mut deaf = (0..DEAF).map(|_| page.deaf_to_events()).collect::<Result<Vec<_>>>()?;
+        until("the deaf ones", || Ok(sockets(&a)? == alone.0 + DEAF))?;
+        let (began, mut most) = (Instant::now(), 0);
+        // Snapshots come twice a second, also to who looks on.
+        while sockets(&a)? > alone.0 {
+            viewer.snapshot()?;
+            most = most.max(memory(a.process.pid())?.resident);
+            ensure!(began.elapsed() < Duration::from_secs(30), "{} sockets", sockets(&a)?);
+        }
+        let (took, more) = (began.elapsed(), most.saturating_sub(alone.1) / 1024);
+        println!("{DEAF} viewers who read nothing: let go {took:?} later; {more} KiB meanwhile");
+        ensure!(took > Duration::from_secs(10) && more < 4096, "{took:?}, {more} KiB");
+        for stream in &mut deaf {
+            ends(stream, Duration::from_secs(5))?;
+        }
+        viewer.snapshot()?;
+        ensure_unmoved(&marks)
+    })
+}
+
+#[test]
 fn ten_thousand_connections_neither_take_it_down_nor_move_the_pair() -> Result<()> {
     scenario("many", |pair| {
         let web = AgentConfig { web: Some(String::new()), ..AgentConfig::default() };
         let (a, b) = pair.start(&web, &AgentConfig { advskew: 100, ..AgentConfig::default() })?;
-        let (on_a, on_b) = (a.mark(), b.mark());
+        let marks = [(&a, a.mark()), (&b, b.mark())];
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
         let page = Page::new(&pair.a.netns, LOCAL.parse()?);
@@ -202,12 +258,7 @@ fn ten_thousand_connections_neither_take_it_down_nor_move_the_pair() -> Result<(
         drop(held);
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
         until("the page", || Ok(page.get("/healthz", "").is_ok_and(|answer| answer.code == 200)))?;
-        for (agent, mark) in [(&a, on_a), (&b, on_b)] {
-            let lines = agent.process.lines();
-            let moved = lines.iter().skip(mark).find(|line| line.contains("->"));
-            ensure!(moved.is_none(), "it moved: {moved:?}");
-        }
-        Ok(())
+        ensure_unmoved(&marks)
     })
 }
 
@@ -239,6 +290,42 @@ fn a_hundred_viewers_cost_little() -> Result<()> {
     })
 }
 
+/// No virtual host of these agents has changed its state since their marks.
+fn ensure_unmoved(marks: &[(&Agent, usize)]) -> Result<()> {
+    for (agent, mark) in marks {
+        let lines = agent.process.lines();
+        let moved = lines.iter().skip(*mark).find(|line| line.contains("->"));
+        ensure!(moved.is_none(), "it moved: {moved:?}");
+    }
+    Ok(())
+}
+
+/// Says a text, and then a byte a second until the other end has closed it. Returns for how long, and what that answered.
+fn drip(mut stream: TcpStream, text: &str) -> Result<(Duration, String)> {
+    let began = Instant::now();
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.write_all(text.as_bytes())?;
+    let mut answer = Vec::new();
+    while began.elapsed() < Duration::from_secs(30) {
+        // What it answers is waited for in between.
+        match stream.read_to_end(&mut answer) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Ok(_) | Err(_) => return Ok((began.elapsed(), String::from_utf8_lossy(&answer).into_owned())),
+        }
+        // If it is closed, that is read next.
+        let _ = stream.write_all(b"x");
+    }
+    bail!("it goes on after {:?}", began.elapsed())
+}
+
+/// How many sockets an agent has.
+fn sockets(agent: &Agent) -> Result<usize> {
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", agent.process.pid()))?;
+    // They come and go.
+    let links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    Ok(links.filter(|link| link.to_string_lossy().starts_with("socket:")).count())
+}
+
 /// How much memory an agent has, as proc(5) says it.
 fn resident(agent: &Agent) -> Result<String> {
     let status = fs::read_to_string(format!("/proc/{}/status", agent.process.pid()))?;
@@ -258,8 +345,7 @@ fn processor(agent: &Agent) -> Result<Duration> {
 /// Whether the other end has closed it.
 fn is_closed(mut stream: &TcpStream) -> bool {
     let waits = stream.set_read_timeout(Some(Duration::from_millis(1)));
-    waits.is_ok()
-        && !matches!(stream.read(&mut [0; 16]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    waits.is_ok() && !matches!(stream.read(&mut [0; 16]), Err(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
 /// Reads until the other end has closed it.
@@ -269,12 +355,12 @@ fn ends(stream: &mut TcpStream, patience: Duration) -> Result<()> {
     while Instant::now() < deadline {
         match stream.read(&mut [0; 4096]) {
             Ok(0) => return Ok(()),
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(()),
             Ok(_) => {}
             Err(_) => thread::sleep(Duration::from_millis(10)),
         }
     }
-    anyhow::bail!("not within {patience:?}")
+    bail!("not within {patience:?}")
 }
 
 /// The parts that a part of the page names.
@@ -295,4 +381,6 @@ fn scenario(label: &str, run: impl Fn(&Pair) -> Result<()>) -> Result<()> {
     run(&Pair::new(label)?).with_context(|| label.to_owned())
 }
 
+/// Viewers who read nothing.
+const DEAF: usize = 40;
 const LOCAL: &str = "127.0.0.1:7781";
