@@ -35,5 +35,9 @@ impl Drop for Held {
 }
 
 /// Packages whose service needs no configuration to start.
-const STARTED: [(&str, &str); 3] =
-    [("frr", "frr.service"), ("etcd-server", "etcd.service"), ("tgt", "tgt.service")];
+const STARTED: [(&str, &str); 4] = [
+    ("frr", "frr.service"),
+    ("etcd-server", "etcd.service"),
+    ("tgt", "tgt.service"),
+    ("nginx-light", "nginx.service"),
+];

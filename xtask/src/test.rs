@@ -79,7 +79,7 @@ fn has(component: &str, program: &str) -> bool {
 
 /// All but the BPF program, which is no program of this system.
 const ALL: [&str; 4] = ["--workspace", "--exclude", "ha-ebpf", "--locked"];
-const PACKAGES: [&str; 20] = [
+const PACKAGES: [&str; 22] = [
     "iproute2",
     "bpftool",
     "ucarp",
@@ -100,4 +100,6 @@ const PACKAGES: [&str; 20] = [
     "prometheus",
     "chromium",
     "chromium-driver",
+    "nginx-light",
+    "curl",
 ];
