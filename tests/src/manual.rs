@@ -3,82 +3,30 @@
 //! A block runs if its fence says so: `console run=a`, and more:
 //!
 //! - `run=a`, `run=b`, `run=ab`: on which of the two nodes, on both in turn;
+//! - `stop`: what goes on in the background there is interrupted first, as with Ctrl-C;
 //! - `background`: its last command goes on, once it has said what is shown;
 //! - `until`: what is shown comes within a while, so it is asked again;
-//! - `exit=3`: how its last command may end as well;
-//! - `capture=WORD`: what stands there is another word each time; the same word in later blocks means that one.
+//! - `exit=3`: how its commands may end as well;
+//! - `capture=WORD`: what stands there is another word each time; the same word in later blocks means that one;
+//! - `file=/etc/x`: the block is no console, but that file; `append=/etc/x`: its end.
 //!
 //! Lines that begin with `# ` or `$ ` are commands, those with `> ` go on with one; the others are what is said, in this order, with
 //! `…` for anything.
+//!
+//! Not marked, because it can't run there: `cargo xtask`, which itself runs the tests and makes machines; what needs a terminal
+//! (`top`, an editor); what goes to a network that the machines do not have; a second version of the agent.
 
+mod block;
 mod machine;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
+pub use self::block::{Block, Document};
+use self::block::{Content, Step};
 pub use self::machine::Machine;
-
-/// A code block that runs.
-#[derive(Clone, Debug)]
-pub struct Block {
-    /// Where it is: `manual.md:17`.
-    pub place: String,
-    nodes: Vec<usize>,
-    background: bool,
-    until: bool,
-    exit: Vec<i32>,
-    capture: Option<String>,
-    steps: Vec<Step>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Step {
-    command: String,
-    shown: Vec<String>,
-}
-
-/// The blocks of a document that run.
-///
-/// # Errors
-///
-/// If a fence says what is not known, or a block begins with no command.
-pub fn blocks(document: &str, text: &str) -> Result<Vec<Block>> {
-    let mut blocks = Vec::new();
-    let mut lines = text.lines().enumerate();
-    while let Some((number, line)) = lines.next() {
-        let Some(info) = line.strip_prefix("```") else { continue };
-        let body: Vec<_> = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
-        let mut words = info.split_whitespace().skip(1).peekable();
-        if words.peek().is_none() {
-            continue;
-        }
-        let place = format!("{document}:{}", number + 1);
-        let mut block = Block {
-            place: place.clone(),
-            nodes: Vec::new(),
-            background: false,
-            until: false,
-            exit: vec![0],
-            capture: None,
-            steps: steps(&body).with_context(|| place.clone())?,
-        };
-        for word in words {
-            match word.split_once('=').unwrap_or((word, "")) {
-                ("run", nodes) => block.nodes = nodes.bytes().map(|node| usize::from(node == b'b')).collect(),
-                ("background", "") => block.background = true,
-                ("until", "") => block.until = true,
-                ("exit", code) => block.exit.push(code.parse().with_context(|| place.clone())?),
-                ("capture", word) => block.capture = Some(word.to_owned()),
-                _ => bail!("{place}: '{word}' means nothing"),
-            }
-        }
-        ensure!(!block.nodes.is_empty(), "{place} does not say where it runs");
-        blocks.push(block);
-    }
-    Ok(blocks)
-}
 
 /// Runs blocks in their order.
 ///
@@ -91,18 +39,36 @@ pub fn run(blocks: &[Block], machines: &[Machine; 2]) -> Result<()> {
         for node in &block.nodes {
             let machine = machines.get(*node).context("no such node")?;
             let began = Instant::now();
-            for (index, step) in block.steps.iter().enumerate() {
-                let is_last = index + 1 == block.steps.len();
-                let said = carry_out(block, step, is_last, machine, &known)
-                    .with_context(|| format!("{} on {}: {}", block.place, machine.name(), step.command))?;
-                println!("{} {}# {}\n{said}", block.place, machine.name(), step.command);
-                if let Some(word) = &block.capture
-                    && let Some(found) = captured(&step.shown, &said, word)
-                {
-                    known.push((word.clone(), found));
+            if block.stop {
+                machine.interrupt().with_context(|| block.place.clone())?;
+            }
+            match &block.content {
+                Content::File { path, append, text } => {
+                    machine.write(path, *append, text).with_context(|| block.place.clone())?;
                 }
+                Content::Console(steps) => run_steps(block, steps, machine, &mut known)?,
             }
             println!("{} on {}: {:?}\n", block.place, machine.name(), began.elapsed());
+        }
+    }
+    Ok(())
+}
+
+fn run_steps(
+    block: &Block,
+    steps: &[Step],
+    machine: &Machine,
+    known: &mut Vec<(String, String)>,
+) -> Result<()> {
+    for (index, step) in steps.iter().enumerate() {
+        let goes_on = block.background && index + 1 == steps.len();
+        let said = carry_out(block, step, goes_on, machine, known)
+            .with_context(|| format!("{} on {}: {}", block.place, machine.name(), step.command))?;
+        println!("{} {}# {}\n{said}", block.place, machine.name(), step.command);
+        if let Some(word) = &block.capture
+            && let Some(found) = captured(&step.shown, &said, word)
+        {
+            known.push((word.clone(), found));
         }
     }
     Ok(())
@@ -112,7 +78,7 @@ pub fn run(blocks: &[Block], machines: &[Machine; 2]) -> Result<()> {
 fn carry_out(
     block: &Block,
     step: &Step,
-    is_last: bool,
+    goes_on: bool,
     machine: &Machine,
     known: &[(String, String)],
 ) -> Result<String> {
@@ -125,37 +91,20 @@ fn carry_out(
         None => line.clone(),
     };
     let shown: Vec<String> = step.shown.iter().map(wildcard).collect();
-    if block.background && is_last {
+    if goes_on {
         return machine.begin(&command, |said| fits(&shown, said));
     }
     let deadline = Instant::now() + PATIENCE;
     loop {
         let (code, said) = machine.run(&command)?;
-        let is_well = fits(&shown, &said) && (code == 0 || (is_last && block.exit.contains(&code)));
+        let is_well = fits(&shown, &said) && block.exit.contains(&code);
         if is_well {
             return Ok(said);
         }
-        let goes_on = block.until && Instant::now() < deadline;
-        ensure!(goes_on, "exit code {code}, and not as it is shown ({shown:#?}):\n{said}");
+        let is_asked_again = block.until && Instant::now() < deadline;
+        ensure!(is_asked_again, "exit code {code}, and not as it is shown ({shown:#?}):\n{said}");
         thread::sleep(LOOK);
     }
-}
-
-/// Commands, each with what it says.
-fn steps(body: &[&str]) -> Result<Vec<Step>> {
-    let mut steps: Vec<Step> = Vec::new();
-    for line in body {
-        if let Some(command) = line.strip_prefix("# ").or_else(|| line.strip_prefix("$ ")) {
-            steps.push(Step { command: command.to_owned(), shown: Vec::new() });
-            continue;
-        }
-        let step = steps.last_mut().context("it begins with no command")?;
-        match line.strip_prefix("> ") {
-            Some(more) if step.shown.is_empty() => step.command = format!("{}\n{more}", step.command),
-            Some(_) | None => step.shown.push((*line).to_owned()),
-        }
-    }
-    Ok(steps)
 }
 
 /// Whether these lines are among what was said, in this order.

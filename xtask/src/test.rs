@@ -86,6 +86,7 @@ const PACKAGES: [&str; 22] = [
     "keepalived",
     "frr",
     "tcpdump",
+    "curl",
     "procps",
     "util-linux",
     "nftables",
@@ -101,5 +102,4 @@ const PACKAGES: [&str; 22] = [
     "chromium",
     "chromium-driver",
     "nginx-light",
-    "curl",
 ];

@@ -1,6 +1,8 @@
 //! A machine of the manual: a network namespace with an `/etc`, `/root`, `/run`, `/usr/local`, `/var` and BPF file system of its own.
 
-use std::fs::{self, Permissions};
+use std::cell::RefCell;
+use std::fs::{self, File, Permissions};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,6 +25,8 @@ pub struct Machine {
     netns: PathBuf,
     /// What ends a name of a mount namespace: all processes that have it are this machine's.
     mounts: PathBuf,
+    /// What goes on.
+    background: RefCell<Vec<Process>>,
 }
 
 impl Machine {
@@ -70,6 +74,7 @@ impl Machine {
             netns: Path::new("/run/netns").join(node.netns.name()),
             root,
             mounts,
+            background: RefCell::default(),
         })
     }
 
@@ -90,19 +95,19 @@ impl Machine {
         Ok((status.code().unwrap_or(-1), process.lines().join("\n")))
     }
 
-    /// Starts a command that goes on, and waits until it has said enough.
+    /// Starts a simple command that goes on, and waits until it has said enough.
     ///
     /// # Errors
     ///
     /// If it does not.
     pub fn begin(&self, command: &str, is_enough: impl Fn(&str) -> bool) -> Result<String> {
-        let process = self.start(command)?;
+        // In the place of the shell, so that a signal finds it.
+        let process = self.start(&format!("exec {command}"))?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             let said = process.lines().join("\n");
             if is_enough(&said) {
-                // It is ended with the machine.
-                std::mem::forget(process);
+                self.background.borrow_mut().push(process);
                 return Ok(said);
             }
             ensure!(Instant::now() < deadline, "it only says\n{said}");
@@ -110,11 +115,39 @@ impl Machine {
         }
     }
 
+    /// Ends what goes on, as Ctrl-C does.
+    ///
+    /// # Errors
+    ///
+    /// If there is nothing, or it does not end in order.
+    pub fn interrupt(&self) -> Result<()> {
+        let ended = self.background.take();
+        ensure!(!ended.is_empty(), "nothing goes on there");
+        for mut process in ended {
+            process.signal(Signal::SIGINT)?;
+            let status = process.wait(PATIENCE)?;
+            ensure!(status.success(), "{status}: {:?}", process.lines());
+        }
+        Ok(())
+    }
+
+    /// Writes a file, or its end.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be written.
+    pub fn write(&self, path: &Path, append: bool, text: &str) -> Result<()> {
+        let path = format!("/proc/{}/root{}", self.root.pid(), path.display());
+        let mut options = File::options();
+        let file = if append { options.append(true) } else { options.write(true).truncate(true) };
+        Ok(file.create(true).open(path)?.write_all(text.as_bytes())?)
+    }
+
     fn start(&self, command: &str) -> Result<Process> {
         let mut shell = Command::new("nsenter");
         shell.arg(format!("--mount=/proc/{}/ns/mnt", self.root.pid()));
         shell.arg(format!("--net={}", self.netns.display()));
-        shell.args(["sh", "-c", &format!("exec 2>&1; {command}")]);
+        shell.args(["sh", "-c", &format!("exec 2>&1; cd /root; {command}")]);
         shell.env("PATH", "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env_remove("HA_AGENT_LOG");
         Process::start(Process::tied(&shell))
     }
