@@ -1,7 +1,6 @@
 //! The table `[[notify]]`.
 
-use super::charge::{command, list};
-use super::document::Document;
+use super::charge::command;
 use super::error::ConfigError;
 use super::mistake::Mistake;
 use super::quote::Excerpt;
@@ -10,10 +9,9 @@ use super::{NotifyConfig, schema};
 use crate::journal::events::Kind;
 
 /// What the table says.
-pub(super) fn read(document: &Document<'_>, table: &Table<'_>) -> Result<NotifyConfig, ConfigError> {
-    let command =
-        command(document, table, &schema::COMMAND)?.ok_or_else(|| table.missing(&schema::COMMAND))?;
-    let on = list(document, table, &schema::ON, event)?;
+pub(super) fn read(table: &Table<'_>) -> Result<NotifyConfig, ConfigError> {
+    let command = command(table, &schema::COMMAND)?.ok_or_else(|| table.missing(&schema::COMMAND))?;
+    let on = table.list(&schema::ON, event)?;
     Ok(NotifyConfig { command, on: on.unwrap_or_else(|| TRANSITIONS.to_vec()) })
 }
 

@@ -83,7 +83,7 @@ pub(super) fn parse(document: &Document<'_>, tree: &Spanned<DeTable<'_>>) -> Res
     if let Some(table) = notify.get(NOTIFY_LIMIT) {
         return Err(document.error(table.start(), Mistake::TooManyNotify));
     }
-    let notify = notify.iter().map(|table| notify::read(document, table)).collect::<Result<_, _>>()?;
+    let notify = notify.iter().map(|table| notify::read(table)).collect::<Result<_, _>>()?;
     Ok(Parsed { node, auth, realtime, lease, peer, witness, web, charge, notify, vhosts, warnings })
 }
 

@@ -154,6 +154,24 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// The same, each made into what it means; at least one, if the key is there.
+    pub(super) fn list<T>(
+        &self,
+        key: &'static Key,
+        meaning: impl Fn(&str) -> Result<T, Mistake>,
+    ) -> Result<Option<Vec<T>>, ConfigError> {
+        let Some(texts) = self.one_or_more(key)? else { return Ok(None) };
+        let at = texts.span().start;
+        let meaning = |text: Spanned<&str>| {
+            meaning(text.get_ref()).map_err(|mistake| self.document.error(text.span().start, mistake))
+        };
+        let list = texts.into_inner().into_iter().map(meaning).collect::<Result<Vec<_>, _>>()?;
+        if list.is_empty() {
+            return Err(self.document.error(at, Mistake::EmptyList { key: key.name, example: key.example }));
+        }
+        Ok(Some(list))
+    }
+
     /// The elements of an array, whose key may be left out.
     pub(super) fn elements<T: Value<'a>>(
         &self,

@@ -34,7 +34,7 @@ impl WebText {
             table.optional_text(&schema::TOKEN_FILE, |text| value::named_file(&schema::TOKEN_FILE, text))?;
         let trust = trust(document, table)?;
         let listen = listen(document, table, token_file.is_some(), vhosts)?;
-        let hosts = elements(document, table, &schema::HOSTS, value::host)?.unwrap_or_default();
+        let hosts = few(document, table, &schema::HOSTS, value::host)?.unwrap_or_default();
         let actions = table.optional::<bool>(&schema::ACTIONS)?;
         match actions {
             Some(actions) if *actions.get_ref() && token_file.is_none() && trust.is_none() => {
@@ -88,7 +88,7 @@ fn listen(
         }
         Ok(address)
     };
-    let listen = elements(document, table, &schema::WEB_LISTEN, read)?;
+    let listen = few(document, table, &schema::WEB_LISTEN, read)?;
     Ok(listen.unwrap_or_else(|| vec![DEFAULT_LISTEN]))
 }
 
@@ -102,27 +102,23 @@ fn trust(document: &Document<'_>, table: &Table<'_>) -> Result<Option<Trust>, Co
         };
     };
     let read = |text: &str| address::peer(text, &address::PROXY);
-    let proxies: Vec<IpAddr> = elements(document, table, &schema::TRUSTED_PROXIES, read)?.unwrap_or_default();
+    let proxies: Vec<IpAddr> = few(document, table, &schema::TRUSTED_PROXIES, read)?.unwrap_or_default();
     Ok(Some(Trust { header: header.into_inner(), proxies }))
 }
 
-/// The strings of a key, each made into what it means; 1 to [`LIMIT`], if the key is there.
-fn elements<T>(
+/// A list of at most [`LIMIT`].
+fn few<T>(
     document: &Document<'_>,
     table: &Table<'_>,
     key: &'static Key,
     meaning: impl Fn(&str) -> Result<T, Mistake>,
 ) -> Result<Option<Vec<T>>, ConfigError> {
-    let Some(texts) = table.one_or_more(key)? else { return Ok(None) };
-    let at = texts.span().start;
-    let element = |text: Spanned<&str>| {
-        meaning(text.get_ref()).map_err(|mistake| document.error(text.span().start, mistake))
-    };
-    let elements = texts.into_inner().into_iter().map(element).collect::<Result<Vec<_>, _>>()?;
-    match elements.len() {
-        0 => Err(document.error(at, Mistake::EmptyList { key: key.name, example: key.example })),
-        1..=LIMIT => Ok(Some(elements)),
-        count => Err(document.error(at, Mistake::TooManyForWeb { key: key.name, count })),
+    match table.one_or_more(key)? {
+        Some(texts) if texts.get_ref().len() > LIMIT => {
+            let count = texts.get_ref().len();
+            Err(document.error(texts.span().start, Mistake::TooManyForWeb { key: key.name, count }))
+        }
+        Some(_) | None => table.list(key, meaning),
     }
 }
 

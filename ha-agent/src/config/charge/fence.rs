@@ -10,16 +10,16 @@ use super::super::error::ConfigError;
 use super::super::mistake::Mistake;
 use super::super::table::Table;
 use super::super::{schema, value};
-use super::{FenceConfig, absolute, command, file, list};
+use super::{FenceConfig, absolute, command, file};
 
 /// What the table says.
 pub(super) fn read(document: &Document<'_>, table: &Table<'_>) -> Result<FenceConfig, ConfigError> {
     let pair = table.whole(&schema::PAIR, "a pair's number", 1..=PAIR_LIMIT)?;
     let pair = pair.ok_or_else(|| table.missing(&schema::PAIR))?.into_inner();
     let level = |text: &str| choose::<FenceLevel>(schema::LEVELS.name, text);
-    let levels = list(document, table, &schema::LEVELS, level)?;
+    let levels = table.list(&schema::LEVELS, level)?;
     let levels = levels.unwrap_or_else(|| vec![FenceLevel::Reservation]);
-    let command = command(document, table, &schema::COMMAND)?;
+    let command = command(table, &schema::COMMAND)?;
     let options_file =
         table.optional_text(&schema::OPTIONS_FILE, |text| file(&schema::OPTIONS_FILE, text))?;
     let options_file = options_file.map(Spanned::into_inner);

@@ -240,32 +240,9 @@ fn word(key: &'static Key, text: &str) -> Result<String, Mistake> {
     if valid { Ok(text.into()) } else { Err(mistake()) }
 }
 
-/// Strings in a list of at least one, each made into what it means.
-pub(super) fn list<T>(
-    document: &Document<'_>,
-    table: &Table<'_>,
-    key: &'static Key,
-    meaning: impl Fn(&str) -> Result<T, Mistake>,
-) -> Result<Option<Vec<T>>, ConfigError> {
-    let Some(texts) = table.one_or_more(key)? else { return Ok(None) };
-    let at = texts.span().start;
-    let meaning = |text: Spanned<&str>| {
-        meaning(text.get_ref()).map_err(|mistake| document.error(text.span().start, mistake))
-    };
-    let list = texts.into_inner().into_iter().map(meaning).collect::<Result<Vec<_>, _>>()?;
-    if list.is_empty() {
-        return Err(document.error(at, Mistake::EmptyList { key: key.name, example: key.example }));
-    }
-    Ok(Some(list))
-}
-
 /// A program with its arguments, which may be anything but empty as a whole.
-pub(super) fn command(
-    document: &Document<'_>,
-    table: &Table<'_>,
-    key: &'static Key,
-) -> Result<Option<Vec<String>>, ConfigError> {
-    list(document, table, key, |text| {
+pub(super) fn command(table: &Table<'_>, key: &'static Key) -> Result<Option<Vec<String>>, ConfigError> {
+    table.list(key, |text| {
         let valid = !text.is_empty() && !text.contains('\0');
         let mistake = || Mistake::Word { key: key.name, text: Excerpt::new(text), limit: WORD_LIMIT };
         if valid { Ok(text.to_owned()) } else { Err(mistake()) }

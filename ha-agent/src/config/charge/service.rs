@@ -10,7 +10,7 @@ use super::super::mistake::Mistake;
 use super::super::schema;
 use super::super::table::Table;
 use super::place::Names;
-use super::{ServiceConfig, ServiceKind, absolute, command, file, list, word};
+use super::{ServiceConfig, ServiceKind, absolute, command, file, word};
 
 /// What the table says.
 pub(super) fn read(
@@ -19,10 +19,10 @@ pub(super) fn read(
     names: &mut Names,
 ) -> Result<ServiceConfig, ConfigError> {
     let place = names.read(document, table, TAKE)?;
-    let units = list(document, table, &schema::UNITS, |text| word(&schema::UNITS, text))?;
-    let start = command(document, table, &schema::START)?;
-    let stop = command(document, table, &schema::STOP)?;
-    let check = command(document, table, &schema::CHECK)?;
+    let units = table.list(&schema::UNITS, |text| word(&schema::UNITS, text))?;
+    let start = command(table, &schema::START)?;
+    let stop = command(table, &schema::STOP)?;
+    let check = command(table, &schema::CHECK)?;
     let path = |key| table.optional_text(key, |text| absolute(key, text));
     let (nfs_state, iscsi_state) = (path(&schema::NFS_STATE)?, path(&schema::ISCSI_STATE)?);
     let scope = table.optional_text(&schema::NFS_SCOPE, |text| word(&schema::NFS_SCOPE, text))?;

@@ -13,7 +13,7 @@ use super::super::quote::Excerpt;
 use super::super::schema::{self, Key};
 use super::super::table::Table;
 use super::place::Names;
-use super::{FenceConfig, VolumeConfig, VolumeKind, absolute, file, list, word};
+use super::{FenceConfig, VolumeConfig, VolumeKind, absolute, file, word};
 
 /// What a `[[pool]]` says.
 pub(super) fn pool(
@@ -25,7 +25,7 @@ pub(super) fn pool(
     let guid = table.text(&schema::GUID, |text| {
         text.parse().ok().filter(|guid| *guid != 0).ok_or_else(|| Mistake::Guid(Excerpt::new(text)))
     })?;
-    let directories = paths(document, table, &schema::DIRECTORIES)?;
+    let directories = paths(table, &schema::DIRECTORIES)?;
     let keys = table.optional_text(&schema::KEYS, |text| file(&schema::KEYS, text))?;
     let missing_log = table.optional::<bool>(&schema::MISSING_LOG)?;
     let kind = VolumeKind::Pool {
@@ -36,7 +36,7 @@ pub(super) fn pool(
     };
     Ok(VolumeConfig {
         place,
-        disks: paths(document, table, &schema::DISKS)?.unwrap_or_default(),
+        disks: paths(table, &schema::DISKS)?.unwrap_or_default(),
         busy: table.choice(&schema::BUSY)?.map(Spanned::into_inner).unwrap_or_default(),
         kind,
     })
@@ -58,7 +58,7 @@ pub(super) fn mount(
         options: text(&schema::OPTIONS)?.map(Spanned::into_inner),
         uuid: text(&schema::UUID)?.map(Spanned::into_inner),
     };
-    let disks = paths(document, table, &schema::DISKS)?.unwrap_or_default();
+    let disks = paths(table, &schema::DISKS)?.unwrap_or_default();
     let reserves = fence.is_some_and(|fence| fence.levels.contains(&FenceLevel::Reservation));
     if reserves && disks.is_empty() {
         return Err(document.error(table.start(), Mistake::NoDisks { name: place.name }));
@@ -71,12 +71,8 @@ pub(super) fn mount(
     })
 }
 
-fn paths(
-    document: &Document<'_>,
-    table: &Table<'_>,
-    key: &'static Key,
-) -> Result<Option<Vec<PathBuf>>, ConfigError> {
-    list(document, table, key, |text| absolute(key, text))
+fn paths(table: &Table<'_>, key: &'static Key) -> Result<Option<Vec<PathBuf>>, ConfigError> {
+    table.list(key, |text| absolute(key, text))
 }
 
 const POOL_TAKE: Duration = Duration::from_mins(1);
