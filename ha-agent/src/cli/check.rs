@@ -22,17 +22,14 @@ mod pair;
 mod segment;
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
-
 use super::exit::Exit;
 use super::{ConfigArg, ControlArg, PinsArg, say};
-use crate::agent::{AgentError, hosts};
+use crate::agent::hosts;
 use crate::config::{Config, VhostConfig};
-use crate::net::link::{Interface, Interfaces, Monitor};
+use crate::net::link::{Interface, Interfaces};
 use crate::sys::{capabilities, claim};
 
 pub use self::finding::{Code, Finding, Level};
@@ -95,7 +92,7 @@ fn check(args: &Args, told: &mut Told) {
         }
     };
     told.tell(config::check(&config, &args.config.config));
-    let (runtime, interfaces) = match interfaces() {
+    let (runtime, interfaces) = match super::machine::interfaces() {
         Ok(found) => found,
         Err(error) => {
             return told.tell([Finding::told(Code::System, "machine", &error).ending(error.exit())]);
@@ -163,15 +160,4 @@ impl<'a> Scene<'a> {
 fn slack(config: &Config) -> Duration {
     let interval = |vhost| hosts::settings(vhost).advertisement_interval();
     config.vhosts.iter().map(interval).min().unwrap_or(Duration::MAX) / 20
-}
-
-fn interfaces() -> Result<(Runtime, Interfaces), AgentError> {
-    let failed = |what| move |cause: io::Error| AgentError::Os { what, cause };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(failed("a runtime"))?;
-    let interfaces = runtime.block_on(async {
-        let monitor = Monitor::open().map_err(failed("a netlink socket"))?;
-        monitor.interfaces().await.map_err(AgentError::Netlink)
-    })?;
-    Ok((runtime, interfaces))
 }

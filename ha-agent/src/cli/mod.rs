@@ -12,6 +12,7 @@ pub mod history;
 pub mod init;
 mod live;
 mod logging;
+mod machine;
 pub mod metrics;
 pub mod order;
 pub mod pages;

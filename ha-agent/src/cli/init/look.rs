@@ -1,14 +1,13 @@
 //! A look at the machine: interfaces with addresses, and who advertises there.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::InitError;
 use super::ask::Questions;
-use crate::agent::AgentError;
-use crate::net::link::{Interface, Interfaces, Kind, Monitor};
+use crate::cli::machine;
+use crate::net::link::{Interface, Interfaces, Kind};
 use crate::sniff::Sniffer;
 use crate::sniff::keys::Keys;
 use crate::sniff::live::Tap;
@@ -34,13 +33,7 @@ impl Looked {
     ///
     /// If the kernel does not tell of interfaces.
     pub(super) fn at(named: Option<&str>, questions: &mut Questions) -> Result<Self, InitError> {
-        let failed = |what| move |cause: io::Error| AgentError::Os { what, cause };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(failed("a runtime"))?;
-        let interfaces = runtime.block_on(async {
-            let monitor = Monitor::open().map_err(failed("a netlink socket"))?;
-            monitor.interfaces().await.map_err(AgentError::Netlink)
-        })?;
+        let (runtime, interfaces) = machine::interfaces()?;
         let candidates: Vec<_> = interfaces.iter().filter(|interface| is_candidate(interface)).collect();
         let usual = match candidates.as_slice() {
             [only] => Some(only.name.clone()),
