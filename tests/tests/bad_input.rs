@@ -1,7 +1,9 @@
 //! What the agent does where it can't run: one line with cause and remedy, a fitting exit code, nothing left
 //! behind.
 
-use std::collections::BTreeMap;
+#[path = "support/seccomp.rs"]
+mod seccomp;
+
 use std::fs::{self, Permissions};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -16,7 +18,7 @@ use lab::{Agent, AgentConfig, Lan, Node, foreign};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use seccomp::refuse;
 
 #[test]
 fn configurations_that_are_none() -> Result<()> {
@@ -201,8 +203,10 @@ fn a_kernel_that_does_not_give_bpf() -> Result<()> {
     for (errno, code, words) in table {
         let files = Files::new()?;
         for command in [files.run()?, files.check()?] {
-            refusal::expect_prepared(&lab.node, &command, code, words, move || refuse_bpf(errno))
-                .with_context(|| format!("bpf(2) answers {errno}"))?;
+            refusal::expect_prepared(&lab.node, &command, code, words, move || {
+                refuse(nix::libc::SYS_bpf, Vec::new(), errno)
+            })
+            .with_context(|| format!("bpf(2) answers {errno}"))?;
         }
         lab.nothing_left(&files)?;
     }
@@ -349,18 +353,6 @@ fn replace(path: &Path, from: &str, to: &str) -> Result<()> {
 
 fn chmod(path: &Path, mode: u32) -> Result<()> {
     Ok(fs::set_permissions(path, Permissions::from_mode(mode))?)
-}
-
-/// Lets bpf(2) fail for this thread and for whatever it starts.
-fn refuse_bpf(errno: Errno) -> Result<()> {
-    let filter = SeccompFilter::new(
-        BTreeMap::from([(nix::libc::SYS_bpf, Vec::new())]),
-        SeccompAction::Allow,
-        SeccompAction::Errno(errno as u32),
-        std::env::consts::ARCH.try_into()?,
-    )?;
-    let filter: BpfProgram = filter.try_into()?;
-    Ok(seccompiler::apply_filter(&filter)?)
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,5 +1,8 @@
 //! What keeps the fast thread on time: its priority, its memory, and what it tells of its own lateness.
 
+#[path = "support/seccomp.rs"]
+mod seccomp;
+
 use std::fmt::Write;
 use std::fs;
 use std::io::Read;
@@ -12,9 +15,12 @@ use anyhow::{Context, Result, ensure};
 use lab::pair::{A, Pair};
 use lab::refusal::Files;
 use lab::{Agent, AgentConfig, Lan, Node, Process};
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use seccomp::refuse;
+use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 use serde_json::Value;
 
 #[test]
@@ -39,6 +45,31 @@ fn it_has_its_priority_and_its_memory_is_locked() -> Result<()> {
     }
     ensure!(realtime["refused"] == Value::Array(Vec::new()), "{realtime:#}");
     ensure!(refusals(&agent.process).is_empty(), "{:?}", refusals(&agent.process));
+    Ok(())
+}
+
+#[test]
+fn what_the_system_does_not_let_go_of_stays_locked() -> Result<()> {
+    let advice = u64::from(libc::MADV_DONTNEED.unsigned_abs());
+    let lets_go = SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, advice)?;
+    let refused = (libc::SYS_madvise, vec![SeccompRule::new(vec![lets_go])?]);
+    let Some((agent, _lab)) = agent_without("kept", refused)? else { return Ok(()) };
+    ensure!(realtime(&agent)?["memory_locked"] == true, "{:#}", realtime(&agent)?);
+    let unlocked = unlocked(agent.process.pid())?;
+    ensure!(unlocked.is_empty(), "{unlocked:#?}");
+    Ok(())
+}
+
+#[test]
+fn what_is_not_locked_again_is_told() -> Result<()> {
+    let refused = (libc::SYS_mlock2, Vec::new());
+    let Some((agent, _lab)) = agent_without("lost", refused)? else { return Ok(()) };
+    ensure!(!unlocked(agent.process.pid())?.is_empty(), "it locks in another way");
+    let realtime = realtime(&agent)?;
+    ensure!(realtime["memory_locked"] == false, "{realtime:#}");
+    let said = realtime["refused"].to_string();
+    ensure!(said.contains("LimitMEMLOCK"), "{said}");
+    ensure!(refusals(&agent.process).len() == 1, "{:?}", refusals(&agent.process));
     Ok(())
 }
 
@@ -186,6 +217,22 @@ fn lab(label: &str) -> Result<Option<(Lan, Node)>> {
     Ok(Some((lan, node)))
 }
 
+/// An agent that is master, and to which a system call is refused.
+fn agent_without(
+    label: &str,
+    (call, rules): (i64, Vec<SeccompRule>),
+) -> Result<Option<(Agent, (Lan, Node))>> {
+    if !lab::available() || !may_be_real_time()? {
+        return Ok(None);
+    }
+    // First: the threads that belong to a namespace begin with it.
+    refuse(call, rules, Errno::EPERM)?;
+    let Some(lab) = lab(label)? else { return Ok(None) };
+    let agent = Agent::start(&lab.1, &AgentConfig::default())?;
+    agent.wait_for_state(0, "MASTER")?;
+    Ok(Some((agent, lab)))
+}
+
 /// Whether a process may have a real-time priority here. In some containers none may.
 fn may_be_real_time() -> Result<bool> {
     let granted = Command::new("chrt").args(["-f", "50", "true"]).output()?.status.success();
@@ -231,6 +278,22 @@ fn scheduled(pid: Pid, name: &str) -> Result<(i32, i32)> {
         }
     }
     anyhow::bail!("no thread is called {name}")
+}
+
+/// Which parts of files that it only reads are not locked.
+fn unlocked(pid: Pid) -> Result<Vec<String>> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/smaps"))?;
+    let (mut part, mut found) = ("", Vec::new());
+    for line in maps.lines() {
+        match line.strip_prefix("VmFlags:") {
+            Some(flags) if !flags.split_whitespace().any(|flag| flag == "lo") => found.push(part.to_owned()),
+            Some(_) => {}
+            None if line.split_whitespace().next().is_some_and(|word| !word.ends_with(':')) => part = line,
+            None => {}
+        }
+    }
+    found.retain(|part| part.contains('/') && (part.contains(" r--p ") || part.contains(" r-xp ")));
+    Ok(found)
 }
 
 /// A line of the process's status, in KiB.

@@ -9,18 +9,13 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::detector::timing::Timing;
 use super::reporter::Reporter;
-use crate::sys::realtime;
 
 /// The agent runs, and answers at `socket`. From now on it is proven that it lives, if that is wanted.
 pub(super) fn ready(reporter: &Arc<Reporter>, socket: &Path) {
     tracing::info!(node = reporter.node(), socket = %socket.display(), "running");
     tell(&[NotifyState::Ready]);
     // The start is over.
-    if reporter.granted.memory_locked
-        && let Err(error) = realtime::settle()
-    {
-        tracing::debug!(%error, "what the start has used stays in memory");
-    }
+    reporter.granted.settle();
     tokio::spawn(prove(Arc::clone(reporter)));
 }
 

@@ -1,6 +1,8 @@
 //! What the system grants of `[realtime]`, and what not.
 
 use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::config::RealtimeConfig;
@@ -9,12 +11,10 @@ use crate::sys::realtime::{self, Refusal};
 /// What the process was granted.
 #[derive(Debug)]
 pub struct Granted {
-    /// Whether its memory stays where it is.
-    pub memory_locked: bool,
+    memory_locked: AtomicBool,
     /// How long an idle processor may take to wake up, if that was asked for.
     pub dma_latency: Option<Duration>,
-    /// What was refused, in sentences.
-    pub refusals: Vec<String>,
+    refusals: Mutex<Vec<String>>,
     /// Open for as long as it is to hold.
     _dma_latency: Option<File>,
 }
@@ -33,11 +33,32 @@ impl Granted {
     pub(super) fn ask(config: &RealtimeConfig) -> Self {
         let mut refusals = Vec::new();
         let memory = config.lock_memory.then(realtime::lock_memory);
-        let memory_locked = memory.and_then(|locked| note(locked, &mut refusals)).is_some();
+        let memory_locked = memory.and_then(|locked| note(locked, &mut refusals)).is_some().into();
         let file = config.cpu_dma_latency.map(realtime::hold_dma_latency);
         let file = file.and_then(|held| note(held, &mut refusals));
         let dma_latency = config.cpu_dma_latency.filter(|_| file.is_some());
-        Self { memory_locked, dma_latency, refusals, _dma_latency: file }
+        Self { memory_locked, refusals: Mutex::new(refusals), dma_latency, _dma_latency: file }
+    }
+
+    /// Whether its memory stays where it is.
+    pub fn memory_locked(&self) -> bool {
+        self.memory_locked.load(Ordering::Relaxed)
+    }
+
+    /// What was refused, in sentences.
+    pub fn refusals(&self) -> Vec<String> {
+        self.lock_refusals().clone()
+    }
+
+    /// The start is over: what it has used is not kept. A refusal is logged.
+    pub(super) fn settle(&self) {
+        if self.memory_locked() && note(realtime::settle(), &mut self.lock_refusals()).is_none() {
+            self.memory_locked.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn lock_refusals(&self) -> MutexGuard<'_, Vec<String>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -79,27 +79,16 @@ pub fn touch_stack() {
 }
 
 /// Lets go of what the start has used since memory was locked, and keeps what is used of it from then on. The program's own code
-/// stays.
+/// stays. What the system does not let go of stays as well, which costs memory and nothing else.
 ///
 /// # Errors
 ///
-/// The system's; some of what is used then may not be locked.
-pub fn settle() -> io::Result<()> {
-    let maps = fs::read_to_string("/proc/self/smaps")?;
-    for (start, end) in unwritten(&maps, |part| !is_own_code(part)) {
-        let (address, length) = (std::ptr::without_provenance_mut(start), end - start);
-        // SAFETY: as in `let_go_of_the_start`: it is of a file, and nobody writes to it. Whoever uses it meanwhile takes it from
-        // the file again.
-        let done = unsafe {
-            libc::munlock(address, length) == 0
-                && libc::madvise(address, length, libc::MADV_DONTNEED) == 0
-                && libc::mlock2(address, length, libc::MLOCK_ONFAULT) == 0
-        };
-        if !done {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    Ok(())
+/// [`Refusal::Memory`]: some of what is used from then on may not be locked.
+pub fn settle() -> Result<(), Refusal> {
+    // Without it, all stays as it is.
+    let Ok(maps) = fs::read_to_string("/proc/self/smaps") else { return Ok(()) };
+    let parts = unwritten(&maps, |part| !is_own_code(part));
+    parts.into_iter().map(|part| let_go(part, true)).fold(Ok(()), Result::and).map_err(Refusal::Memory)
 }
 
 /// Keeps all memory of the process where it is, that of later as well, and reads in all code: so nothing that runs for
@@ -117,7 +106,7 @@ pub fn lock_memory() -> Result<(), Refusal> {
     }
     give_back();
     // What it takes stays locked otherwise.
-    let _ = let_go_of_the_start();
+    let_go_of_the_start();
     // SAFETY: changes nothing that a program could see but its speed.
     let locked = unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) };
     if locked != 0 {
@@ -200,17 +189,29 @@ fn read_in_code() -> io::Result<()> {
 
 /// Lets go of what the start has used and little of it is used after it: code of libraries, relocations, the BPF program, texts.
 /// What is used is there again at once: everybody else keeps the C library in memory, too.
-fn let_go_of_the_start() -> io::Result<()> {
-    let maps = fs::read_to_string("/proc/self/smaps")?;
-    for (start, end) in unwritten(&maps, |_| true) {
-        let address = std::ptr::without_provenance_mut(start);
-        // SAFETY: this is of a file, and nobody has written to it or may: its pages are taken from the file again when they
-        // are used. The loader writes to none of it any more: it has ended.
-        if unsafe { libc::madvise(address, end - start, libc::MADV_DONTNEED) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
+fn let_go_of_the_start() {
+    let maps = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+    for part in unwritten(&maps, |_| true) {
+        // Nothing was locked that would have to be again.
+        let _ = let_go(part, false);
     }
-    Ok(())
+}
+
+/// Lets go of an unwritten part, if the system does. One that is locked is so afterwards, whatever becomes of it, or that is the
+/// error.
+fn let_go((start, end): (usize, usize), locked: bool) -> io::Result<()> {
+    let (address, length) = (std::ptr::without_provenance_mut(start), end - start);
+    // SAFETY: this is of a file, and nobody has written to it or may: its pages are taken from the file again when they
+    // are used. The loader writes to none of it any more: it has ended.
+    let refused = unsafe {
+        // One that is locked can't be let go of.
+        if locked {
+            libc::munlock(address, length);
+        }
+        libc::madvise(address, length, libc::MADV_DONTNEED);
+        locked && libc::mlock2(address, length, libc::MLOCK_ONFAULT) != 0
+    };
+    if refused { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Start and end of the code that a line of `/proc/self/maps` stands for, if it is code from a file that is no library.
@@ -306,7 +307,34 @@ Anonymous:             0 kB
         assert_eq!(unwritten(maps, |_| true), [(0x1000, 0x2000), (0x2000, 0x3000)]);
         let own = fs::read_to_string("/proc/self/smaps").expect("/proc");
         assert!(unwritten(&own, |_| true).len() > 3, "{own}");
-        let_go_of_the_start().expect("it goes on");
+        let_go_of_the_start();
+    }
+
+    #[test]
+    fn what_has_settled_is_locked() {
+        /// Which of these parts are locked now.
+        fn locked(parts: &[(usize, usize)]) -> Vec<bool> {
+            let maps = fs::read_to_string("/proc/self/smaps").expect("/proc");
+            let flags = |(start, _): &(usize, usize)| {
+                let after = maps.lines().skip_while(|line| !line.starts_with(&format!("{start:x}-")));
+                let mut flags = after.filter_map(|line| line.strip_prefix("VmFlags:"));
+                flags.next().is_some_and(|flags| flags.split_whitespace().any(|flag| flag == "lo"))
+            };
+            parts.iter().map(flags).collect()
+        }
+        if !capabilities::has(Capability::IpcLock) {
+            eprintln!("skipped, because memory may not be locked without CAP_IPC_LOCK");
+            return;
+        }
+        let maps = fs::read_to_string("/proc/self/smaps").expect("/proc");
+        let (wanted, own) = (unwritten(&maps, |part| !is_own_code(part)), unwritten(&maps, is_own_code));
+        settle().expect("it may be locked");
+        assert!(wanted.len() > 3 && locked(&wanted).into_iter().all(|locked| locked), "{maps}");
+        assert!(own.len() == 1 && !locked(&own).contains(&true), "{maps}");
+        for (start, end) in wanted {
+            // SAFETY: changes nothing that a program could see but its speed.
+            unsafe { libc::munlock(std::ptr::without_provenance_mut(start), end - start) };
+        }
     }
 
     #[test]

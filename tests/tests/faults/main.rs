@@ -2,6 +2,8 @@
 //! well, it finds nothing.
 
 mod planted;
+#[path = "../support/seccomp.rs"]
+mod seccomp;
 mod stage;
 mod tools;
 

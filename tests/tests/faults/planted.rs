@@ -8,11 +8,11 @@ use anyhow::Result;
 use ha_agent::cli::check::Code;
 use lab::{Agent, AgentConfig, Keepalived, KeepalivedConfig, foreign};
 use nix::errno::Errno;
+use nix::libc::SYS_bpf;
 
+use crate::seccomp::refuse;
 use crate::stage::Stage;
-use crate::tools::{
-    advertise, link, mount, mounted, peer, refuse, second_interface, sysctl, vhost, words, worse,
-};
+use crate::tools::{advertise, link, mount, mounted, peer, second_interface, sysctl, vhost, words, worse};
 
 /// One of them.
 #[derive(Clone, Copy)]
@@ -243,7 +243,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         mounted(stage, "hpet\n", "/sys/devices/system/clocksource/clocksource0/current_clocksource")
     }),
     fault("a kernel without BPF", Code::Kernel, &["Linux 5.15"], |stage| {
-        stage.prepare = || refuse(Errno::ENOSYS);
+        stage.prepare = || refuse(SYS_bpf, Vec::new(), Errno::ENOSYS);
         Ok(())
     }),
     fault("no bpffs", Code::NoBpffs, &["mount -t bpf bpf /sys/fs/bpf"], |stage| {

@@ -1,20 +1,17 @@
 //! What faults are planted with.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ha_common::auth::{Mac, Message, key};
 use ha_common::fresh::{EPOCH_S, Stamp};
 use ha_common::wire::{carp, ethernet, ipv4};
 use lab::capture::sending_socket;
 use lab::pair::B;
 use lab::{Agent, AgentConfig, PeerLink};
-use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::stage::Stage;
 
@@ -113,16 +110,4 @@ pub(crate) fn advertise(stage: &mut Stage, ahead_ms: i64) -> Result<()> {
         }
     });
     Ok(())
-}
-
-/// Lets bpf(2) fail for this thread and for whatever it starts.
-pub(crate) fn refuse(errno: Errno) -> Result<()> {
-    let filter = SeccompFilter::new(
-        BTreeMap::from([(nix::libc::SYS_bpf, Vec::new())]),
-        SeccompAction::Allow,
-        SeccompAction::Errno(errno as u32),
-        std::env::consts::ARCH.try_into()?,
-    )?;
-    let filter: BpfProgram = filter.try_into()?;
-    seccompiler::apply_filter(&filter).context("seccomp")
 }

@@ -148,9 +148,9 @@ impl RealtimeStatus {
         let us = |latency: Duration| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         Self {
             priority: *priority,
-            memory_locked: granted.memory_locked,
+            memory_locked: granted.memory_locked(),
             cpu_dma_latency_us: granted.dma_latency.map(us),
-            refused: granted.refusals.iter().chain(refusal).cloned().collect(),
+            refused: granted.refusals().into_iter().chain(refusal.clone()).collect(),
             rt_runtime_us: throttling.map(|throttling| throttling.runtime_us),
             rt_period_us: throttling.map(|throttling| throttling.period_us),
         }
