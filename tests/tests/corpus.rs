@@ -28,6 +28,15 @@ fn control() {
 }
 
 #[test]
+fn http() {
+    let codes: BTreeSet<_> = inputs("http").flat_map(|input| fuzz::http(&input)).collect();
+    // What the corpus does not reach, the fuzzer hardly does either.
+    let expected = [100, 200, 303, 400, 401, 403, 404, 405, 408, 413, 415, 421, 431];
+    let missing: Vec<_> = expected.iter().filter(|code| !codes.contains(code)).collect();
+    assert!(missing.is_empty(), "{missing:?} are missing in {codes:?}");
+}
+
+#[test]
 fn peer_link() {
     inputs("peer_link").for_each(|input| fuzz::peer_link(&input));
 }

@@ -43,6 +43,8 @@ enum Target {
     Config,
     /// What is said to the control socket
     Control,
+    /// What is said to the page
+    Http,
     /// What comes from the other end of the peer link
     PeerLink,
     /// Recordings
@@ -194,11 +196,12 @@ impl Fuzzer {
     }
 }
 
-const ALL: [Target; 8] = [
+const ALL: [Target; 9] = [
     Target::Decode,
     Target::CarpHeader,
     Target::Config,
     Target::Control,
+    Target::Http,
     Target::PeerLink,
     Target::Replay,
     Target::Sniff,

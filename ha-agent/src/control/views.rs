@@ -57,7 +57,7 @@ impl Views {
     }
 
     /// Makes snapshots as long as somebody looks. Never returns.
-    pub(crate) async fn run(&self, source: &impl Source) {
+    pub async fn run(&self, source: &impl Source) {
         let mut made = Instant::now();
         let mut pause = Duration::ZERO;
         loop {

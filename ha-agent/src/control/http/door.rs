@@ -14,11 +14,12 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::Visitor;
+use super::{Handler, Visitor};
 use crate::peer::link::bind;
 
 /// Counts who is in.
@@ -68,13 +69,13 @@ impl Drop for Place {
 }
 
 /// Answers at an address until it is dropped; one that is taken is tried again.
-pub(super) async fn listen(door: Arc<Door>, address: SocketAddr, router: Router) {
+pub(super) async fn listen(door: Arc<Door>, address: SocketAddr, handler: Handler) {
     let mut complained = false;
     loop {
         match bind(address) {
             Ok(listener) => {
                 tracing::info!("the page for browsers is at http://{address}/");
-                accept(&door, &listener, &router).await;
+                accept(&door, &listener, &handler).await;
             }
             Err(error) if complained => tracing::debug!("no page at {address}: {error}"),
             Err(error) => {
@@ -87,7 +88,7 @@ pub(super) async fn listen(door: Arc<Door>, address: SocketAddr, router: Router)
 }
 
 /// Takes in whoever comes, until no more can be accepted.
-async fn accept(door: &Arc<Door>, listener: &TcpListener, router: &Router) {
+async fn accept(door: &Arc<Door>, listener: &TcpListener, handler: &Handler) {
     let mut connections = JoinSet::new();
     loop {
         // Those that have ended.
@@ -96,7 +97,7 @@ async fn accept(door: &Arc<Door>, listener: &TcpListener, router: &Router) {
             Ok((stream, from)) => {
                 // Whoever has none is told so by the end of the connection: an answer would cost.
                 let Some(place) = door.admit(from.ip().to_canonical()) else { continue };
-                connections.spawn(converse(stream, from, router.clone(), place));
+                connections.spawn(receive(stream, from, handler.clone(), place));
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             // No descriptors left: they come back when connections end.
@@ -108,9 +109,15 @@ async fn accept(door: &Arc<Door>, listener: &TcpListener, router: &Router) {
     }
 }
 
-async fn converse(stream: TcpStream, from: SocketAddr, router: Router, place: Place) {
-    let Ok(to) = limit(&stream) else { return };
-    let visitor = Visitor { from, to };
+async fn receive(stream: TcpStream, from: SocketAddr, handler: Handler, place: Place) {
+    if let Ok(to) = limit(&stream) {
+        handler.converse(stream, Visitor { from, to }).await;
+    }
+    drop(place);
+}
+
+/// Answers until the visitor goes, or is too slow.
+pub(super) async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, visitor: Visitor, router: Router) {
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(visitor);
@@ -125,9 +132,8 @@ async fn converse(stream: TcpStream, from: SocketAddr, router: Router, place: Pl
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = ended {
-        tracing::trace!(%from, %error, "a visitor's connection failed");
+        tracing::trace!(from = %visitor.from, %error, "a visitor's connection failed");
     }
-    drop(place);
 }
 
 /// Whoever does not read is neither waited for nor kept much for. Returns which of our addresses it is.

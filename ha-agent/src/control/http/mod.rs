@@ -26,6 +26,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 
 use self::access::Access;
@@ -37,13 +38,39 @@ use crate::config::WebConfig;
 pub async fn serve<S: Source>(config: WebConfig, source: Arc<S>) {
     let listen = config.listen.clone();
     let door = Arc::new(Door::new(config.trust.as_ref().map_or(&[], |trust| &trust.proxies)));
-    let router = router(config, source);
+    let handler = Handler::new(config, source);
     let mut listening = JoinSet::new();
     for address in listen {
-        listening.spawn(door::listen(Arc::clone(&door), address, router.clone()));
+        listening.spawn(door::listen(Arc::clone(&door), address, handler.clone()));
     }
     // They end with this.
     while listening.join_next().await.is_some() {}
+}
+
+/// Answers on connections that somebody else has accepted. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handler(Router);
+
+impl Handler {
+    /// Where it listens plays no part.
+    #[must_use]
+    pub fn new<S: Source>(config: WebConfig, source: Arc<S>) -> Self {
+        Self(router(config, source))
+    }
+
+    /// Answers until the visitor goes, or is too slow.
+    pub async fn converse(self, stream: impl AsyncRead + AsyncWrite + Unpin, visitor: Visitor) {
+        door::converse(stream, visitor, self.0).await;
+    }
+}
+
+/// Who has connected, and to what.
+#[derive(Clone, Copy, Debug)]
+pub struct Visitor {
+    /// Where from.
+    pub from: SocketAddr,
+    /// Which of our addresses.
+    pub to: SocketAddr,
 }
 
 /// What all requests need.
@@ -51,15 +78,6 @@ pub async fn serve<S: Source>(config: WebConfig, source: Arc<S>) {
 struct Site<S> {
     source: Arc<S>,
     access: Access,
-}
-
-/// Who has connected, and to what.
-#[derive(Clone, Copy, Debug)]
-struct Visitor {
-    /// Where from.
-    from: SocketAddr,
-    /// Which of our addresses.
-    to: SocketAddr,
 }
 
 fn router<S: Source>(config: WebConfig, source: Arc<S>) -> Router {

@@ -7,16 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ha_agent::control::drill::DrillReport;
-use ha_agent::control::events::Query;
-use ha_agent::control::order::{Failover, PairWish};
-use ha_agent::control::server::{Server, Source};
-use ha_agent::control::shared::{Apply, Document};
-use ha_agent::control::status::Status;
-use ha_agent::control::views::Views;
+use ha_agent::control::server::Server;
 use ha_agent::control::{Question, Reply, Request};
-use ha_agent::update;
-use tokio::sync::mpsc;
+
+use super::nobody::Nobody;
 
 /// Says them to the server, and demands that it answers by lines that are replies; that a request stays the same when it is
 /// written anew; and that what is none is told in one line.
@@ -77,63 +71,4 @@ impl Listening {
     }
 }
 
-/// Can do everything, and does nothing.
-#[derive(Default)]
-struct Nobody {
-    views: Views,
-}
-
-impl Source for Nobody {
-    fn views(&self) -> &Views {
-        &self.views
-    }
-
-    async fn events(&self, _: Query) -> Result<mpsc::Receiver<Reply>, String> {
-        Err(NOTHING.to_owned())
-    }
-
-    async fn status(&self) -> Result<Status, String> {
-        Err(NOTHING.to_owned())
-    }
-
-    async fn reload(&self) -> Result<String, String> {
-        Ok(NOTHING.to_owned())
-    }
-
-    async fn restart(&self, within: Option<Duration>) -> Result<String, String> {
-        Ok(format!("{within:?}"))
-    }
-
-    async fn hold(&self, hold: bool) -> Result<String, String> {
-        Ok(hold.to_string())
-    }
-
-    async fn failover(&self, order: Failover) -> Result<mpsc::Receiver<Reply>, String> {
-        let (replies, queue) = mpsc::channel(1);
-        replies.try_send(Reply::Done(format!("{order:?}"))).map_err(|error| error.to_string())?;
-        Ok(queue)
-    }
-
-    async fn shared(&self, _peer: bool) -> Result<Document, String> {
-        Err(NOTHING.to_owned())
-    }
-
-    async fn apply(&self, order: Apply) -> Result<String, String> {
-        Ok(format!("{order:?}"))
-    }
-
-    async fn wish(&self, wish: PairWish) -> Result<String, String> {
-        Ok(format!("{wish:?}"))
-    }
-
-    async fn drill(&self) -> Result<DrillReport, String> {
-        Err(NOTHING.to_owned())
-    }
-
-    async fn update(&self, request: update::Request) -> Result<update::Answer, String> {
-        Err(format!("{request:?}"))
-    }
-}
-
-const NOTHING: &str = "nothing";
 const PATIENCE: Duration = Duration::from_secs(5);
