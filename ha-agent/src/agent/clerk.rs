@@ -1,4 +1,4 @@
-//! Writes down what the executor has done: in the journal, among the events, in the log, for the status. The executor itself waits
+//! Writes down what the executor has done: in the journal, among the events, for the status. The executor itself waits
 //! neither for a log nor for a lock.
 
 use std::collections::BTreeMap;
@@ -76,10 +76,8 @@ impl Clerk {
                 let clocks = Clocks { wall: Timestamp::now(), monotonic: clock::now() };
                 let change = Box::new(Change::new(clocks, &entry));
                 let what = What::StateChanged { change };
+                // Last: whoever reads its line finds the transition in the status.
                 self.events.tell_of(entry.transition.at, Some(self.name(entry.vhost)), what);
-                let (from, to) = (entry.transition.from, entry.transition.to);
-                // Last: whoever reads this line finds the transition in the status.
-                tracing::info!(vhost = self.name(entry.vhost), "{from} -> {to}: {}", entry.transition.cause);
             }
             Report::Up { vhost, address_up, announced } => {
                 self.journal.complete(vhost, address_up, announced);
@@ -89,13 +87,11 @@ impl Clerk {
             }
             Report::PutBack { vhost, added } => {
                 let what = What::AddressesPutBack { added };
-                tracing::warn!(vhost = self.name(vhost), "{what}");
                 self.events.tell(Some(self.name(vhost)), what);
             }
             Report::Fault { vhost, fault } => {
                 let before = self.faults.set(vhost, fault.clone());
                 if let Some(fault) = fault {
-                    tracing::error!(vhost = self.name(vhost), "{fault}");
                     self.events.tell(Some(self.name(vhost)), What::FaultBegan { fault });
                 } else if before.is_some() {
                     self.events.tell(Some(self.name(vhost)), What::FaultOver);

@@ -2,7 +2,6 @@
 //!
 //! It is shown, and nothing waits for it: whoever decides a failover does so without, but for who sees more disks.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -11,7 +10,7 @@ use super::detector::partner::PairInput;
 use super::observer::{self, Observer};
 use super::reporter::Reporter;
 use crate::core::Instant;
-use crate::core::reasons::{Facts, NodeFacts, Reason, Told, reasons};
+use crate::core::reasons::{Facts, NodeFacts, Told, reasons};
 use crate::core::role::{FRESH, Role};
 use crate::core::same_state::{Same, SameState};
 use crate::peer::link::{Link, PeerState};
@@ -75,7 +74,6 @@ pub(super) async fn run(link: Option<&Link>, reporter: &Reporter, known: watch::
         });
         let facts = known.borrow().facts(now, own);
         let found = reasons(&facts);
-        log.tell(&found);
         observer.see(facts.own.role, found);
         if facts.peer_sees_more() != sees_more {
             sees_more = !sees_more;
@@ -87,10 +85,9 @@ pub(super) async fn run(link: Option<&Link>, reporter: &Reporter, known: watch::
 /// Often enough that what a node tells stays [fresh](FRESH); each time it asks the detector, which has more to do.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// What was written into the log: each thing once, until it is over.
+/// What went wrong last, which the log has: each thing once.
 #[derive(Default)]
 struct Log {
-    reasons: BTreeSet<String>,
     trouble: Option<String>,
 }
 
@@ -119,18 +116,5 @@ impl Log {
             tracing::warn!("{trouble}");
             self.trouble = Some(trouble);
         }
-    }
-
-    /// What is new, and what is over.
-    fn tell(&mut self, found: &[Reason]) {
-        let found: BTreeSet<_> = found.iter().map(Reason::to_string).collect();
-        for new in found.difference(&self.reasons) {
-            tracing::info!("{new}");
-        }
-        for over in self.reasons.difference(&found) {
-            let name = over.split(':').next().unwrap_or(over);
-            tracing::info!("{name} is over");
-        }
-        self.reasons = found;
     }
 }

@@ -9,10 +9,12 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::detector::timing::Timing;
 use super::reporter::Reporter;
+use crate::journal::events::Kind;
 
 /// The agent runs, and answers at `socket`. From now on it is proven that it lives, if that is wanted.
 pub(super) fn ready(reporter: &Arc<Reporter>, socket: &Path) {
-    tracing::info!(node = reporter.node(), socket = %socket.display(), "running");
+    let event = Kind::AgentStarted.definition().name;
+    tracing::info!(node = reporter.node(), socket = %socket.display(), event, "running");
     tell(&[NotifyState::Ready]);
     // The start is over.
     reporter.granted.settle();

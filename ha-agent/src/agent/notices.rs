@@ -85,29 +85,17 @@ impl Watchman {
                 self.forget(*vhost);
                 self.names.remove(vhost);
             }
-            Note::Suspicion { vhost, suspicion } => self.log_suspicion(*vhost, suspicion),
+            Note::Suspicion { vhost, suspicion } => self.tell_suspicion(*vhost, suspicion),
             Note::Stalled { vhost, lasted } => {
-                tracing::warn!(
-                    vhost = self.name(*vhost),
-                    "this node did not run for {lasted:?}, longer than its peers wait: listening before it goes on"
-                );
                 let what = What::Stalled { lasted_ms: lasted.as_secs_f64() * 1e3 };
                 self.events.tell(Some(self.name(*vhost)), what);
             }
             Note::Quiet { lasted } => {
-                tracing::warn!(
-                    "this node answered for no virtual address for {lasted:?}: its agent did not run, and nobody \
-                     could know whether another node serves"
-                );
                 self.events.tell(None, What::LeaseLapsed { lasted_ms: lasted.as_secs_f64() * 1e3 });
             }
-            Note::Demoted { level: 0, .. } => {
-                tracing::info!("no longer demoted");
-                self.events.tell(None, What::DemotionOver);
-            }
+            Note::Demoted { level: 0, .. } => self.events.tell(None, What::DemotionOver),
             Note::Demoted { level, causes } => {
                 let causes: Vec<_> = causes.iter().map(sentence).collect();
-                tracing::warn!("demoted, level {level}: {}", causes.join(", "));
                 self.events.tell(None, What::Demoted { level: *level, causes });
             }
         }
@@ -120,7 +108,7 @@ impl Watchman {
         }
     }
 
-    fn log_suspicion(&self, vhost: usize, suspicion: &Suspicion) {
+    fn tell_suspicion(&self, vhost: usize, suspicion: &Suspicion) {
         if suspicion.log {
             let Suspicion { kind, source, count, .. } = suspicion;
             let what = What::Suspicious {
@@ -129,7 +117,6 @@ impl Watchman {
                 count: *count,
                 meaning: suspicion.to_string(),
             };
-            tracing::warn!(vhost = self.name(vhost), "suspicious: {what}");
             self.events.tell(Some(self.name(vhost)), what);
         }
     }
@@ -177,7 +164,7 @@ impl Watchman {
             let mut all = self.suspicions.lock();
             all.entry(vhost).or_default().report(clock::now(), kind, source)
         };
-        self.log_suspicion(vhost, &suspicion);
+        self.tell_suspicion(vhost, &suspicion);
     }
 
     /// `None` while the agent ends.

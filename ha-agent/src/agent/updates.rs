@@ -12,7 +12,7 @@ use super::reporter::Reporter;
 use super::{AgentError, Ended, Files};
 use crate::core::State;
 use crate::core::pair::Phase;
-use crate::journal::events::What;
+use crate::journal::events::{Kind, What};
 use crate::peer::link::Speaker;
 use crate::peer::payload::{decode, encode};
 use crate::update::guard::Guard;
@@ -63,6 +63,7 @@ impl Updates {
             Found::This(trial) => (trial.installed.clone(), Some(trial), None),
             Found::Other(trial) => {
                 tracing::error!(
+                    event = Kind::UpdateFailed.definition().name,
                     "the new agent {} did not prove itself; this one goes on",
                     trial.digest.short()
                 );
@@ -211,7 +212,6 @@ impl Updates {
         })
         .await?;
         *self.standing.trial.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        tracing::info!("this agent is kept");
         let version = env!("CARGO_PKG_VERSION").to_owned();
         reporter.events.tell(None, What::UpdateKept { version });
         Ok(Answer::Done)

@@ -80,11 +80,9 @@ pub(super) async fn follow(
                 due = true;
                 match &result {
                     Ok(done) => {
-                        tracing::info!("{done}");
                         source.events.tell(None, What::Reloaded { done: done.clone() });
                     }
                     Err(cause) => {
-                        tracing::error!("{cause}");
                         source.events.tell(None, What::NotReloaded { cause: cause.clone() });
                     }
                 }

@@ -11,12 +11,12 @@ fn events_are_as_documented() -> Result<()> {
 }
 
 fn events() -> String {
-    let head = ["event", "severity", "means"].map(str::to_owned);
+    let head = ["event", "about", "severity", "means"].map(str::to_owned);
     let rows = Kind::ALL.map(|kind| {
-        let Definition { name, severity, sentence } = kind.definition();
+        let Definition { name, about, severity, sentence } = kind.definition();
         let severity =
             if kind == Kind::ReasonBegan { "as the reason's".to_owned() } else { severity.to_string() };
-        [format!("`{name}`"), severity, sentence.to_owned()]
+        [format!("`{name}`"), about.name().to_owned(), severity, sentence.to_owned()]
     });
     table([head].into_iter().chain(rows))
 }

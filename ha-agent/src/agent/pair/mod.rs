@@ -234,14 +234,8 @@ impl Secretary {
                 let _ = self.news.send(PairNews::Progress(progress));
             }
             PairOutput::Ended(request, end) => drop(self.news.send(PairNews::Ended(request, end))),
-            PairOutput::Journal(story) => {
-                tracing::info!("pair: {story}");
-                self.events.tell(None, story.into());
-            }
-            PairOutput::Alarm => {
-                tracing::error!("{ALARM}");
-                self.events.tell(None, What::TooManyFailovers);
-            }
+            PairOutput::Journal(story) => self.events.tell(None, story.into()),
+            PairOutput::Alarm => self.events.tell(None, What::TooManyFailovers),
             PairOutput::Lease(wanted) => {
                 if let Some(witness) = &self.witness {
                     witness.want(wanted);
@@ -371,8 +365,6 @@ fn wall_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-const ALARM: &str = "pair: too many takeovers in ten minutes: this node is held, and takes over no more by itself; find out why, then \
-    `ha-agent resume`";
 /// News that nobody has read yet.
 const NEWS: usize = 64;
 /// How long a release or a takeover may take: addresses are a matter of milliseconds.

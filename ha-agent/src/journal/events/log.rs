@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::file::{self, File};
-use super::{Event, What};
+use super::{Event, What, line};
 use crate::control::status::Clocks;
 use crate::core::Instant;
 use crate::sys::clock;
@@ -71,13 +71,14 @@ impl Events {
         Self { told, shared, newest }
     }
 
-    /// Tells of something that happens now. Never waits.
+    /// Tells of something that happens now, and logs it. Never waits.
     pub fn tell(&self, about: Option<&str>, what: What) {
         self.tell_of(clock::now(), about, what);
     }
 
-    /// Tells of something that happened a moment ago. Never waits.
+    /// Tells of something that happened a moment ago, and logs it. Never waits.
     pub fn tell_of(&self, moment: Instant, about: Option<&str>, what: What) {
+        line::write(about, &what);
         let clocks = Clocks { wall: Timestamp::now(), monotonic: clock::now() };
         let told = Told::Event(clocks, moment, about.map(str::to_owned), what);
         if self.told.try_send(told).is_err() {
@@ -190,7 +191,10 @@ async fn scribe(shared: Arc<Shared>, mut queue: mpsc::Receiver<Told>, newest: wa
             }
         };
         let count = shared.lost.swap(0, Ordering::Relaxed);
-        let missing = (count > 0).then_some((None, What::EventsLost { count }));
+        let missing = (count > 0).then_some((None::<String>, What::EventsLost { count }));
+        if let Some((about, what)) = &missing {
+            line::write(about.as_deref(), what);
+        }
         for (about, what) in missing.into_iter().chain([(about, what)]) {
             let event = Arc::new(Event {
                 number,

@@ -5,10 +5,13 @@
 //!                                                   └──▶ thread: file in the state directory
 //! ```
 //!
+//! What is told is a line of the log, too.
+//!
 //! Whoever tells never waits: neither for a disk, nor for a lock held by somebody who does.
 
 mod definition;
 pub mod file;
+mod line;
 mod log;
 #[cfg(test)]
 mod tests;
@@ -17,7 +20,7 @@ mod what;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::definition::{Definition, Kind};
+pub use self::definition::{Definition, Kind, Subject};
 pub use self::log::{Events, Unkept};
 pub use self::what::{What, Wish};
 use crate::core::reasons::Severity;

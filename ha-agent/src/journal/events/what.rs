@@ -167,10 +167,14 @@ impl fmt::Display for What {
             Self::FaultOver => f.write_str("what went wrong is right again"),
             Self::Suspicious { name, meaning, .. } => write!(f, "{name}: {meaning}"),
             Self::Stalled { lasted_ms } => {
-                write!(f, "this node did not run for {lasted_ms:.1} ms, longer than its peers wait")
+                write!(f, "this node did not run for {lasted_ms:.1} ms, longer than its peers wait: it listens before it goes on")
             }
             Self::LeaseLapsed { lasted_ms } => {
-                write!(f, "this node was quiet for {lasted_ms:.1} ms, since its agent did not run")
+                write!(
+                    f,
+                    "this node answered for no virtual address for {lasted_ms:.1} ms: its agent did not run, and nobody could know \
+                     whether another node serves"
+                )
             }
             Self::Demoted { level, causes } => write!(f, "demoted, level {level}: {}", causes.join(", ")),
             Self::DemotionOver => f.write_str("no longer demoted"),
@@ -211,7 +215,8 @@ impl fmt::Display for What {
             Self::Wished { wish: Wish::Disabled(disabled) } => Story::Disabled(*disabled).fmt(f),
             Self::Wished { wish: Wish::Prefers(node) } => Story::Prefers(*node).fmt(f),
             Self::TooManyFailovers => f.write_str(
-                "this node took over too often, and does no more by itself until `ha-agent resume`",
+                "too many takeovers in ten minutes: this node is held, and takes over no more by itself; find out why, then \
+                 `ha-agent resume`",
             ),
             Self::EventsLost { count } => write!(f, "{count} events came faster than they could be kept"),
         }
