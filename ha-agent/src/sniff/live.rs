@@ -11,7 +11,7 @@ use super::{Kind, Received};
 use crate::sys::packet_listener::{PacketListener, SNAP};
 use crate::sys::readable::{Readable, readable};
 
-/// Hears protocol 112 and ARP on an interface, whoever sends it.
+/// Hears protocol 112, ARP and neighbour advertisements on an interface, whoever sends it.
 #[derive(Debug)]
 pub struct Tap(AsyncFd<Readable<PacketListener>>);
 

@@ -46,7 +46,7 @@ impl PacketListener {
         Ok(listener)
     }
 
-    /// Begins to hear protocol 112 and ARP on the interface with this index: also what it is not meant to hear (it is
+    /// Begins to hear protocol 112, ARP and neighbour advertisements on the interface with this index: also what it is not meant to hear (it is
     /// promiscuous for as long as this lives), and what this node sends there.
     ///
     /// # Errors
@@ -222,14 +222,22 @@ fn set<T>(socket: &Socket, option: libc::c_int, value: &T) -> io::Result<()> {
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The same filter, behind one that lets ARP through.
+/// The same filter, behind one that lets ARP and neighbour advertisements through.
 fn tap_filter() -> Vec<SockFilter> {
-    let arp = [
-        op(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 0, 0, 12),
-        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, 0x0806),
+    let load = |size: u32, offset| op(libc::BPF_LD | size | libc::BPF_ABS, 0, 0, offset);
+    let equals = |value, yes, no| op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, yes, no, value);
+    let neighbours = [
+        load(libc::BPF_H, 12),
+        equals(0x0806, 5, 0),
+        equals(0x86dd, 0, 5),
+        // ICMPv6, without extension headers.
+        load(libc::BPF_B, 20),
+        equals(58, 0, 3),
+        load(libc::BPF_B, 54),
+        equals(136, 0, 1),
         op(libc::BPF_RET | libc::BPF_K, 0, 0, SNAP_U32),
     ];
-    arp.into_iter().chain(filter()).collect()
+    neighbours.into_iter().chain(filter()).collect()
 }
 
 /// Protocol 112 over IPv4 and IPv6, with a tag or without: one that was taken off does not count.

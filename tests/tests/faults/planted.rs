@@ -82,6 +82,14 @@ pub(crate) const FAULTS: &[Fault] = &[
         stage.config.addresses = vec!["2001:db8:77::100/64".to_owned()];
         stage.a.netns.ip("-6 addr flush dev eth0 scope link")
     }),
+    and(
+        fault("packets too short for IPv6", Code::SmallMtu, &["ip link set eth0 mtu"], |stage| {
+            stage.config.addresses = vec!["2001:db8:77::100/64".to_owned()];
+            stage.a.netns.ip("link set eth0 mtu 1200")
+        }),
+        // Its other IPv6 addresses went as well.
+        &[Code::ElsewhereNetwork],
+    ),
     fault("a card that takes tags off", Code::TagsTakenOff, &["ethtool -K eth0 rxvlan off"], |stage| {
         stage.a.netns.ip("link add link eth0 name eth0.5 type vlan id 5")?;
         stage.a.netns.ip("link set eth0.5 up")?;
@@ -126,6 +134,11 @@ pub(crate) const FAULTS: &[Fault] = &[
         stage.listens = true;
         stage.b.netns.ip("addr add 10.77.0.100/24 dev eth0")
     }),
+    fault("an IPv6 address that another node has", Code::AddressInUse, &["find the node"], |stage| {
+        stage.listens = true;
+        stage.config.addresses = vec!["2001:db8:77::100/64".to_owned()];
+        stage.b.netns.ip("addr add 2001:db8:77::100/64 dev eth0 nodad")
+    }),
     and(
         fault(
             "a strict reverse-path filter",
@@ -144,6 +157,16 @@ pub(crate) const FAULTS: &[Fault] = &[
             sysctl(stage, "eth1", "arp_ignore", "0")
         }),
         &[Code::ReversePath],
+    ),
+    fault(
+        "an interface that asks in the name of another one",
+        Code::ArpAnnounce,
+        &["net.ipv4.conf.eth1.arp_announce=2"],
+        |stage| {
+            second_interface(stage)?;
+            sysctl(stage, "eth1", "arp_ignore", "1")?;
+            sysctl(stage, "eth1", "arp_announce", "1")
+        },
     ),
     fault(
         "an interface that answers no ARP",
@@ -310,6 +333,15 @@ pub(crate) const FAULTS: &[Fault] = &[
     and(
         fault("a peer that is not there", Code::PeerUnreachable, &["start the agent there"], |stage| {
             link(stage, "10.77.0.1:7780");
+            Ok(())
+        }),
+        &[Code::NotPaired],
+    ),
+    and(
+        fault("a peer that takes shorter packets", Code::OtherMtu, &["ip link set eth0 mtu 1500"], |stage| {
+            link(stage, "10.77.0.1:7780");
+            stage.b.netns.ip("link set eth0 mtu 1400")?;
+            stage.kept.push(Box::new(stage.b.netns.run(|| TcpListener::bind("10.77.0.2:7780"))??));
             Ok(())
         }),
         &[Code::NotPaired],

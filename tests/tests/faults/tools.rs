@@ -59,7 +59,7 @@ pub(crate) fn second_interface(stage: &Stage) -> Result<()> {
     for interface in ["all", "eth0", "eth1"] {
         sysctl(stage, interface, "rp_filter", "0")?;
     }
-    Ok(())
+    sysctl(stage, "eth1", "arp_announce", "2")
 }
 
 pub(crate) fn sysctl(stage: &Stage, interface: &str, setting: &str, value: &'static str) -> Result<()> {

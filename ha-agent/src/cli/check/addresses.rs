@@ -88,6 +88,15 @@ fn beside(scene: Scene<'_>, vhost: &VhostConfig, interface: &Interface, about: &
             );
             findings.push(Finding::new(Code::ArpFlux, about, sentence).naming("INTERFACE", &other.name));
         }
+        // 1 keeps from it only what is of another network.
+        if sysctl::effective(Family::V4, other.index, "arp_announce").is_ok_and(|value| value < 2) {
+            let sentence = format!(
+                "{} is in the network of {address}, too, and asks others in its name with its own hardware address (arp_announce is \
+                 not 2)",
+                other.name
+            );
+            findings.push(Finding::new(Code::ArpAnnounce, about, sentence).naming("INTERFACE", &other.name));
+        }
     }
     findings
 }

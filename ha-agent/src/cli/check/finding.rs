@@ -113,6 +113,9 @@ codes! {
     ArpFlux, "arp_flux", Warning,
         "two interfaces are in the network of a virtual address, and both answer for it with their own hardware address",
         "sysctl net.ipv4.conf.INTERFACE.arp_ignore=1";
+    ArpAnnounce, "arp_announce", Warning,
+        "two interfaces are in the network of a virtual address, and what asks by the other one in its name moves it there for all who hear that",
+        "sysctl net.ipv4.conf.INTERFACE.arp_announce=2";
     ArpSilent, "arp_silent", Warning,
         "an interface answers no ARP, so nobody finds the virtual addresses",
         "sysctl net.ipv4.conf.INTERFACE.arp_ignore=1, and look at net.ipv4.conf.all.arp_ignore";
@@ -185,6 +188,12 @@ codes! {
     PortTaken, "port_taken", Error,
         "another program listens where the peer link is to",
         "end it (`ss -tlnp` shows it), or choose another port in listen, and in the peer's connect";
+    OtherMtu, "other_mtu", Warning,
+        "the peer's interface takes shorter packets than this node's: full ones are lost on their way there",
+        "set the same MTU on both nodes: `ip link set INTERFACE mtu BYTES`";
+    SmallMtu, "small_mtu", Warning,
+        "an interface takes packets that are too short for IPv6, which needs 1280 bytes: the kernel has no IPv6 there",
+        "`ip link set INTERFACE mtu 1500`";
     PeerUnreachable, "peer_unreachable", Warning,
         "the peer's agent does not answer where `connect` says",
         "start the agent there; look at addresses, firewall and cable";

@@ -78,11 +78,15 @@ fn link(scene: Scene<'_>, interface: &Interface, about: &str) -> Vec<Finding> {
         (true, true) => "up",
     };
     if v6 && sources.v6.is_unspecified() {
-        let sentence = "no IPv6 address: it needs a link-local one to advertise from";
+        let finding = if interface.mtu < SMALLEST_MTU {
+            let sentence = format!("it takes {} bytes at once, and IPv6 needs {SMALLEST_MTU}", interface.mtu);
+            Finding::new(Code::SmallMtu, about, sentence)
+        } else {
+            let sentence = "no IPv6 address: it needs a link-local one to advertise from";
+            Finding::new(Code::NoIpv6Source, about, sentence)
+        };
         // One that is down has none in any case.
-        findings.extend(
-            interface.up.then(|| Finding::new(Code::NoIpv6Source, about, sentence).naming("INTERFACE", name)),
-        );
+        findings.extend(interface.up.then(|| finding.naming("INTERFACE", name)));
     }
     if to_group && is_for_multicast(name) == Some(false) {
         let sentence = "it is not for multicast, by which advertisements are sent";
@@ -169,3 +173,5 @@ fn card<'a>(interfaces: &'a Interfaces, interface: &'a Interface) -> &'a Interfa
 }
 
 const TAGS_OFF: &str = "the interface under it takes the tags off";
+/// Of an interface that has IPv6 (RFC 8200 §5), in bytes.
+const SMALLEST_MTU: u32 = 1280;

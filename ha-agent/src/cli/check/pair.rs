@@ -1,10 +1,13 @@
 //! The peer link, and the witness.
 
 use std::io::ErrorKind;
+use std::iter;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::TcpMaxSeg;
 use tokio::runtime::Runtime;
 
 use super::Scene;
@@ -25,7 +28,7 @@ pub(super) fn check(scene: Scene<'_>, runtime: &Runtime) -> Vec<Finding> {
         findings.push(Finding::good(LINK, sentence));
     } else {
         findings.extend(peer.listen.iter().filter_map(|address| taken(*address)));
-        findings.push(reaches(peer));
+        findings.extend(reaches(scene, peer));
     }
     if let Some(witness) = &scene.config.witness {
         findings.push(match Keeper::new(witness, Terms::new(witness, peer)) {
@@ -85,12 +88,30 @@ fn taken(address: SocketAddr) -> Option<Finding> {
 }
 
 /// Whether the peer's agent listens.
-fn reaches(peer: &PeerConfig) -> Finding {
-    let failed = connect(&peer.connect);
-    if failed.len() < peer.connect.len() {
-        return Finding::good(LINK, "the peer's agent can be reached");
+fn reaches(scene: Scene<'_>, peer: &PeerConfig) -> Vec<Finding> {
+    let (connected, failed) = connect(&peer.connect);
+    if connected.is_empty() {
+        let sentence = format!("the peer can't be reached: {}", failed.join(", "));
+        return vec![Finding::new(Code::PeerUnreachable, LINK, sentence)];
     }
-    Finding::new(Code::PeerUnreachable, LINK, format!("the peer can't be reached: {}", failed.join(", ")))
+    let shorter = connected.iter().filter_map(|stream| shorter(scene, stream));
+    let good = Finding::good(LINK, "the peer's agent can be reached");
+    iter::once(good).chain(shorter).collect()
+}
+
+/// A peer that takes shorter packets than the interface by which it was reached: it has said so when it was connected.
+fn shorter(scene: Scene<'_>, stream: &TcpStream) -> Option<Finding> {
+    let (own, other) = (stream.local_addr().ok()?.ip(), stream.peer_addr().ok()?.ip());
+    let interface = scene.interfaces.iter().find(|interface| interface.ips().any(|ip| ip == own))?;
+    let headers = if own.is_ipv4() { 40 } else { 60 };
+    let taken = getsockopt(stream, TcpMaxSeg).ok()? + headers + TIMESTAMPS;
+    (taken < interface.mtu).then(|| {
+        let sentence =
+            format!("{other} takes {taken} bytes at once, and {} {}", interface.name, interface.mtu);
+        Finding::new(Code::OtherMtu, LINK, sentence)
+            .naming("INTERFACE", &interface.name)
+            .naming("BYTES", &interface.mtu.to_string())
+    })
 }
 
 /// Whether the witness answers.
@@ -100,9 +121,9 @@ fn answers(witness: &WitnessConfig, runtime: &Runtime) -> Finding {
     match &witness.kind {
         WitnessKind::Etcd { urls, .. } => {
             let addresses: Vec<_> = urls.iter().map(|url| url.address).collect();
-            let failed = connect(&addresses);
+            let (connected, failed) = connect(&addresses);
             let urls = urls.iter().map(Url::to_string).collect::<Vec<_>>().join(", ");
-            if failed.len() == addresses.len() {
+            if connected.is_empty() {
                 return unreachable(format!("etcd can't be reached: {}", failed.join(", ")));
             }
             Finding::good(WITNESS, format!("a lease of {lease:?} in etcd at {urls}"))
@@ -120,21 +141,29 @@ fn answers(witness: &WitnessConfig, runtime: &Runtime) -> Finding {
     }
 }
 
-/// Tries all at once, and returns which can't be reached and why.
-fn connect(addresses: &[SocketAddr]) -> Vec<String> {
+/// Tries all at once, and returns the connections, and which addresses can't be reached and why.
+fn connect(addresses: &[SocketAddr]) -> (Vec<TcpStream>, Vec<String>) {
+    let (mut connected, mut failed) = (Vec::new(), Vec::new());
     thread::scope(|scope| {
         let attempt = |address: &SocketAddr| {
             let address = *address;
-            scope.spawn(move || match TcpStream::connect_timeout(&address, PATIENCE) {
-                Ok(_) => None,
-                Err(error) => Some(format!("{address}: {error}")),
+            scope.spawn(move || {
+                TcpStream::connect_timeout(&address, PATIENCE).map_err(|error| format!("{address}: {error}"))
             })
         };
         let attempts: Vec<_> = addresses.iter().map(attempt).collect();
-        attempts.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect()
-    })
+        for result in attempts.into_iter().filter_map(|thread| thread.join().ok()) {
+            match result {
+                Ok(stream) => connected.push(stream),
+                Err(error) => failed.push(error),
+            }
+        }
+    });
+    (connected, failed)
 }
 
 const LINK: &str = "peer link";
 const WITNESS: &str = "witness";
+/// What TCP takes of each packet for timestamps, where it does.
+const TIMESTAMPS: u32 = 12;
 const PATIENCE: Duration = Duration::from_secs(1);

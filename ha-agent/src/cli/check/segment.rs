@@ -1,5 +1,6 @@
 //! What is heard on each interface for a moment, and what that says of the other nodes.
 
+mod ask;
 mod listen;
 mod others;
 
@@ -254,7 +255,7 @@ impl Host<'_> {
 
     /// Who answers for our addresses without being heard as a master.
     fn holders(self, interface: &Interface, heard: &Heard) -> Vec<Finding> {
-        let addresses = self.vhost.ipv4().map(|net| net.addr());
+        let addresses = self.vhost.addresses.iter().map(ipnet::IpNet::addr);
         addresses
             .filter_map(|address| {
                 let hardware = heard.holders.get(&address)?;

@@ -23,6 +23,8 @@ pub struct Interface {
     pub controller: Option<u32>,
     /// Its hardware address; zero for one that has none.
     pub hardware: Mac,
+    /// The longest packet that it takes, in bytes.
+    pub mtu: u32,
     /// Whether it is set up.
     pub up: bool,
     /// Whether it has a carrier.

@@ -20,6 +20,7 @@ pub(in super::super) fn interface_of(link: &LinkMessage) -> Option<Interface> {
         kind: Kind::Plain,
         controller: None,
         hardware: [0; 6],
+        mtu: 0,
         up: link.header.flags.contains(LinkFlags::Up),
         running: link.header.flags.contains(LinkFlags::Running | LinkFlags::LowerUp),
         program: None,
@@ -39,6 +40,7 @@ pub(in super::super) fn interface_of(link: &LinkMessage) -> Option<Interface> {
             LinkAttribute::Address(bytes) => {
                 interface.hardware = bytes.as_slice().try_into().unwrap_or_default();
             }
+            LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
             LinkAttribute::Controller(index) => interface.controller = (*index != 0).then_some(*index),
             LinkAttribute::Link(index) => parent = (*index != 0).then_some(*index),
             LinkAttribute::LinkNetNsId(_) => parent_is_elsewhere = true,

@@ -87,6 +87,7 @@ fn reads_what_does_not_depend_on_the_kind() {
                 Prop::AltIfName("storage".to_owned()),
             ]),
             LinkAttribute::IfAlias("to the disks".to_owned()),
+            LinkAttribute::Mtu(9000),
             LinkAttribute::Controller(9),
             LinkAttribute::LinkInfo(vec![LinkInfo::PortKind(InfoPortKind::Bond)]),
         ],
@@ -94,7 +95,7 @@ fn reads_what_does_not_depend_on_the_kind() {
     assert_eq!((interface.index, interface.name.as_str()), (3, "eth1"));
     assert_eq!(interface.altnames, ["enp3s0", "storage"]);
     assert_eq!(interface.alias.as_deref(), Some("to the disks"));
-    assert_eq!((interface.controller, interface.kind), (Some(9), Kind::Plain));
+    assert_eq!((interface.controller, interface.kind, interface.mtu), (Some(9), Kind::Plain, 9000));
     assert_eq!(interface.hardware, [2, 0, 0, 0, 0, 3]);
     assert!(interface.up && interface.running);
 

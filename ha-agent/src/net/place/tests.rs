@@ -9,6 +9,7 @@ fn interface(index: u32, name: &str, kind: Kind, controller: Option<u32>) -> Int
         kind,
         controller,
         hardware: [2, 0, 0, 0, 0, 1],
+        mtu: 1500,
         up: true,
         running: true,
         program: None,
