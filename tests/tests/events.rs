@@ -99,6 +99,9 @@ fn a_switchover_of_a_pair_is_one_entry_on_each_node() -> Result<()> {
         let text = text(agent, &["history"])?;
         ensure!(text.contains("switchover  a -> b"), "{text}");
     }
+    let (first, told) = (text(a, &["history"])?, text(a, &["events"])?);
+    ensure!(first.contains("took the role  a: nobody had it"), "{first}");
+    ensure!(told.contains("switchover to b: the operator wants it"), "{told}");
     b.tell("hold")?;
     let maintenance = |event: &Value| event["about"] == "LOC_MAINTENANCE";
     until_told(b, 1, |event| event["event"] == "reason_began" && maintenance(event))?;

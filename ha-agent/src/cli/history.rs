@@ -85,18 +85,24 @@ pub(super) fn text(failover: &Failover, width: usize) -> String {
     text
 }
 
-/// When, what, from whom to whom, and for how long clients had nobody.
+/// When, what, from whom to whom if somebody had it, and for how long clients had nobody.
 pub(super) fn headline(failover: &Failover) -> String {
-    let Failover { at, kind, part, node, peer, failed, nobody_ms, .. } = failover;
+    let Failover { at, kind, part, node, peer, from_nobody, failed, nobody_ms, .. } = failover;
     let name = |name: &Option<String>, otherwise: &str| {
         name.as_ref().map_or(otherwise.to_owned(), |name| OneLine(name).to_string())
     };
-    let (this, other) = (name(node, "this node"), name(peer, "another node"));
-    let (from, to) = match part {
-        Part::Took => (other, this),
-        Part::Gave => (this, other),
+    let otherwise = match kind {
+        Kind::Takeover | Kind::Switchover => "the other node",
+        Kind::Carp => "another node",
+    };
+    let (this, other) = (name(node, "this node"), name(peer, otherwise));
+    let moved = match part {
+        Part::Took if *from_nobody => format!("{this}: nobody had it"),
+        Part::Took => format!("{other} -> {this}"),
+        Part::Gave => format!("{this} -> {other}"),
     };
     let kind = match kind {
+        Kind::Takeover | Kind::Carp if *from_nobody && failed.is_none() => "took the role",
         Kind::Takeover if *part == Part::Gave => "stepped down",
         Kind::Takeover => "takeover",
         Kind::Switchover => "switchover",
@@ -104,10 +110,10 @@ pub(super) fn headline(failover: &Failover) -> String {
     };
     let (style, did) = if failed.is_some() { (BAD, " failed") } else { (GOOD, "") };
     let mut text = format!(
-        "{}  {}  {from} -> {}",
+        "{}  {}  {}",
         In(FAINT, paint::time(*at)),
         In(style, format!("{kind}{did}")),
-        In(STRONG, to)
+        In(STRONG, moved)
     );
     if let Some(nobody) = nobody_ms {
         let _ = write!(text, "  {}", In(STRONG, format!("nobody for {}", ms(*nobody))));
@@ -164,3 +170,34 @@ const SHADES: &str = "░▒▓█▚▞";
 const BAR: usize = 72;
 /// Columns where nobody says how many there are.
 const WIDTH: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::sample::{anywhere, takeover};
+
+    #[test]
+    fn the_headline_names_who_had_the_role_and_who_has_it() {
+        let failover = History::of(takeover()).pop().expect("a takeover");
+        let said = |failover: &Failover| {
+            let text = anstream::adapter::strip_str(&headline(failover)).to_string();
+            anywhere(&text).split_once("00:00:00.000  ").expect("a time").1.to_owned()
+        };
+        let lost = Failover { nobody_ms: None, peer: None, ..failover.clone() };
+        let of = |kind, part, from_nobody| Failover { kind, part, from_nobody, ..lost.clone() };
+        for (failover, expected) in [
+            (failover.clone(), "takeover  a -> b  nobody for 43.0 ms"),
+            (of(Kind::Takeover, Part::Took, true), "took the role  b: nobody had it"),
+            (of(Kind::Carp, Part::Took, true), "took the role  b: nobody had it"),
+            (of(Kind::Takeover, Part::Took, false), "takeover  the other node -> b"),
+            (of(Kind::Carp, Part::Took, false), "failover  another node -> b"),
+            (of(Kind::Takeover, Part::Gave, false), "stepped down  b -> the other node"),
+            (
+                Failover { failed: Some("why".to_owned()), ..of(Kind::Takeover, Part::Took, true) },
+                "takeover failed  b: nobody had it",
+            ),
+        ] {
+            assert_eq!(said(&failover), expected);
+        }
+    }
+}

@@ -26,6 +26,9 @@ pub struct Failover {
     pub node: Option<String>,
     /// The other one, if it is known.
     pub peer: Option<String>,
+    /// Whether it took the role from nobody, as far as it knows: so it is when a pair is new.
+    #[serde(default)]
+    pub from_nobody: bool,
     /// Why.
     pub why: String,
     /// Why it did not come to its end, if so.
@@ -147,7 +150,9 @@ impl History {
                 self.end();
             }
             What::Serving { .. } => {
-                if let Some(draft) = self.open.as_mut().filter(|draft| draft.failover.part == Part::Took) {
+                let serves_here =
+                    |draft: &&mut Draft| draft.failover.part == Part::Took || draft.failover.failed.is_some();
+                if let Some(draft) = self.open.as_mut().filter(serves_here) {
                     draft.see("serving", event.at_ns);
                     self.end();
                 }
@@ -212,6 +217,7 @@ impl History {
                 part,
                 node: self.node.clone(),
                 peer: self.peer.clone(),
+                from_nobody: false,
                 why: why.to_owned(),
                 failed: None,
                 vhosts: Vec::new(),
@@ -287,6 +293,7 @@ impl History {
                     return;
                 }
                 let mut draft = self.draft(event, Kind::Carp, part, &change.sentence);
+                draft.failover.from_nobody = part == Part::Took && change.cause == "silence";
                 draft.add(vhost, change);
                 self.begin(draft, None);
                 self.end();
@@ -305,10 +312,18 @@ impl History {
                 false
             }
         };
+        if let (Claim::Returned(_), Some(open)) = (claim, &mut self.open)
+            && open.failover.part == Part::Gave
+        {
+            // The other one never had it.
+            open.failover.failed = Some(claim.to_string());
+            return;
+        }
         let is_promised = self.open.as_ref().is_some_and(|open| open.failover.part == Part::Took);
         if !(agreed && is_promised) {
             let kind = if agreed { Kind::Switchover } else { Kind::Takeover };
-            let draft = self.draft(event, kind, Part::Took, &claim.to_string());
+            let mut draft = self.draft(event, kind, Part::Took, &claim.to_string());
+            draft.failover.from_nobody = matches!(claim, Claim::NobodyActive | Claim::OurTurn);
             self.begin(draft, None);
         }
         if let Some(open) = &mut self.open {
@@ -384,6 +399,7 @@ impl Draft {
         }
         // Of several the first: from then on somebody had nobody.
         if let Some(heard) = change.last_heard_ns {
+            self.failover.from_nobody = false;
             match self.moments.iter_mut().find(|(known, _)| *known == "last_heard") {
                 Some((_, known)) => *known = heard.min(*known),
                 None => self.moments.push(("last_heard", heard)),
@@ -399,7 +415,7 @@ impl Draft {
         let nobody = match self.failover.part {
             Part::Took => self.at("last_heard").zip(self.at("announced")),
             // From its last step before it released.
-            Part::Gave => self.at("granted").zip(self.at("confirmed")),
+            Part::Gave => self.at("granted").zip(self.at("confirmed").or(self.at("serving"))),
         };
         self.moments.sort_by_key(|(_, at_ns)| *at_ns);
         let mut failover = self.failover;

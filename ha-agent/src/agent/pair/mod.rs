@@ -33,7 +33,7 @@ use super::{AgentError, hosts};
 use crate::config::{Config, FenceLevel, PeerConfig};
 use crate::core::Priority;
 use crate::core::pair::message::Request;
-use crate::core::pair::report::{End, Progress, Why};
+use crate::core::pair::report::{End, Progress, Story, Why};
 use crate::core::pair::{Node, Record, Settings, Wish};
 use crate::journal::events::{Events, What};
 use crate::peer::link::status::{Condition, LinkStatus};
@@ -197,6 +197,10 @@ impl Secretary {
                 },
                 output = self.outputs.recv() => match output {
                     Some(PairOutput::EndHard(why)) => return self.end_hard(why),
+                    Some(PairOutput::Journal(story)) => {
+                        let peer = status.borrow().peer.as_ref().map(|peer| peer.name.clone());
+                        self.write_down(story, |of| if of == node { Some(self.name.clone()) } else { peer });
+                    }
                     Some(output) => self.carry_out(output, &speaker, &mut complaint),
                     None => return std::future::pending().await,
                 },
@@ -234,7 +238,6 @@ impl Secretary {
                 let _ = self.news.send(PairNews::Progress(progress));
             }
             PairOutput::Ended(request, end) => drop(self.news.send(PairNews::Ended(request, end))),
-            PairOutput::Journal(story) => self.events.tell(None, story.into()),
             PairOutput::Alarm => self.events.tell(None, What::TooManyFailovers),
             PairOutput::Lease(wanted) => {
                 if let Some(witness) = &self.witness {
@@ -246,8 +249,13 @@ impl Secretary {
                     charge.order(order);
                 }
             }
-            PairOutput::EndHard(_) => {}
+            // Both are carried out where more is known.
+            PairOutput::Journal(_) | PairOutput::EndHard(_) => {}
         }
+    }
+
+    fn write_down(&self, story: Story, name: impl FnOnce(Node) -> Option<String>) {
+        self.events.tell(None, What::of_pair(story, name));
     }
 
     /// Where this node may still write, its machine ends with it.

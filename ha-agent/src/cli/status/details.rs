@@ -26,7 +26,7 @@ pub(super) fn text(status: &Status) -> String {
     }
     if let Some(pair) = &status.pair {
         // Writing into a string does not fail.
-        let _ = describe_pair(&mut text, pair);
+        let _ = describe_pair(&mut text, status, pair);
     }
     if let Some(charge) = &status.charge {
         // Writing into a string does not fail.
@@ -61,7 +61,7 @@ pub(super) fn text(status: &Status) -> String {
     text
 }
 
-fn describe_pair(text: &mut String, pair: &PairStatus) -> std::fmt::Result {
+fn describe_pair(text: &mut String, status: &Status, pair: &PairStatus) -> std::fmt::Result {
     let PairStatus { side, phase, generation, held, disabled, preferred, .. } = pair;
     write!(text, "pair      this is {side}: {phase}, generation {generation}; the peer is {}", pair.verdict)?;
     if *held {
@@ -71,7 +71,9 @@ fn describe_pair(text: &mut String, pair: &PairStatus) -> std::fmt::Result {
         write!(text, "; failover disabled")?;
     }
     if let Some(node) = preferred {
-        write!(text, "; {node} preferred")?;
+        let peer = status.peer.as_ref().map(|peer| &peer.node);
+        let name = if node == side { Some(&status.node) } else { peer };
+        write!(text, "; {} preferred", name.unwrap_or(&node.to_string()))?;
     }
     writeln!(text)?;
     if let Some(because) = &pair.waits_because {

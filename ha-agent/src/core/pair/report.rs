@@ -350,6 +350,16 @@ impl fmt::Display for Refusal {
     }
 }
 
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Operator => "the operator wants it",
+            Self::Preferred => "it is the preferred node",
+            Self::Unfit => "this node is not fit to serve",
+        })
+    }
+}
+
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -400,14 +410,7 @@ impl fmt::Display for Wait {
 impl fmt::Display for Story {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Begun { to, trigger } => {
-                let trigger = match trigger {
-                    Trigger::Operator => "the operator wants it",
-                    Trigger::Preferred => "it is the preferred node",
-                    Trigger::Unfit => "this node is not fit to serve",
-                };
-                write!(f, "switchover to {to}: {trigger}")
-            }
+            Self::Begun { to, trigger } => write!(f, "switchover to {to}: {trigger}"),
             Self::Promised { generation } => write!(f, "ready to take over in generation {generation}"),
             Self::Ended(end) => write!(f, "switchover ended: {end}"),
             Self::Takes { generation, claim } => write!(f, "taking over in generation {generation}: {claim}"),

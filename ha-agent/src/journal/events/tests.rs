@@ -40,6 +40,22 @@ fn the_name_in_json_is_that_of_the_definition() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_node_is_called_by_its_name_if_that_is_known() -> Result<()> {
+    let sentence = |story, name: Option<&str>| What::of_pair(story, |_| name.map(str::to_owned)).to_string();
+    let begun = Story::Begun { to: Node::B, trigger: Trigger::Operator };
+    let prefers = Story::Prefers(Some(Node::B));
+    for (name, called) in [(Some("controller-b"), "controller-b"), (None, "B")] {
+        ensure!(sentence(begun, name) == format!("switchover to {called}: the operator wants it"));
+        ensure!(sentence(prefers, name) == format!("the preferred node is {called}"));
+    }
+    // As an older agent has written it down.
+    let old = r#"{"event":"switchover_began","to":"b","trigger":"operator"}"#;
+    let what: What = serde_json::from_str(old)?;
+    ensure!(what.to_string() == "switchover to B: the operator wants it", "{what}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_was_told_is_there_after_a_restart_and_numbers_grow() -> Result<()> {
     let directory = tempfile::tempdir()?;
@@ -185,7 +201,8 @@ fn all() -> Result<Vec<What>> {
         What::TooManyFailovers,
         What::EventsLost { count: 3 },
     ];
-    let mut all: Vec<What> = stories.into_iter().map(What::from).collect();
+    let mut all: Vec<What> =
+        stories.into_iter().map(|story| What::of_pair(story, |_| Some(text()))).collect();
     all.extend(others);
     Ok(all)
 }

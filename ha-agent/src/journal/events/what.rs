@@ -12,7 +12,7 @@ use crate::core::pair::{Generation, Node};
 use crate::core::reasons::{Reason, Severity};
 use crate::core::role::Role;
 
-/// What happened, with the facts.
+/// What happened, with the facts. A `name` is that of the node; an older agent did not say it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each has its sentence in its definition")]
@@ -38,7 +38,7 @@ pub enum What {
     ReasonOver { reason: Reason },
     PeerLinkUp { via: String },
     PeerLinkLost { cause: String },
-    SwitchoverBegan { to: Node, trigger: Trigger },
+    SwitchoverBegan { to: Node, name: Option<String>, trigger: Trigger },
     SwitchoverPromised { generation: Generation },
     SwitchoverStep { request: Request, step: Step, standing: Standing, since_ns: u64 },
     SwitchoverEnded { end: End },
@@ -50,7 +50,7 @@ pub enum What {
     Released,
     EndsHard { why: Why },
     Waiting { wait: Wait },
-    Wished { wish: Wish },
+    Wished { wish: Wish, name: Option<String> },
     TooManyFailovers,
     EventsLost { count: u64 },
 }
@@ -119,13 +119,13 @@ impl What {
             other => other.kind().definition().severity,
         }
     }
-}
 
-/// What the pair machine tells.
-impl From<Story> for What {
-    fn from(story: Story) -> Self {
+    /// What the pair machine tells; `name` says what a node is called, if it is known.
+    #[must_use]
+    pub fn of_pair(story: Story, name: impl FnOnce(Node) -> Option<String>) -> Self {
+        let wished = |wish, name| Self::Wished { wish, name };
         match story {
-            Story::Begun { to, trigger } => Self::SwitchoverBegan { to, trigger },
+            Story::Begun { to, trigger } => Self::SwitchoverBegan { to, name: name(to), trigger },
             Story::Promised { generation } => Self::SwitchoverPromised { generation },
             Story::Ended(end) => Self::SwitchoverEnded { end },
             Story::Takes { generation, claim } => Self::TakeoverBegan { generation, claim },
@@ -136,9 +136,9 @@ impl From<Story> for What {
             Story::TakeFailed(why) => Self::TakeoverFailed { why },
             Story::EndsHard(why) => Self::EndsHard { why },
             Story::Waits(wait) => Self::Waiting { wait },
-            Story::Held(held) => Self::Wished { wish: Wish::Held(held) },
-            Story::Disabled(disabled) => Self::Wished { wish: Wish::Disabled(disabled) },
-            Story::Prefers(node) => Self::Wished { wish: Wish::Prefers(node) },
+            Story::Held(held) => wished(Wish::Held(held), None),
+            Story::Disabled(disabled) => wished(Wish::Disabled(disabled), None),
+            Story::Prefers(node) => wished(Wish::Prefers(node), node.and_then(name)),
         }
     }
 }
@@ -196,7 +196,12 @@ impl fmt::Display for What {
                 let step = |step: &StepTimeStatus| format!("{} {:.0} ms", step.name, step.took_ms);
                 f.write_str(&steps.iter().map(step).collect::<Vec<_>>().join(", "))
             }
-            Self::SwitchoverBegan { to, trigger } => Story::Begun { to: *to, trigger: *trigger }.fmt(f),
+            Self::SwitchoverBegan { name: Some(name), trigger, .. } => {
+                write!(f, "switchover to {name}: {trigger}")
+            }
+            Self::SwitchoverBegan { to, name: None, trigger } => {
+                Story::Begun { to: *to, trigger: *trigger }.fmt(f)
+            }
             Self::SwitchoverPromised { generation } => Story::Promised { generation: *generation }.fmt(f),
             Self::SwitchoverEnded { end } => Story::Ended(*end).fmt(f),
             Self::TakeoverBegan { generation, claim } => {
@@ -211,9 +216,12 @@ impl fmt::Display for What {
             Self::Released => Story::Released.fmt(f),
             Self::EndsHard { why } => Story::EndsHard(*why).fmt(f),
             Self::Waiting { wait } => Story::Waits(*wait).fmt(f),
-            Self::Wished { wish: Wish::Held(held) } => Story::Held(*held).fmt(f),
-            Self::Wished { wish: Wish::Disabled(disabled) } => Story::Disabled(*disabled).fmt(f),
-            Self::Wished { wish: Wish::Prefers(node) } => Story::Prefers(*node).fmt(f),
+            Self::Wished { wish: Wish::Prefers(Some(_)), name: Some(name) } => {
+                write!(f, "the preferred node is {name}")
+            }
+            Self::Wished { wish: Wish::Held(held), .. } => Story::Held(*held).fmt(f),
+            Self::Wished { wish: Wish::Disabled(disabled), .. } => Story::Disabled(*disabled).fmt(f),
+            Self::Wished { wish: Wish::Prefers(node), .. } => Story::Prefers(*node).fmt(f),
             Self::TooManyFailovers => f.write_str(
                 "too many takeovers in ten minutes: this node is held, and takes over no more by itself; find out why, then \
                  `ha-agent resume`",

@@ -61,7 +61,7 @@ fn a_takeover_of_a_pair_is_one_entry_from_the_last_word_to_the_announcement() {
 fn whoever_hands_over_knows_how_long_each_step_took() {
     let request = Request { node: Node::A, start: 1, number: 1 };
     let step = |step, standing| What::SwitchoverStep { request, step, standing, since_ns: 0 };
-    let begun = What::SwitchoverBegan { to: Node::B, trigger: Trigger::Operator };
+    let begun = What::SwitchoverBegan { to: Node::B, name: None, trigger: Trigger::Operator };
     for (end, failed) in [(End::Moved, false), (End::Returned(Why::TakeStuck), true)] {
         let found = story(vec![
             (0, Some("a"), What::AgentStarted { version: String::new(), pid: 1 }),
@@ -129,6 +129,47 @@ fn virtual_hosts_without_a_pair_fail_over_together() {
     assert_eq!((taken.kind, taken.part, taken.vhosts.len()), (Kind::Carp, Part::Took, 2));
     assert_eq!(taken.nobody_ms, Some(32.0));
     assert_eq!((lost.part, lost.why.as_str()), (Part::Gave, "because of superior"));
+}
+
+#[test]
+fn whoever_takes_a_role_that_nobody_had_took_it_from_nobody() {
+    let generation = Generation::new(4).expect("a small one");
+    let taken = |heard| change("BACKUP", "MASTER", "silence", [heard, Some(8), Some(9), Some(9), Some(9)]);
+    let claimed = |claim| What::TakeoverBegan { generation, claim };
+    for (what, is_first) in [
+        (claimed(Claim::NobodyActive), true),
+        (claimed(Claim::OurTurn), true),
+        (claimed(Claim::PeerDead), false),
+        (taken(None), true),
+        (taken(Some(5)), false),
+    ] {
+        let found = story(vec![(9, Some("data"), what)]);
+        let [failover] = &found[..] else { panic!("{found:#?}") };
+        assert_eq!(failover.from_nobody, is_first, "{failover:#?}");
+    }
+    // It had been heard when the pair decided.
+    let masters = change("BACKUP", "MASTER", "silence", [Some(5), Some(8), Some(9), None, None]);
+    let found = story(vec![(9, Some("data"), masters), (10, None, claimed(Claim::NobodyActive))]);
+    assert!(matches!(&found[..], [failover] if !failover.from_nobody), "{found:#?}");
+}
+
+#[test]
+fn a_role_that_comes_back_is_one_switchover_that_failed() {
+    let generation = Generation::new(6).expect("a small one");
+    let begun = What::SwitchoverBegan { to: Node::B, name: None, trigger: Trigger::Operator };
+    let request = Request { node: Node::A, start: 1, number: 1 };
+    let granted = What::SwitchoverStep { request, step: Step::Grant, standing: Standing::Done, since_ns: 0 };
+    let found = story(vec![
+        (10, None, begun),
+        (11, None, granted),
+        (15, None, What::TakeoverBegan { generation, claim: Claim::Returned(Why::TakeFailed) }),
+        (19, None, What::Serving { generation, stored: true }),
+        (19, None, What::SwitchoverEnded { end: End::Returned(Why::TakeFailed) }),
+    ]);
+    let [failover] = &found[..] else { panic!("{found:#?}") };
+    assert_eq!((failover.kind, failover.part), (Kind::Switchover, Part::Gave));
+    assert!(failover.failed.as_deref().is_some_and(|why| why.contains("comes back")), "{failover:#?}");
+    assert_eq!(failover.nobody_ms, Some(8.0));
 }
 
 #[test]
