@@ -121,6 +121,11 @@ export function time(moment) {
   return h("time", { datetime: moment, title: moment }, clock(moment));
 }
 
+/** The same without seconds. */
+export function minute(moment) {
+  return h("time", { datetime: moment, title: moment }, clock(moment).slice(0, -3));
+}
+
 /** A text in which commands stand between backquotes. */
 export function prose(text) {
   return text.split("`").map((part, at) => (at % 2 ? h("code", {}, part) : part));

@@ -1,6 +1,6 @@
 // The panels below the headline.
 
-import { count, h, ms, plural, prose, seconds, sign, table, time } from "./dom.js";
+import { count, h, minute, ms, plural, prose, seconds, sign, table, time } from "./dom.js";
 import { capital, changes, nodes, parts, role } from "./story.js";
 import { histogram, steps, takeover } from "./charts.js";
 
@@ -53,7 +53,7 @@ function card(node, said) {
     h("dl.facts", {},
       node.phase && node.phase !== "active" && node.phase !== "standby" ? fact("Phase", node.phase) : null,
       node.version ? fact("Version", node.version) : null,
-      node.isThis ? fact("Up", seconds(node.uptime)) : null,
+      node.uptime !== null ? fact("Up", seconds(node.uptime), h("span.dim", {}, "since ", minute(node.since))) : null,
       node.age !== null ? fact("Last word", `${ms(node.age)} ago`) : null,
       node.heard && node.age === null ? fact("Heard", `${ms(node.heard.age_ms)} ago, from ${node.heard.address}`) : null,
       links.length ? fact("Interfaces", ...links) : null),

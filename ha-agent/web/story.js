@@ -9,7 +9,7 @@ const MOVING = ["promised", "claiming", "taking", "offering", "granting", "relea
 export function nodes(status) {
   const own = {
     name: status.node, isThis: true, role: status.role, version: status.version, maintenance: status.maintenance,
-    uptime: status.uptime_s, interfaces: interfaces(status), phase: status.pair?.phase ?? null,
+    age: null, uptime: status.uptime_s, since: ago(status, status.uptime_s), interfaces: interfaces(status), phase: status.pair?.phase ?? null,
     reasons: status.reasons.filter((reason) => !isRemote(reason)),
   };
   const told = status.peer;
@@ -17,6 +17,7 @@ export function nodes(status) {
   const isFresh = Boolean(told) && told.age_ms < Math.min(FRESH, served(status)) && status.pair?.verdict !== "dead";
   const other = {
     name: told?.node ?? status.peer_link?.peer?.name ?? null, isThis: false, role: isFresh ? told.role : carpRole(status),
+    uptime: isFresh ? told.uptime_s : null, since: isFresh ? ago(status, told.uptime_s + told.age_ms / 1000) : null,
     version: told?.version ?? null, maintenance: told?.maintenance ?? false, age: told?.age_ms ?? null,
     interfaces: told ? Object.entries(told.interfaces) : [], phase: status.pair?.peer ?? null,
     reasons: status.reasons.filter(isRemote), heard: heard(status), told: isFresh,
@@ -101,6 +102,11 @@ export function changes(status) {
     else together.push(change);
   }
   return together;
+}
+
+/** The moment so many seconds ago. */
+function ago(status, seconds) {
+  return new Date(new Date(status.as_of) - seconds * 1000).toISOString();
 }
 
 export function capital(text) {

@@ -156,6 +156,7 @@ impl Reporter {
     fn facts_at(&self, snapshot: &Snapshot) -> NodeFacts {
         let link = self.link.as_ref().map(|link| link.borrow().condition.clone());
         let around = Surroundings {
+            uptime: snapshot.at.saturating_since(self.started),
             link: link.as_ref(),
             interlink: *self.interlink.borrow(),
             unstored: self.shown.as_ref().and_then(|shown| shown.unstored.borrow().clone()),

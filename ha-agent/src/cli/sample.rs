@@ -19,7 +19,7 @@ pub(crate) fn standby() -> Status {
     });
     let told = json!({
         "node": "a", "version": "1.2.3", "role": "MASTER", "maintenance": false, "interfaces": { "eth0": true },
-        "age_ms": 120.0,
+        "uptime_s": 86_400.0, "age_ms": 120.0,
     });
     let arrivals: Vec<f64> =
         (0..64).map(|n| if n == 60 { 22.0 } else { 10.0 + f64::from(n % 3) / 10.0 }).collect();

@@ -70,6 +70,7 @@ mod tests {
         evidence.carp.insert(name.to_owned(), Carp::Heard);
         NodeFacts {
             version: "0.1.0".to_owned(),
+            uptime_ms: flag(2).then_some(u64::from(flags)),
             role: if flag(0) { Role::Master } else { Role::Backup },
             carp_role: flag(1).then_some(Role::Electing),
             claim: Claim { node: name.to_owned(), reservation: Reservation::NoDisks, contender },

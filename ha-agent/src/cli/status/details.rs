@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::screen::long;
 use crate::control::status::{
     ChargeStatus, DetectorStatus, HistogramStatus, LeaseStatus, PairStatus, PeerConditionStatus,
     PeerFactsStatus, PeerLinkStatus, PeerStatus, SharedStatus, Status, StepTimeStatus, VhostStatus,
@@ -17,11 +18,12 @@ pub(super) fn text(status: &Status) -> String {
     let _ = writeln!(text, "role      {}{maintenance}", status.role);
     if let Some(peer) = &status.peer {
         let maintenance = if peer.maintenance { ", in maintenance" } else { "" };
-        let PeerFactsStatus { node, version, role, age_ms, .. } = peer;
+        let PeerFactsStatus { node, version, uptime_s, role, age_ms, .. } = peer;
         let age_s = age_ms / 1e3;
+        let up = uptime_s.map_or(String::new(), |uptime| format!(", up for {}", long(uptime)));
         let _ = writeln!(
             text,
-            "peer      {node} {role}{maintenance}  (ha-agent {version}; told {age_s:.1} s ago)"
+            "peer      {node} {role}{maintenance}  (ha-agent {version}{up}; told {age_s:.1} s ago)"
         );
     }
     if let Some(pair) = &status.pair {

@@ -108,6 +108,7 @@ fn draw_controllers(frame: &mut Frame<'_>, status: &Status, area: Rect) {
         let dead: Vec<_> =
             peer.interfaces.iter().filter(|(_, link)| !**link).map(|(name, _)| name.as_str()).collect();
         let no_link = if dead.is_empty() { String::new() } else { format!("no link: {}", dead.join(", ")) };
+        let up = peer.uptime_s.map_or(String::new(), |uptime| format!("up for {}  ", long(uptime)));
         let lines = vec![
             Line::from(vec![
                 Span::styled(peer.role.to_string(), role_style(peer.role)),
@@ -116,7 +117,7 @@ fn draw_controllers(frame: &mut Frame<'_>, status: &Status, area: Rect) {
                     if peer.age_ms < FRESH.as_secs_f64() * 1e3 { Style::new() } else { BAD },
                 ),
             ]),
-            Line::styled(no_link, BAD),
+            Line::from(vec![Span::raw(up), Span::styled(no_link, BAD)]),
         ];
         (format!("{}, ha-agent {}", peer.node, peer.version), lines)
     } else {

@@ -23,7 +23,7 @@ fn node(status: &Status) -> impl PartialEq + '_ {
 }
 
 fn peer(peer: &PeerFactsStatus) -> impl PartialEq + '_ {
-    let PeerFactsStatus { node, version, role, maintenance, interfaces, age_ms: _ } = peer;
+    let PeerFactsStatus { node, version, role, maintenance, interfaces, uptime_s: _, age_ms: _ } = peer;
     (node, version, role, maintenance, interfaces)
 }
 

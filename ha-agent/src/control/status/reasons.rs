@@ -61,6 +61,9 @@ pub struct PeerFactsStatus {
     pub node: String,
     /// The version of its agent.
     pub version: String,
+    /// For how long its agent had run when it told that, in s; `null` if an older agent does not say.
+    #[serde(default)]
+    pub uptime_s: Option<f64>,
     /// What it is to its clients.
     pub role: Role,
     /// Whether an operator holds it.
@@ -73,10 +76,11 @@ pub struct PeerFactsStatus {
 
 impl PeerFactsStatus {
     pub(crate) fn new(told: &Told) -> Self {
-        let NodeFacts { version, role, claim, maintenance, interfaces, .. } = &told.facts;
+        let NodeFacts { version, uptime_ms, role, claim, maintenance, interfaces, .. } = &told.facts;
         Self {
             node: claim.node.clone(),
             version: version.clone(),
+            uptime_s: uptime_ms.map(|ms| Duration::from_millis(ms).as_secs_f64()),
             role: *role,
             maintenance: *maintenance,
             interfaces: interfaces.iter().map(|(name, interface)| (name.clone(), interface.link)).collect(),
@@ -87,6 +91,8 @@ impl PeerFactsStatus {
 
 /// What an agent knows of its node beside what its detector does.
 pub(crate) struct Surroundings<'a> {
+    /// For how long its agent has run.
+    pub(crate) uptime: Duration,
     /// How the link to its peer is, if there is to be one.
     pub(crate) link: Option<&'a Condition>,
     /// How the interface of the link's best path is.
@@ -107,7 +113,8 @@ pub(crate) struct Surroundings<'a> {
 
 /// What this node knows of itself.
 pub(crate) fn facts(config: &Config, snapshot: &Snapshot, around: Surroundings<'_>) -> NodeFacts {
-    let Surroundings { link, interlink, unstored, witness_lost, storage, faults, disk_keys, shared } = around;
+    let Surroundings { uptime, link, interlink, unstored, witness_lost, storage, faults, disk_keys, shared } =
+        around;
     // One that comes or goes just now is only in one of the two.
     let known = config.vhosts.iter().filter_map(|vhost| Some((vhost, snapshot.vhosts.get(&vhost.index)?)));
     let vhosts: Vec<_> = known.collect();
@@ -148,6 +155,7 @@ pub(crate) fn facts(config: &Config, snapshot: &Snapshot, around: Surroundings<'
     }
     NodeFacts {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_ms: Some(u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)),
         role,
         carp_role: Some(carp_role),
         claim: claim(config, snapshot),

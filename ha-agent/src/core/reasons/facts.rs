@@ -39,6 +39,9 @@ pub struct Told {
 pub struct NodeFacts {
     /// The agent's version.
     pub version: String,
+    /// For how long the agent has run, in ms; an older agent does not say.
+    #[serde(default)]
+    pub uptime_ms: Option<u64>,
     /// Its role.
     pub role: Role,
     /// The role by its virtual hosts alone, which in a pair may be another one; an older agent does not say.

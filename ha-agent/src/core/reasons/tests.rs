@@ -325,6 +325,7 @@ fn well() -> NodeFacts {
     let set = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
     NodeFacts {
         version: "1.2.3".to_owned(),
+        uptime_ms: None,
         role: Role::Backup,
         carp_role: None,
         claim,
