@@ -285,11 +285,11 @@ fn unlocked(pid: Pid) -> Result<Vec<String>> {
     let maps = fs::read_to_string(format!("/proc/{pid}/smaps"))?;
     let (mut part, mut found) = ("", Vec::new());
     for line in maps.lines() {
-        match line.strip_prefix("VmFlags:") {
-            Some(flags) if !flags.split_whitespace().any(|flag| flag == "lo") => found.push(part.to_owned()),
-            Some(_) => {}
-            None if line.split_whitespace().next().is_some_and(|word| !word.ends_with(':')) => part = line,
-            None => {}
+        let flags = line.strip_prefix("VmFlags:");
+        if flags.is_some_and(|flags| !flags.split_whitespace().any(|flag| flag == "lo")) {
+            found.push(part.to_owned());
+        } else if line.split_whitespace().next().is_some_and(|word| !word.ends_with(':')) {
+            part = line;
         }
     }
     found.retain(|part| part.contains('/') && (part.contains(" r--p ") || part.contains(" r-xp ")));

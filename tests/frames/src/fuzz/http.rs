@@ -20,6 +20,7 @@ use self::site::{End, Heard, Site, Who};
 /// # Panics
 ///
 /// If something does not hold.
+#[must_use]
 pub fn http(bytes: &[u8]) -> Vec<u16> {
     thread_local! {
         static SITE: Site = Site::start();
