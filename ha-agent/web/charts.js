@@ -1,6 +1,6 @@
 // Drawings. Each says in words what it shows.
 
-import { count, h, ms, s } from "./dom.js";
+import { count, h, ms, plural, s } from "./dom.js";
 
 /** A takeover by its phases. What came before the deadline is much longer than all the rest: it has a scale of its own. */
 export function takeover(change) {
@@ -61,12 +61,48 @@ export function steps(list) {
   return h("ol.steps", {}, list.map(row));
 }
 
-/** How many durations lay in which range. The heights grow with the number of digits: so one among millions is seen. */
+/** How long after one advertisement the next one came. What is left until the deadline is the margin: the same bars, read from the right. */
+export function arrivals({ name, interface: on, arrivals_ms: gaps, interval_ms: interval, master_down_ms: deadline, least_margin_ms: least }) {
+  const [width, height, columns] = [400, 110, 20];
+  const counts = Array(columns).fill(0);
+  for (const gap of gaps) counts[Math.min(columns - 1, Math.floor((gap / deadline) * columns))] += 1;
+  const tall = heights(counts, height);
+  const at = (gap) => (width * Math.min(gap, deadline)) / deadline;
+  const edge = (column) => (deadline * column) / columns;
+  const bar = (number, column) => s("g", {},
+    s("title", {}, `${ms(edge(column))} to ${column === columns - 1 ? "more" : ms(edge(column + 1))}: ${number}`),
+    s(used(edge(column) / deadline), { x: at(edge(column)) + 1.5, y: (height - tall(number)).toFixed(1), width: width / columns - 3, height: tall(number).toFixed(1), rx: 2 }));
+  const label = (share, y, words) =>
+    s("text", { x: width * share, y, "data-end": share === 0 ? "left" : share === 1 ? "right" : null }, words);
+  const sorted = [...gaps].sort((a, b) => a - b);
+  const [half, longest] = [sorted[Math.floor(sorted.length / 2)], sorted.at(-1)];
+  const words = `${name} on ${on}: of the last ${gaps.length} advertisements, half came within ${ms(half)} after the one before, all within `
+    + `${ms(longest)}; takeover after ${ms(deadline)}, least margin ${ms(least)}`;
+  return h("figure.chart", { "data-key": name },
+    h("figcaption", {}, h("h3", {}, name), h("p.dim", {}, `on ${on}, the last ${plural(gaps.length, "advertisement")}`)),
+    s("svg", { viewBox: `0 -14 ${width} ${height + 50}`, role: "img", "aria-label": words },
+      s("line.floor", { x1: 0, y1: height, x2: width, y2: height }),
+      s("line.limit", { x1: at(interval), y1: 0, x2: at(interval), y2: height }),
+      s("text.limit-name", { x: at(interval), y: -3 }, "interval"),
+      s("line.deadline", { x1: width - 1, y1: 0, x2: width - 1, y2: height }),
+      s("text.limit-name", { x: width, y: -3, "data-end": "right" }, "takeover"),
+      ...counts.map(bar),
+      ...[0, 0.25, 0.5, 0.75, 1].map((share) => label(share, height + 15, share ? ms(deadline * share) : "0")),
+      ...[0, 0.5, 1].map((share) => label(share, height + 32, share < 1 ? `${ms(deadline * (1 - share))} left` : "none left"))),
+    numbers([["median", ms(half)], ["longest", ms(longest)], ["least margin", ms(least)], ["takeover after", ms(deadline)]]));
+}
+
+/** By how much of the patience a gap has used up. */
+function used(share) {
+  if (share >= 0.8) return "rect.close";
+  return share >= 0.5 ? "rect.late" : "rect";
+}
+
+/** How many durations lay in which range. */
 export function histogram(name, about, { count: total, buckets, p50_ms, p99_ms, p999_ms, max_ms }, range, limit, verdict) {
   const shown = buckets.slice(0, range);
   const [width, height] = [40 * shown.length, 120];
-  const top = Math.log10(Math.max(...shown.map((bucket) => bucket.count), 9) + 1);
-  const tall = (number) => (number ? Math.max((Math.log10(number + 1) / top) * (height - 14), 3) : 0);
+  const tall = heights(shown.map((bucket) => bucket.count), height);
   const edge = shown.findIndex((bucket) => bucket.le_ms === null || bucket.le_ms > limit);
   const bar = (bucket, at) => {
     const tallness = tall(bucket.count);
@@ -83,10 +119,19 @@ export function histogram(name, about, { count: total, buckets, p50_ms, p99_ms, 
       edge > 0 && s("line.limit", { x1: edge * 40, y1: 0, x2: edge * 40, y2: height }),
       edge > 0 && s("text.limit-name", { x: edge * 40 - 4, y: 9 }, "interval"),
       ...shown.map(bar), ...shown.map(label)),
-    h("dl.numbers", {},
-      [["median", p50_ms], ["99 %", p99_ms], ["99.9 %", p999_ms], ["worst", max_ms]].map(([word, value]) =>
-        h("div", {}, h("dt", {}, word), h("dd", {}, total ? ms(value) : "–")))),
+    numbers([["median", p50_ms], ["99 %", p99_ms], ["99.9 %", p999_ms], ["worst", max_ms]].map(([word, value]) =>
+      [word, total ? ms(value) : "–"])),
     h("p.dim", {}, `${count(total)} in all, ${verdict}. The heights are logarithmic.`));
+}
+
+/** How high the bar for a number is: by its number of digits, so that one among millions is seen. */
+function heights(counts, height) {
+  const top = Math.log10(Math.max(...counts, 9) + 1);
+  return (number) => (number ? Math.max((Math.log10(number + 1) / top) * (height - 14), 3) : 0);
+}
+
+function numbers(rows) {
+  return h("dl.numbers", {}, rows.map(([word, value]) => h("div", {}, h("dt", {}, word), h("dd", {}, value))));
 }
 
 function span(x, width) {

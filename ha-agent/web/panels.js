@@ -2,12 +2,15 @@
 
 import { count, h, minute, ms, plural, prose, seconds, sign, table, time } from "./dom.js";
 import { capital, changes, nodes, parts, role } from "./story.js";
-import { histogram, steps, takeover } from "./charts.js";
+import { arrivals, histogram, steps, takeover } from "./charts.js";
+
+/** So many virtual hosts have a chart: those that were closest to a takeover. */
+const CHARTS = 4;
 
 /** All of them. What the headline says of a reason already is not said twice. */
 export function panels(status, said) {
   const names = new Set(said.map((reason) => reason.name));
-  return [controllers(status, names), vhosts(status), charge(status), history(status), timing(status.detector), around(status)];
+  return [controllers(status, names), vhosts(status), charge(status), history(status), heard(status), timing(status.detector), around(status)];
 }
 
 /** Reasons, each with its remedy, if that is not said elsewhere. */
@@ -80,7 +83,8 @@ function vhosts(status) {
       [h("span.state", { "data-level": level }, sign(level, 16), word), h("span.dim", {}, `for ${seconds(vhost.since_s)}`)],
       vhost.addresses.map((address) => h("span.address", {}, address)),
       vhost.peer ? [vhost.peer.address, h("span.dim", {}, `heard ${ms(vhost.peer.age_ms)} ago`)] : h("span.dim", {}, "none heard"),
-      [`every ${ms(vhost.interval_ms)}`, h("span.dim", {}, `takeover after ${ms(vhost.master_down_ms)}`)],
+      [`every ${ms(vhost.interval_ms)}`, h("span.dim", {}, `takeover after ${ms(vhost.master_down_ms)}`),
+        isHeard(vhost) ? h("span.dim", {}, `least margin ${ms(vhost.least_margin_ms)}`) : null],
       refused.length ? refused.map(([reason, number]) => h("span.line", {}, `${count(number)} ${reason}`)) : h("span.dim", {}, "none"),
       remarks(vhost)];
   };
@@ -134,6 +138,26 @@ function history(status) {
 
 function named(names) {
   return names.length > 2 ? `${names[0]} and ${names.length - 1} more` : names.join(" and ");
+}
+
+/** How regularly the master is heard, and how close that came to a takeover. */
+function heard(status) {
+  const all = status.vhosts.filter(isHeard);
+  const share = (vhost) => vhost.least_margin_ms / vhost.master_down_ms;
+  const closest = new Set([...all].sort((a, b) => share(a) - share(b)).slice(0, CHARTS));
+  const more = all.length - closest.size;
+  const nobody = status.vhosts.some((vhost) => vhost.state === "MASTER")
+    ? "This node is the master: how regularly it is heard is seen on the other node’s page." : "No master is heard.";
+  return panel("heard", "Heard in time",
+    all.length ? [
+      h("p.lead", {}, "How long after one advertisement the next one came. What was left until the takeover is the margin."),
+      h("div.charts", {}, all.filter((vhost) => closest.has(vhost)).map(arrivals)),
+      h("p.dim", {}, "The heights are logarithmic.", more ? ` ${more} more had more of their margin left; it stands with each virtual host.` : ""),
+    ] : h("p.fine", {}, nobody));
+}
+
+function isHeard(vhost) {
+  return vhost.state === "BACKUP" && vhost.arrivals_ms.length > 0;
 }
 
 function timing(detector) {

@@ -39,6 +39,7 @@ fn each_state_is_seen_and_a_failover_is_clicked_through() -> Result<()> {
         "{}",
         sentence(&browser)?
     );
+    heard_in_time(&browser)?;
     pictures(&browser, "standby")?;
     accessible(&browser)?;
 
@@ -47,6 +48,28 @@ fn each_state_is_seen_and_a_failover_is_clicked_through() -> Result<()> {
     blocked(&lab, &browser)?;
     stale(&lab, &browser)?;
     alone(&lab, &browser)
+}
+
+/// How regularly the standby hears the active one, how near a takeover was, and since when both agents run.
+fn heard_in_time(browser: &Browser<'_>) -> Result<()> {
+    let sum = "[...document.querySelectorAll('.panel-heard figure title')].reduce((sum, bar) => sum + Number(bar.textContent.split(': ')[1]), 0)";
+    browser.until(&format!("{sum} === 64"))?;
+    let chart = browser.run(
+        "const figure = document.querySelector('.panel-heard figure');
+         return [figure.querySelector('h3').textContent, figure.querySelector('svg').getAttribute('aria-label'),
+             [...figure.querySelectorAll('dt, dd')].map((word) => word.textContent).join(' ')]",
+    )?;
+    let [name, label, numbers] = [0, 1, 2].map(|at| chart[at].as_str().unwrap_or_default().to_owned());
+    ensure!(name == "data" && label.starts_with("data on eth0: of the last 64 advertisements"), "{chart:#}");
+    ensure!(
+        label.contains("takeover after 33.9 ms, least margin ") && numbers.contains("least margin "),
+        "{chart:#}"
+    );
+    // Each bar is within the drawing, and below the table says the same.
+    let margin = browser
+        .run("return document.querySelector('.panel-vhosts tbody').textContent.includes('least margin')")?;
+    ensure!(margin == true, "the virtual host's row has no margin");
+    browser.until("[...document.querySelectorAll('.node')].every((node) => /Up.*since \\d\\d:\\d\\d/.test(node.textContent))")
 }
 
 fn log_in(browser: &Browser<'_>) -> Result<()> {
@@ -157,6 +180,11 @@ fn pictures(browser: &Browser<'_>, name: &str) -> Result<()> {
         ensure!(wide.as_i64() <= Some(0), "{name} {kind}: {wide} pixels hang over the edge");
         contrasts(browser).with_context(|| format!("{name} {kind}"))?;
         keep_picture(&format!("{name}-{kind}"), &browser.picture()?)?;
+        for below in ["charge", "heard"] {
+            if browser.run(&format!("{INTO_VIEW}; return into('.panel-{below}')"))? == true {
+                keep_picture(&format!("{name}-{below}-{kind}"), &browser.picture()?)?;
+            }
+        }
     }
     browser.look(DESK, false)
 }
@@ -242,6 +270,7 @@ for (const element of document.body.querySelectorAll('*')) {
 }
 return poor;
 ";
+const INTO_VIEW: &str = "const into = (what) => { const panel = document.querySelector(what); panel?.scrollIntoView(); return Boolean(panel); }";
 const PAGE: &str = "http://127.0.0.1:7781/";
 const DESK: (u32, u32) = (1280, 900);
 const PHONE: (u32, u32) = (390, 844);
