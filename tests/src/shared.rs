@@ -91,7 +91,8 @@ impl SharedDisk {
         Ok(text.lines().map(str::to_owned).collect())
     }
 
-    /// Writes the service and the power board. The service does what the file `fate-NODE-ACTION` says: `fail`, `hang`.
+    /// Writes the service and the power board. The service does what the file `fate-NODE-ACTION` says: `fail`, `hang`, or
+    /// `wait` for as long as it says so.
     fn write_scripts(&self, program: &Path) -> Result<()> {
         let [log, at] = [self.file("log"), self.at.clone()].map(|path| path.display().to_string());
         let directory = self.directory.path().display().to_string();
@@ -99,7 +100,8 @@ impl SharedDisk {
             "#!/bin/sh\naction=$1\nhere={directory}/here-$HA_NODE\n\
              [ $action = check ] && [ ! -e $here ] && exit 3\n\
              case $(cat {directory}/fate-$HA_NODE-$action 2>/dev/null) in\n\
-             fail) echo 'told to fail' >&2; exit 1;;\nhang) sleep 600;;\nesac\n\
+             fail) echo 'told to fail' >&2; exit 1;;\nhang) sleep 600;;\n\
+             wait) while [ \"$(cat {directory}/fate-$HA_NODE-$action)\" = wait ]; do sleep 0.02; done;;\nesac\n\
              case $action in\n\
              start) [ -e $here ] || {{ grep -q ' {at} ' /proc/self/mountinfo || exit 1\n\
              echo \"$HA_NODE\" >> {at}/served || exit 1\necho \"start $HA_NODE\" >> {log}; : > $here; }};;\n\
@@ -167,12 +169,32 @@ impl Sharing {
         Ok(Some(sharing))
     }
 
+    /// The same with a page each, with these lines of `[web]`.
+    ///
+    /// # Errors
+    ///
+    /// If they do not become active and standby.
+    pub fn shown(label: &str, web: &str) -> Result<Option<Self>> {
+        let Some(sharing) = Self::configured(label, [""; 2], [""; 2], Some(web))? else { return Ok(None) };
+        sharing.begin()?;
+        Ok(Some(sharing))
+    }
+
     /// The same, but whether they become that is left to what they are told.
     ///
     /// # Errors
     ///
     /// If they can't be started.
     pub fn introduced(label: &str, mount: [&str; 2], service: [&str; 2]) -> Result<Option<Self>> {
+        Self::configured(label, mount, service, None)
+    }
+
+    fn configured(
+        label: &str,
+        mount: [&str; 2],
+        service: [&str; 2],
+        web: Option<&str>,
+    ) -> Result<Option<Self>> {
         if !crate::available() {
             return Ok(None);
         }
@@ -183,6 +205,7 @@ impl Sharing {
             advskew: [0, 100][at],
             more: disk.tables(["b", "a"][at], mount[at], service[at]),
             program: Some(program.clone()),
+            web: web.map(str::to_owned),
             ..AgentConfig::default()
         };
         let linked = Linked::start_with(label, &[99], [config(0), config(1)])?;
@@ -261,7 +284,7 @@ impl Sharing {
         Process::start(Process::tied(&command))
     }
 
-    /// Lets what comes next on a node fail, hang, or go well: the service's `start`, `stop` or `check`.
+    /// Lets what comes next on a node fail, hang, wait, or go well: the service's `start`, `stop` or `check`.
     ///
     /// # Errors
     ///

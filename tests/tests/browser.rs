@@ -8,6 +8,7 @@ use lab::AgentConfig;
 use lab::browser::{Browser, keep_picture};
 use lab::introduction::{Linked, introduce};
 use lab::paired::{settled, wait, wait_for_phase};
+use lab::shared::Sharing;
 use nix::sys::signal::Signal;
 
 #[test]
@@ -48,6 +49,55 @@ fn each_state_is_seen_and_a_failover_is_clicked_through() -> Result<()> {
     blocked(&lab, &browser)?;
     stale(&lab, &browser)?;
     alone(&lab, &browser)
+}
+
+/// The steps of a takeover are there as they go on, each with its time; with real disks, so to speak.
+#[test]
+fn a_takeover_of_storage_is_seen_step_by_step() -> Result<()> {
+    if !lab::available() || !lab::browser::available() {
+        return Ok(());
+    }
+    let Some(mut sharing) = Sharing::shown("see-disk", "")? else { return Ok(()) };
+    let netns = &sharing.linked.pair.b.netns;
+    let browser = Browser::start(netns)?;
+    browser.look(DESK, false)?;
+    browser.open(PAGE)?;
+    browser.until(&said("a is active, b is ready to take over."))?;
+    sharing.fate("b", "start", "wait")?;
+    sharing.linked.a.kill()?;
+    browser.until(&said("b is taking over from a."))?;
+    let service = "[...document.querySelectorAll('.panel-charge tbody tr')].find((row) => row.dataset.key.includes('writer'))";
+    let running = format!("{service}?.querySelector('.state').textContent === 'running'");
+    browser.until(&running)?;
+    // Its time goes on.
+    let time = format!("{service}.cells[2].textContent");
+    let first = browser.run(&format!("return {time}"))?;
+    browser.until(&format!("{running} && {time} !== {first}"))?;
+    let before = browser.run(ROWS)?;
+    for done in ["fence data", "file system"] {
+        let row = before
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|row| row[0].as_str().is_some_and(|name| name.contains(done)));
+        let row = row.with_context(|| format!("no '{done}' in {before:#}"))?;
+        ensure!(row[1] == "done" && row[2].as_str().is_some_and(|time| time.ends_with('s')), "{row}");
+    }
+    pictures(&browser, "taking")?;
+    sharing.fate("b", "start", "")?;
+    browser.until(&said("b is active, but a can’t take over."))?;
+    browser.until("document.querySelectorAll('.panel-charge .steps li').length >= 4")?;
+    let steps = browser.run(
+        "return [...document.querySelectorAll('.panel-charge .steps li')].map((step) => [step.dataset.key, step.querySelector('b').textContent, \
+         step.querySelector('svg').getAttribute('aria-label')])",
+    )?;
+    println!("{steps}");
+    let is_told = |step: &serde_json::Value| {
+        let words = [&step[1], &step[2]].map(|word| word.as_str().unwrap_or_default());
+        words[0].ends_with('s') && words[1].starts_with("began after")
+    };
+    ensure!(steps.as_array().is_some_and(|steps| steps.iter().all(is_told)), "{steps:#}");
+    pictures(&browser, "taken")
 }
 
 /// How regularly the standby hears the active one, how near a takeover was, and since when both agents run.
@@ -270,6 +320,8 @@ for (const element of document.body.querySelectorAll('*')) {
 }
 return poor;
 ";
+/// The parts of what is taken over: name, step, time.
+const ROWS: &str = "return [...document.querySelectorAll('.panel-charge tbody tr')].map((row) => [row.dataset.key, row.cells[1].textContent, row.cells[2].textContent])";
 const INTO_VIEW: &str = "const into = (what) => { const panel = document.querySelector(what); panel?.scrollIntoView(); return Boolean(panel); }";
 const PAGE: &str = "http://127.0.0.1:7781/";
 const DESK: (u32, u32) = (1280, 900);
