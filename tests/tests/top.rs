@@ -7,7 +7,8 @@ use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use lab::introduction::Linked;
 use lab::paired::{paired, wait_for_phase};
-use lab::{Agent, Terminal};
+use lab::shared::Sharing;
+use lab::{Agent, AgentConfig, Pair, Terminal};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -77,6 +78,43 @@ fn a_change_is_seen_at_once_and_what_is_old_is_said_to_be() -> Result<()> {
         terminal.signal(signal)?;
         terminal.end(PATIENCE)?;
     }
+    Ok(())
+}
+
+#[test]
+fn whatever_signal_ends_it_the_terminal_is_as_it_was() -> Result<()> {
+    if !lab::available() {
+        return Ok(());
+    }
+    let pair = Pair::new("top-signal")?;
+    let agent = Agent::start(&pair.a, &AgentConfig::default())?;
+    agent.wait_for_state(0, "MASTER")?;
+    for arguments in [&["top"][..], &["status", "--watch"]] {
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            let terminal = view(&agent, arguments)?;
+            terminal.wait_for("active    a, this node", PATIENCE)?;
+            terminal.signal(signal)?;
+            let status = terminal.end(PATIENCE).with_context(|| format!("{arguments:?} {signal}"))?;
+            ensure!(status.success(), "{arguments:?} {signal}: {status}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_takeover_of_storage_is_seen_while_it_goes_on() -> Result<()> {
+    let Some(mut sharing) = Sharing::start("top-disk", [""; 2], [""; 2])? else { return Ok(()) };
+    let top = view(&sharing.linked.b, &["top"])?;
+    top.wait_for("ready: this node takes over", PATIENCE)?;
+    sharing.fate("b", "start", "wait")?;
+    sharing.linked.a.kill()?;
+    for words in ["taking storage and services", "done     file system", "running  service writer"] {
+        top.wait_for(words, PATIENCE)?;
+    }
+    sharing.fate("b", "start", "")?;
+    top.wait_for("active    b, this node", PATIENCE)?;
+    top.wait_for("last failovers", PATIENCE)?;
+    top.wait_for("steps: ", PATIENCE)?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::control::metrics::tests::status;
-use crate::control::status::{Change, Status};
+use crate::control::status::{Change, ChargeStatus, Status};
 use crate::core::pair::Generation;
 use crate::core::pair::report::Claim;
 use crate::journal::events::{Event, What};
@@ -64,6 +64,23 @@ pub(crate) fn blocked() -> Status {
             ("INIT".to_owned(), None, Vec::new(), None);
     }
     status
+}
+
+/// Storage that is being taken over.
+pub(crate) fn taking() -> ChargeStatus {
+    let part = |name: &str, phase: &str, step: &str, step_ms: Option<f64>| {
+        json!({
+            "name": name, "phase": phase, "step": step, "step_ms": step_ms, "remarks": [], "faults": [], "bad": false,
+        })
+    };
+    let parts = [
+        part("watchdog", "watchdog", "skipped", None),
+        part("fence tank", "fence", "done", Some(212.5)),
+        part("pool tank", "import", "running", Some(1834.0)),
+        part("service nfs", "services", "waiting", None),
+    ];
+    let charge = json!({ "doing": "taking", "parts": parts, "last_takeover": [] });
+    serde_json::from_value(charge).expect("a charge")
 }
 
 /// What tells of a takeover by `b`.

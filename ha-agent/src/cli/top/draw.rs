@@ -4,27 +4,27 @@ use std::fmt::Write;
 use std::time::Instant;
 
 use ratatui::Frame;
+use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, BorderType, Clear, Paragraph, Row, Table, Wrap};
+use ratatui::widgets::{Block, BorderType, Clear, Paragraph, Row, Table};
 
 use super::super::history;
 use super::super::paint;
 use super::super::status::screen::{self, Ready, long};
-use super::app::{App, Front, Plan, standing};
+use super::app::{App, Front};
+use super::below;
 use crate::config::quote::OneLine;
 use crate::control::status::{PeerLinkStatus, Status, VhostStatus};
-use crate::core::pair::report::{End, Standing};
 use crate::core::reasons::Severity;
 use crate::core::role::{FRESH, Role};
-use crate::journal::history::Failover;
 
-const GOOD: Style = Style::new().fg(Color::Green).add_modifier(Modifier::BOLD);
-const WARNING: Style = Style::new().fg(Color::Yellow).add_modifier(Modifier::BOLD);
-const BAD: Style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
-const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
-const FAINT: Style = Style::new().add_modifier(Modifier::DIM);
+pub(super) const GOOD: Style = Style::new().fg(Color::Green).add_modifier(Modifier::BOLD);
+pub(super) const WARNING: Style = Style::new().fg(Color::Yellow).add_modifier(Modifier::BOLD);
+pub(super) const BAD: Style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
+pub(super) const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
+pub(super) const FAINT: Style = Style::new().add_modifier(Modifier::DIM);
 /// What is too old to be believed.
 const STALE: Style = Style::new().fg(Color::DarkGray);
 
@@ -55,10 +55,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &App, now: Instant) {
     if let Some(link_status) = &status.peer_link {
         frame.render_widget(Paragraph::new(link_lines(link_status)), link);
     }
-    match &app.plan {
-        Some(plan) => draw_plan(frame, plan, below),
-        None => draw_failovers(frame, &app.failovers(), below),
-    }
+    below::draw(frame, app, status, below);
     let (_, stale) = app.age(now);
     if stale {
         // All but the line that says so.
@@ -66,6 +63,15 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &App, now: Instant) {
         frame.buffer_mut().set_style(rest, STALE.remove_modifier(Modifier::BOLD));
     }
     draw_front(frame, app, status);
+    clean(frame.buffer_mut());
+}
+
+/// Whatever a text from elsewhere brought along, the terminal is not to act upon it.
+fn clean(buffer: &mut Buffer) {
+    let acts = |c: char| c.is_control() || BIDIRECTIONAL.iter().any(|range| range.contains(&c));
+    for cell in buffer.content.iter_mut().filter(|cell| cell.symbol().contains(acts)) {
+        cell.set_symbol("\u{fffd}");
+    }
 }
 
 fn draw_head(frame: &mut Frame<'_>, app: &App, status: &Status, now: Instant, area: Rect) {
@@ -136,9 +142,9 @@ fn draw_controllers(frame: &mut Frame<'_>, status: &Status, area: Rect) {
 
 /// Those of all virtual hosts together.
 fn counters(status: &Status) -> Line<'static> {
-    let sum = |of: fn(&VhostStatus) -> u64| status.vhosts.iter().map(of).sum::<u64>();
+    let sum = |of: fn(&VhostStatus) -> u64| status.vhosts.iter().map(of).fold(0, u64::saturating_add);
     let (sent, read) = (sum(|vhost| vhost.sent), sum(|vhost| vhost.accepted));
-    let refused = sum(|vhost| vhost.refused.values().sum());
+    let refused = sum(refused);
     let style = if refused > 0 { WARNING } else { FAINT };
     Line::from(vec![
         Span::styled(format!("sent {}, read {}, ", count(sent), count(read)), FAINT),
@@ -190,13 +196,14 @@ fn draw_vhosts(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let mut widths: Vec<_> = columns.iter().map(|(_, width)| Constraint::Length(*width)).collect();
     widths.push(Constraint::Fill(1));
     let header = columns.iter().map(|(name, _)| *name).chain(["ARRIVALS"]);
-    let rows = app.vhosts().skip(app.scroll).map(|vhost| vhost_row(vhost, counters, strip_width));
+    let shown = app.vhosts().skip(app.scroll).take(usize::from(area.height));
+    let rows = shown.map(|vhost| vhost_row(vhost, counters, strip_width));
     let table = Table::new(rows, widths).header(Row::new(header).style(FAINT)).column_spacing(1);
     frame.render_widget(table, area);
 }
 
 fn vhost_row(vhost: &VhostStatus, counters: bool, strip_width: usize) -> Row<'static> {
-    let VhostStatus { name, interface, state, since_s, peer, sent, accepted, refused, .. } = vhost;
+    let VhostStatus { name, interface, state, since_s, peer, sent, accepted, .. } = vhost;
     let backup = state == "BACKUP";
     let age = peer.as_ref().filter(|_| backup).map(|peer| peer.age_ms);
     let state_style = match state.as_str() {
@@ -217,13 +224,17 @@ fn vhost_row(vhost: &VhostStatus, counters: bool, strip_width: usize) -> Row<'st
         ),
     ];
     if counters {
-        let refused: u64 = refused.values().sum();
+        let refused = refused(vhost);
         let style = if refused > 0 { WARNING } else { Style::new() };
         cells.extend([Line::from(count(*sent)), Line::from(count(*accepted))]);
         cells.push(Line::styled(count(refused), style));
     }
     cells.push(if backup { strip(vhost, strip_width) } else { Line::styled(faulty(vhost), BAD) });
     Row::new(cells)
+}
+
+fn refused(vhost: &VhostStatus) -> u64 {
+    vhost.refused.values().copied().fold(0, u64::saturating_add)
 }
 
 fn faulty(vhost: &VhostStatus) -> String {
@@ -273,58 +284,7 @@ fn link_lines(link: &PeerLinkStatus) -> Vec<Line<'static>> {
     lines
 }
 
-fn draw_failovers(frame: &mut Frame<'_>, failovers: &[Failover], area: Rect) {
-    let mut lines = Vec::new();
-    for failover in failovers {
-        let text =
-            anstream::adapter::strip_str(&history::text(failover, usize::from(area.width))).to_string();
-        for (number, line) in text.lines().enumerate() {
-            lines.push(Line::styled(line.to_owned(), if number == 0 { STRONG } else { Style::new() }));
-        }
-    }
-    if lines.is_empty() {
-        lines.push(Line::styled("none that is known", FAINT));
-    }
-    let lines = Paragraph::new(lines).wrap(Wrap { trim: false });
-    frame.render_widget(lines.block(section("last failovers")), area);
-}
-
-fn draw_plan(frame: &mut Frame<'_>, plan: &Plan, area: Rect) {
-    let mut lines: Vec<Line<'_>> = Vec::new();
-    for step in &plan.steps {
-        let style = match step.standing {
-            Standing::Running => WARNING,
-            Standing::Done => GOOD,
-            Standing::Failed => BAD,
-        };
-        lines.push(Line::from(vec![
-            Span::raw(format!("{:>9.2} ms  ", step.after_ms)),
-            Span::styled(format!("{:<6}", standing(step.standing)), style),
-            Span::raw(format!("  {}", step.sentence)),
-        ]));
-    }
-    match &plan.ended {
-        None if lines.is_empty() => lines.push(Line::styled("ordered ...", FAINT)),
-        None => {}
-        Some(Ok(end)) => {
-            let style = if end.end == End::Moved { GOOD } else { BAD };
-            lines.push(Line::styled(
-                format!("{:>9.2} ms  {}  (Esc closes)", end.after_ms, end.sentence),
-                style,
-            ));
-        }
-        Some(Err(cause)) => lines.push(Line::styled(format!("{}  (Esc closes)", OneLine(cause)), BAD)),
-    }
-    // The end of it, if there is no room.
-    let skip = lines.len().saturating_sub(usize::from(area.height.saturating_sub(1)));
-    let shown: Vec<_> = lines.into_iter().skip(skip).collect();
-    frame.render_widget(
-        Paragraph::new(shown).wrap(Wrap { trim: false }).block(section("planned failover")),
-        area,
-    );
-}
-
-fn section(title: &str) -> Block<'_> {
+pub(super) fn section(title: &str) -> Block<'_> {
     let title = format!("{title} ");
     Block::new()
         .borders(ratatui::widgets::Borders::TOP)
@@ -391,6 +351,9 @@ fn severity_style(severity: Severity) -> Style {
     }
 }
 
+/// What turns the direction of the text around it, or can't be seen.
+const BIDIRECTIONAL: [std::ops::RangeInclusive<char>; 3] =
+    ['\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2060}'..='\u{2069}'];
 const COLUMNS: &str = "▁▂▃▄▅▆▇█";
 /// From here on there is room for the counters of each virtual host.
 const WIDE: u16 = 120;

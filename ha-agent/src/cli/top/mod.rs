@@ -1,6 +1,7 @@
 //! `ha-agent top`: both controllers on one screen, as they are now.
 
 mod app;
+mod below;
 mod draw;
 #[cfg(test)]
 mod tests;
@@ -37,17 +38,20 @@ pub(super) fn run(args: &Args) -> Exit {
     if let Err(error) = client::status(socket) {
         return fail(&error, error.exit());
     }
-    let shown = live::start(socket).and_then(|(tell, inputs)| {
-        // It restores the terminal when this thread panics, too.
-        let mut terminal = ratatui::try_init()?;
-        let shown = show(&mut terminal, socket, &tell, &inputs);
-        ratatui::try_restore()?;
-        shown
-    });
+    let shown = live::start(socket)
+        .and_then(|(tell, inputs)| on_terminal(|terminal| show(terminal, socket, &tell, &inputs)));
     match shown {
         Ok(()) => Exit::Ok,
         Err(error) => fail(&format!("the terminal can't be used: {error}"), Exit::Os),
     }
+}
+
+/// Has the whole terminal, which is as it was when that is over, or panics.
+fn on_terminal(show: impl FnOnce(&mut DefaultTerminal) -> io::Result<()>) -> io::Result<()> {
+    let mut terminal = ratatui::try_init()?;
+    let shown = show(&mut terminal);
+    ratatui::try_restore()?;
+    shown
 }
 
 fn show(

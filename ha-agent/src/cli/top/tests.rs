@@ -1,5 +1,8 @@
 //! How it looks in a few states, at 80 columns and wide; and what keys do.
 
+mod anything;
+mod panicking;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -29,6 +32,8 @@ fn it_looks_as_it_should() {
     for event in sample::takeover() {
         after.take(Input::Event(Box::new(event)), now);
     }
+    let mut moving = sample::standby();
+    moving.charge = Some(sample::taking());
     let mut gone = showing(sample::standby(), ago(5000));
     gone.take(Input::Gone("no ha-agent answers".to_owned()), now);
     let states = [
@@ -36,6 +41,7 @@ fn it_looks_as_it_should() {
         ("blocked", showing(sample::blocked(), ago(100))),
         ("failing_over", failing_over),
         ("after", after),
+        ("taking", showing(moving, ago(100))),
         ("stale", gone),
     ];
     for (name, app) in states {
@@ -53,6 +59,17 @@ fn it_can_be_drawn_at_any_size() {
             text(&app, Instant::now(), size);
         }
     }
+}
+
+#[test]
+fn where_there_is_no_room_the_step_that_goes_on_is_seen() {
+    let mut status = sample::standby();
+    let mut charge = sample::taking();
+    let done = charge.parts.first().expect("a part").clone();
+    (0..20).for_each(|_| charge.parts.insert(0, done.clone()));
+    status.charge = Some(charge);
+    let shown = text(&showing(status, Instant::now()), Instant::now(), (80, 24));
+    assert!(shown.contains("running  pool tank") && shown.contains("waiting  service nfs"), "{shown}");
 }
 
 #[test]
@@ -134,14 +151,16 @@ fn code(code: KeyCode) -> Input {
 }
 
 fn text(app: &App, now: Instant, (columns, rows): (u16, u16)) -> String {
+    let cells = cells(app, now, (columns, rows));
+    let lines = cells.chunks(usize::from(columns)).map(|row| format!("{}\n", row.concat().trim_end()));
+    sample::anywhere(&lines.collect::<String>())
+}
+
+/// What is in each place of the terminal.
+fn cells(app: &App, now: Instant, (columns, rows): (u16, u16)) -> Vec<String> {
     let mut terminal = Terminal::new(TestBackend::new(columns, rows)).expect("a terminal");
     terminal.draw(|frame| draw::draw(frame, app, now)).expect("drawn");
-    let cells = &terminal.backend().buffer().content;
-    let lines = cells.chunks(usize::from(columns)).map(|row| {
-        let line: String = row.iter().map(ratatui::buffer::Cell::symbol).collect();
-        format!("{}\n", line.trim_end())
-    });
-    sample::anywhere(&lines.collect::<String>())
+    terminal.backend().buffer().content.iter().map(|cell| cell.symbol().to_owned()).collect()
 }
 
 /// With `HA_BLESS=1` it is written anew instead.
