@@ -32,20 +32,23 @@ impl Process {
     /// The same command, killed by the kernel when the thread that starts it ends, and open to every signal,
     /// even if that thread blocks some.
     pub(crate) fn tied(command: &Command) -> Command {
-        let mut tied = Command::new("env");
-        tied.args(["--default-signal", "setpriv", "--pdeathsig", "KILL", "--"])
-            .arg(command.get_program())
-            .args(command.get_args());
+        Self::run_by("env", &["--default-signal", "setpriv", "--pdeathsig", "KILL", "--"], command)
+    }
+
+    /// The same command, run by another one, which is given these arguments before it.
+    pub(crate) fn run_by(program: &str, arguments: &[&str], command: &Command) -> Command {
+        let mut by = Command::new(program);
+        by.args(arguments).arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
-                Some(value) => tied.env(name, value),
-                None => tied.env_remove(name),
+                Some(value) => by.env(name, value),
+                None => by.env_remove(name),
             };
         }
         if let Some(directory) = command.get_current_dir() {
-            tied.current_dir(directory);
+            by.current_dir(directory);
         }
-        tied
+        by
     }
 
     /// Starts a process, its output and errors collected line by line.

@@ -14,6 +14,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
 
+use crate::netns::Netns;
+use crate::process::Process;
+
 /// A program in a terminal; killed when dropped.
 #[derive(Debug)]
 pub struct Terminal {
@@ -66,6 +69,16 @@ impl Terminal {
         Ok(Self { child, master, slave, screen })
     }
 
+    /// The same in a namespace, and as at a desk: `^C` is a signal there, and so is the end of the terminal.
+    ///
+    /// # Errors
+    ///
+    /// If there is no terminal, or the program can't be started.
+    pub fn start_in(netns: &Netns, command: &Command, rows: u16, columns: u16) -> Result<Self> {
+        let command = Process::run_by("setsid", &["--ctty"], &Process::tied(command));
+        netns.run(move || Self::start(command, rows, columns))?
+    }
+
     /// Presses keys.
     ///
     /// # Errors
@@ -106,6 +119,22 @@ impl Terminal {
         Ok(kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?)
     }
 
+    /// Waits for the program's end.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end within `patience`.
+    pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            ensure!(Instant::now() < deadline, "it does not end:\n{}", self.text());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits for the program's end, and demands that the terminal is as it was before.
     ///
     /// # Errors
@@ -113,13 +142,7 @@ impl Terminal {
     /// If it does not end within `patience`, or leaves the terminal otherwise.
     pub fn end(mut self, patience: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + patience;
-        let status = loop {
-            if let Some(status) = self.child.try_wait()? {
-                break status;
-            }
-            ensure!(Instant::now() < deadline, "it does not end:\n{}", self.text());
-            thread::sleep(Duration::from_millis(5));
-        };
+        let status = self.wait(patience)?;
         let flags = tcgetattr(self.slave.as_fd())?.local_flags;
         ensure!(
             flags.contains(LocalFlags::ECHO | LocalFlags::ICANON),

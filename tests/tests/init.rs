@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use lab::pair::{A, B, VIRTUAL};
-use lab::{Agent, AgentConfig, Lan, Node};
+use lab::{Agent, AgentConfig, Lan, Node, Terminal};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -171,6 +172,91 @@ fn without_a_terminal_it_names_what_is_missing() -> Result<()> {
         ensure!(fs::read_dir(directory.path())?.next().is_none(), "{line:?} left something");
     }
     Ok(())
+}
+
+/// A wrong answer is asked for again, and each of the right ones is in the file.
+#[test]
+fn at_a_terminal_it_asks() -> Result<()> {
+    if !lab::available() {
+        return Ok(());
+    }
+    let lan = Lan::new("init-ask")?;
+    let a = lan.node("a", A)?;
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("ha-agent.toml");
+    let mut terminal = ask(&a, &file)?;
+    for (question, wrong, mistake, right) in [
+        (
+            "the interface that the clients are on (eth0 10.77.0.1/24) [eth0]: ",
+            "eth9",
+            "there is no interface eth9",
+            "",
+        ),
+        ("the name of this node [", "a host", "node 'a host' is not valid", "controller-a"),
+        ("the vhid, 1 to 255, that no other pair has there [10]: ", "256", "'256' is no vhid", "77"),
+        ("the virtual addresses, such as 10.77.0.100/24: ", "", "there is no usual one", "10.77.0.200/24"),
+        ("or classic if the other node is no ha-agent [10ms]: ", "7parsecs", "interval", ""),
+    ] {
+        terminal.wait_for(question, PATIENCE)?;
+        terminal.press(&format!("{wrong}\r"))?;
+        terminal.wait_for(&format!("\n  {mistake}"), PATIENCE)?;
+        terminal.press(&format!("{right}\r"))?;
+    }
+    terminal.wait_for("ha-agent status says how the two are", PATIENCE)?;
+    ensure!(terminal.wait(PATIENCE)?.success(), "{}", terminal.text());
+    let asked = terminal.text();
+    ensure!(asked.matches("the vhid, 1 to 255").count() == 2, "{asked}");
+    let written = fs::read_to_string(&file)?;
+    for word in [
+        "node = \"controller-a\"",
+        "interface = \"eth0\"",
+        "vhid = 77",
+        "10.77.0.200/24",
+        "interval = \"10ms\"",
+    ] {
+        ensure!(written.contains(word), "no '{word}' in:\n{written}");
+    }
+
+    // What is there stays, and nothing is asked in vain.
+    let mut again = ask(&a, &file)?;
+    again.wait_for("--force writes over it", PATIENCE)?;
+    ensure!(
+        again.wait(PATIENCE)?.code() == Some(73) && !again.text().contains("the name"),
+        "{}",
+        again.text()
+    );
+    ensure!(fs::read_to_string(&file)? == written, "it was written over");
+    Ok(())
+}
+
+#[test]
+fn whoever_breaks_off_finds_nothing_written() -> Result<()> {
+    if !lab::available() {
+        return Ok(());
+    }
+    let lan = Lan::new("init-off")?;
+    let a = lan.node("a", A)?;
+    for (key, signal, code) in [("\x03", Some(Signal::SIGINT as i32), None), ("\x04", None, Some(2))] {
+        let directory = tempfile::tempdir()?;
+        let mut terminal = ask(&a, &directory.path().join("made/ha-agent.toml"))?;
+        terminal.wait_for("the interface that", PATIENCE)?;
+        terminal.press("\r")?;
+        terminal.wait_for("the name of this node", PATIENCE)?;
+        terminal.press("controller-a\r")?;
+        terminal.wait_for("the vhid", PATIENCE)?;
+        terminal.press(key)?;
+        let status = terminal.wait(PATIENCE)?;
+        ensure!((status.signal(), status.code()) == (signal, code), "{status}: {}", terminal.text());
+        ensure!(fs::read_dir(directory.path())?.next().is_none(), "{key:?} left something");
+    }
+    Ok(())
+}
+
+/// In a terminal that is wide enough for each question.
+fn ask(node: &Node, config: &Path) -> Result<Terminal> {
+    let mut command = Command::new(lab::agent_binary()?);
+    command.args(["init", "--config"]).arg(config);
+    Terminal::start_in(&node.netns, &command, 40, 160)
 }
 
 fn init(node: &Node, config: &Path, arguments: &[&str]) -> Result<Output> {

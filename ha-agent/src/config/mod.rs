@@ -156,6 +156,7 @@
 //! Every sentence about a mistake stands in mistake.
 
 mod address;
+pub(crate) mod answer;
 mod auth;
 mod charge;
 mod choice;

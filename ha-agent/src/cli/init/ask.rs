@@ -4,12 +4,14 @@ use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use ipnet::IpNet;
 
+use super::super::say;
 use super::look::Looked;
 use super::{Args, InitError};
+use crate::config::answer;
+use crate::config::quote::OneLine;
 
 /// All that the configuration says.
 pub(super) struct Asked {
@@ -32,37 +34,47 @@ impl Asked {
     ///
     /// If something is not said that can't be chosen, and nobody is there to be asked.
     pub(super) fn of(args: &Args, looked: &Looked, questions: &mut Questions) -> Result<Self, InitError> {
-        let node = questions.text("the name of this node", args.node.clone(), Some(host_name()), "--node");
-        let vhid = questions.number(
+        let node = questions.ask(
+            "the name of this node",
+            "--node",
+            args.node.clone(),
+            Some(&host_name()),
+            answer::node,
+        );
+        let vhid = questions.ask(
             "the vhid, 1 to 255, that no other pair has there",
-            args.vhid,
-            looked.free_vhid(),
             "--vhid",
+            args.vhid,
+            looked.free_vhid().map(|vhid| vhid.to_string()).as_deref(),
+            vhid,
         );
-        let addresses = if args.addresses.is_empty() {
-            let answer =
-                questions.text("the virtual addresses, such as 10.77.0.100/24", None, None, "--address");
-            let words = answer.split([' ', ',']).filter(|word| !word.is_empty());
-            words.filter_map(|word| questions.parsed(word, "--address")).collect()
-        } else {
-            args.addresses.clone()
-        };
-        let interval = questions.text(
+        let addresses = questions.ask(
+            "the virtual addresses, such as 10.77.0.100/24",
+            "--address",
+            Some(args.addresses.clone()).filter(|said| !said.is_empty()),
+            None,
+            addresses,
+        );
+        let interval = questions.ask(
             "the time between two advertisements, or classic if the other node is no ha-agent",
-            args.interval.clone(),
-            Some(INTERVAL.to_owned()),
             "--interval",
+            args.interval.clone(),
+            Some(INTERVAL),
+            |text| if text == CLASSIC { Ok(text.to_owned()) } else { answer::interval(text) },
         );
-        let other_node = args.other_node.clone().unwrap_or_else(|| other_name(&node));
         let own = |peer: IpAddr| looked.address_toward(peer);
         let peer = args.peer.map(|peer| (own(peer).unwrap_or(UNSPECIFIED), peer));
         if let Some((UNSPECIFIED, peer)) = peer {
             questions.missing.push(format!("--interface (with an address in the network of {peer})"));
         }
-        if !questions.missing.is_empty() {
-            return Err(InitError::Missing(std::mem::take(&mut questions.missing)));
-        }
+        let missing = std::mem::take(&mut questions.missing);
+        let (Some(node), Some(vhid), Some(addresses), Some(interval), []) =
+            (node, vhid, addresses, interval, missing.as_slice())
+        else {
+            return Err(InitError::Missing(missing));
+        };
         Ok(Self {
+            other_node: args.other_node.clone().unwrap_or_else(|| other_name(&node)),
             node,
             interface: looked.interface.clone(),
             vhid,
@@ -71,7 +83,6 @@ impl Asked {
             passphrase_file: args.passphrase_file.clone(),
             interval: (interval != CLASSIC).then_some(interval),
             peer,
-            other_node,
             other_interface: args.other_interface.clone().unwrap_or_else(|| looked.interface.clone()),
         })
     }
@@ -89,50 +100,61 @@ impl Questions {
         Self { asks, missing: Vec::new() }
     }
 
-    /// A text, from the option, from the answer, or the usual one.
-    pub(super) fn text(
+    /// What the option said; else what is answered, again as long as `read` refuses that; else the usual. `None` if it is missing.
+    pub(super) fn ask<T>(
         &mut self,
         question: &str,
-        said: Option<String>,
-        usual: Option<String>,
         option: &str,
-    ) -> String {
-        if let Some(said) = said {
+        said: Option<T>,
+        usual: Option<&str>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        if said.is_some() {
             return said;
         }
-        let answer = if self.asks { answer(question, usual.as_deref()) } else { None };
-        answer.or(usual).unwrap_or_else(|| {
-            self.missing.push(option.to_owned());
-            String::new()
-        })
-    }
-
-    /// A number, in the same way.
-    pub(super) fn number(&mut self, question: &str, said: Option<u8>, usual: Option<u8>, option: &str) -> u8 {
-        let [said, usual] = [said, usual].map(|number| number.map(|number| number.to_string()));
-        let text = self.text(question, said, usual, option);
-        if text.is_empty() { 0 } else { self.parsed(&text, option).unwrap_or_default() }
-    }
-
-    pub(super) fn parsed<T: FromStr>(&mut self, text: &str, option: &str) -> Option<T> {
-        let parsed = text.parse().ok();
-        if parsed.is_none() {
-            self.missing.push(format!("{option} ({text} is none)"));
+        let mut usual = usual;
+        while self.asks {
+            let Some(answered) = put(question, usual) else {
+                // Whoever goes away in the middle wants nothing of it.
+                (self.asks, usual) = (false, None);
+                break;
+            };
+            let text = if answered.is_empty() { usual } else { Some(answered.as_str()) };
+            match text.map_or_else(|| Err("there is no usual one".to_owned()), &read) {
+                Ok(value) => return Some(value),
+                Err(mistake) => say(format_args!("  {mistake}")),
+            }
         }
-        parsed
+        let value = usual.and_then(|usual| read(usual).ok());
+        if value.is_none() {
+            self.missing.push(option.to_owned());
+        }
+        value
     }
 }
 
-/// `None` for an empty one.
-fn answer(question: &str, usual: Option<&str>) -> Option<String> {
+fn vhid(text: &str) -> Result<u8, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("'{}' is no vhid; use a number from 1 to 255", OneLine(text)))
+}
+
+fn addresses(text: &str) -> Result<Vec<IpNet>, String> {
+    let words: Vec<_> = text.split([' ', ',']).filter(|word| !word.is_empty()).collect();
+    match words.as_slice() {
+        [] => Err("there is no address in it".to_owned()),
+        words => words.iter().copied().map(answer::virtual_address).collect(),
+    }
+}
+
+/// Puts a question; `None` if nobody is there any more.
+fn put(question: &str, usual: Option<&str>) -> Option<String> {
     let mut out = io::stdout().lock();
     let usual = usual.map(|usual| format!(" [{usual}]")).unwrap_or_default();
     // Where nobody sees it, there is no answer either.
     let _ = write!(out, "{question}{usual}: ").and_then(|()| out.flush());
     let mut line = String::new();
-    io::stdin().lock().read_line(&mut line).ok()?;
-    let line = line.trim();
-    (!line.is_empty()).then(|| line.to_owned())
+    let length = io::stdin().lock().read_line(&mut line).ok()?;
+    (length > 0).then(|| line.trim().to_owned())
 }
 
 fn host_name() -> String {
@@ -188,10 +210,24 @@ mod tests {
     #[test]
     fn what_nobody_says_is_missing_by_its_option() {
         let mut questions = Questions { asks: false, missing: Vec::new() };
-        assert_eq!(questions.number("?", None, Some(7), "--vhid"), 7);
-        assert_eq!(questions.number("?", Some(9), Some(7), "--vhid"), 9);
-        assert_eq!(questions.number("?", None, None, "--vhid"), 0);
-        assert_eq!(questions.parsed::<IpNet>("10.0.0.1/99", "--address"), None);
-        assert_eq!(questions.missing, ["--vhid", "--address (10.0.0.1/99 is none)"]);
+        assert_eq!(questions.ask("?", "--vhid", None, Some("7"), vhid), Some(7));
+        assert_eq!(questions.ask("?", "--vhid", Some(9), Some("7"), vhid), Some(9));
+        assert_eq!(questions.ask("?", "--vhid", None, None, vhid), None);
+        assert_eq!(questions.ask("?", "--node", None, Some("a host"), answer::node), None);
+        assert_eq!(questions.missing, ["--vhid", "--node"]);
+    }
+
+    #[test]
+    fn an_answer_is_judged_as_the_file_is() {
+        for wrong in ["", "0", "256", "-1", "ten", "1\u{1b}"] {
+            let mistake = vhid(wrong).expect_err(wrong);
+            assert!(mistake.contains("1 to 255") && !mistake.contains('\u{1b}'), "{mistake}");
+        }
+        assert_eq!(addresses("10.0.0.1/24, fd00::1/64").map(|all| all.len()), Ok(2));
+        for wrong in [",", "10.0.0.1/99", "10.0.0.1/24 nonsense", "224.0.0.1/24"] {
+            assert!(addresses(wrong).is_err(), "{wrong}");
+        }
+        assert!(answer::interval("7parsecs").is_err() && answer::interval("10ms").is_ok());
+        assert!(answer::node("a b").is_err() && answer::node("controller-a").is_ok());
     }
 }

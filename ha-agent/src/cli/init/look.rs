@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::InitError;
 use super::ask::Questions;
 use crate::cli::machine;
+use crate::config::quote::OneLine;
 use crate::net::link::{Interface, Interfaces, Kind};
 use crate::sniff::Sniffer;
 use crate::sniff::keys::Keys;
@@ -42,7 +43,12 @@ impl Looked {
         let choice: Vec<_> = candidates.iter().map(|interface| describe(interface)).collect();
         let question = format!("the interface that the clients are on ({})", choice.join(", "));
         let option = format!("--interface ({})", choice.join(", "));
-        let interface = questions.text(&question, named.map(str::to_owned), usual, &option);
+        let read = |text: &str| match interfaces.get(text) {
+            Some(_) => Ok(text.to_owned()),
+            None => Err(format!("there is no interface {}", OneLine(text))),
+        };
+        let interface = questions.ask(&question, &option, named.map(str::to_owned), usual.as_deref(), read);
+        let interface = interface.unwrap_or_default();
         let mut looked = Self {
             found: interfaces.get(&interface).cloned(),
             interface,
