@@ -9,17 +9,19 @@ pub use crate::reason::Counters;
 use crate::reason::Reason;
 
 mod countdown;
+mod echo;
 mod lease;
 mod record;
 mod standing;
 
 pub use countdown::{Countdown, MOST_STALLS, Patience, UNREAD_NS, bpf_timer, said};
+pub use echo::{Asked, KEYS, MAX_PATHS, Oneself, Path, PathKey};
 pub use lease::{Guarded, Lease};
 pub use record::{Advert, Kind, Record, RecordError, RecordHeader, Timeout};
 pub use standing::Standing;
 
 /// Version of every layout here and in the records.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 /// How many virtual hosts one agent can serve.
 pub const MAX_HOSTS: usize = 1024;
 /// How many watches there are room for: of each virtual host one a family, twice while it moves to another place.
@@ -292,8 +294,8 @@ pub struct Sightings(pub [Sighting; Reason::COUNT]);
 #[cfg(feature = "user")]
 mod pod {
     use super::{
-        Counters, GivenKey, Guarded, HeardKey, Keys, Lease, ListKey, Patience, Remembered, Sightings,
-        Standing, Watch, WatchKey,
+        Asked, Counters, GivenKey, Guarded, HeardKey, Keys, Lease, ListKey, Oneself, Path, PathKey, Patience,
+        Remembered, Sightings, Standing, Watch, WatchKey,
     };
 
     // SAFETY: see the module.
@@ -322,6 +324,16 @@ mod pod {
     unsafe impl aya::Pod for Guarded {}
     // SAFETY: see the module.
     unsafe impl aya::Pod for Standing {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for PathKey {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Path {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Oneself {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Asked {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for crate::echo::EchoCounters {}
 }
 
 const _: () = {
@@ -333,7 +345,7 @@ const _: () = {
     assert!(size_of::<GivenKey>() == 16);
     assert!(size_of::<Remembered>() == 32 && core::mem::offset_of!(Remembered, heard) == 8);
     assert!(size_of::<Sightings>() == Reason::COUNT * 24);
-    assert!(size_of::<Lease>() == 40 && size_of::<Guarded>() == 20);
+    assert!(size_of::<Lease>() == 48 && size_of::<Guarded>() == 20);
     assert!(size_of::<Standing>() == 16);
     assert!(core::mem::offset_of!(WatchKey, vhid) == 8);
     assert!(RING_BYTES.is_power_of_two());

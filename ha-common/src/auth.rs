@@ -5,6 +5,10 @@
 //! padding already in place; [`Mac::digest`] puts the counter into the gap and hashes two or three blocks.
 //! Loops are bounded, indexes masked: no panic, no unbounded loop.
 
+mod seal;
+
+pub use seal::Seal;
+
 /// Longest passphrase that every implementation takes whole, in bytes (CARP specification §3.1).
 pub const PASSPHRASE_MAX: usize = 19;
 /// Length of the key, in bytes: the passphrase, padded with zeros.
@@ -127,14 +131,7 @@ impl Mac {
         if self.blocks > 1 {
             scratch.compress(1);
         }
-        let inner = scratch.state.0;
-        let block = &mut scratch.blocks[0];
-        *block = [0; 16];
-        block[..5].copy_from_slice(&inner);
-        block[5] = PADDING;
-        block[15] = OUTER_BITS;
-        scratch.state = self.outer;
-        scratch.compress(0);
+        scratch.close(&self.outer);
     }
 }
 
@@ -153,6 +150,19 @@ impl Scratch {
     fn compress(&mut self, block: usize) {
         let Self { state, blocks, variables } = self;
         compress(state, variables, &mut blocks[block]);
+    }
+
+    /// Hashes the inner digest, which is the state, with the key.
+    #[inline(always)]
+    fn close(&mut self, outer: &State) {
+        let inner = self.state.0;
+        let block = &mut self.blocks[0];
+        *block = [0; 16];
+        block[..5].copy_from_slice(&inner);
+        block[5] = PADDING;
+        block[15] = OUTER_BITS;
+        self.state = *outer;
+        self.compress(0);
     }
 }
 

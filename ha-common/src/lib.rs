@@ -10,6 +10,7 @@
 pub mod abi;
 pub mod auth;
 pub mod decode;
+pub mod echo;
 pub mod fresh;
 pub mod guard;
 pub mod judge;

@@ -1,23 +1,28 @@
 //! Why a frame was not taken: one definition for the kernel's counters, `bpftool`'s field names, the
 //! status, the metrics and the manual.
 
-/// Defines [`Reason`] and, field by field in the same order, [`Counters`].
+/// Defines an enum of reasons and, field by field in the same order, their counters.
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $variant:ident, $label:ident, $sentence:literal;)+) => {
-        /// Why a frame on protocol 112 was not taken as an advertisement.
-        ///
-        /// The names are those of the BSDs' counters where they have one (CARP specification §7).
+    (
+        $(#[$reason_doc:meta])* enum $Reason:ident;
+        $(#[$counters_doc:meta])* struct $Counters:ident {
+            $(#[$received_doc:meta])* received,
+            $(#[$accepted_doc:meta])* accepted,
+        }
+        $($(#[$doc:meta])* $variant:ident, $label:ident, $sentence:literal;)+
+    ) => {
+        $(#[$reason_doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u32)]
-        pub enum Reason {
+        pub enum $Reason {
             $($(#[$doc])* $variant,)+
         }
 
-        impl Reason {
+        impl $Reason {
             /// How many there are.
             pub const COUNT: usize = Self::ALL.len();
 
-            /// Every reason, in the order of the counters.
+            /// Each, in the order of the counters.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// The counter's name: a metric's label, a field of [`Counters`].
@@ -37,31 +42,31 @@ macro_rules! reasons {
             }
         }
 
-        /// What one processor counted for one watch, in frames.
+        $(#[$counters_doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[repr(C)]
-        pub struct Counters {
-            /// Frames on protocol 112 that were looked at.
+        pub struct $Counters {
+            $(#[$received_doc])*
             pub received: u64,
-            /// Advertisements that were pushed into the ring.
+            $(#[$accepted_doc])*
             pub accepted: u64,
             $(#[doc = $sentence] pub $label: u64,)+
         }
 
-        impl Counters {
+        impl $Counters {
             /// The counter of one reason.
             #[must_use]
-            pub const fn refused(&self, reason: Reason) -> u64 {
+            pub const fn refused(&self, reason: $Reason) -> u64 {
                 match reason {
-                    $(Reason::$variant => self.$label,)+
+                    $($Reason::$variant => self.$label,)+
                 }
             }
 
             /// Counts one more frame for a reason, and returns how many there are now.
             #[inline(always)]
-            pub const fn count(&mut self, reason: Reason) -> u64 {
+            pub const fn count(&mut self, reason: $Reason) -> u64 {
                 let counter = match reason {
-                    $(Reason::$variant => &mut self.$label,)+
+                    $($Reason::$variant => &mut self.$label,)+
                 };
                 *counter += 1;
                 *counter
@@ -87,7 +92,20 @@ macro_rules! reasons {
     };
 }
 
+pub(crate) use reasons;
+
 reasons! {
+    /// Why a frame on protocol 112 was not taken as an advertisement.
+    ///
+    /// The names are those of the BSDs' counters where they have one (CARP specification §7).
+    enum Reason;
+    /// What one processor counted for one watch, in frames.
+    struct Counters {
+        /// Frames on protocol 112 that were looked at.
+        received,
+        /// Advertisements that were pushed into the ring.
+        accepted,
+    }
     /// VRRP, or something else on protocol 112. Passed on untouched.
     NotCarp, notcarp, "not CARP: VRRP or another use of protocol 112, passed on untouched";
     /// As long as CARP, but of another version or type. Passed on untouched.

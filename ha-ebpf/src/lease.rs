@@ -62,6 +62,7 @@ pub(crate) fn shorten() {
     unsafe {
         if process == thread && (*lease).process == process {
             (*lease).until_ns = (*lease).without_agent(now_ns());
+            (*lease).flags |= Lease::ENDED;
         }
     }
 }

@@ -4,12 +4,14 @@
 //! There are two, which differ in where they read the frame and how they answer: [`ha_carp`] for XDP, in the driver or in
 //! the generic path, and [`ha_carp_tc`] for traffic control (`tcx`), for an interface whose XDP is somebody else's.
 //!
-//! They observe, and never change a frame. [`judge`] says what a frame is; what that means for it stands in one
+//! They observe, and change no frame but a peer's probe, which becomes the answer. [`judge`] says what a frame is; what that means for it stands in one
 //! place, the table in [`look`]:
 //!
 //! | frame | verdict | counted |
 //! |---|---|---|
 //! | not protocol 112 | pass | no |
+//! | a [peer's probe](echo) | back, as the answer | `accepted`, for the path |
+//! | to the port of these, refused | drop | its reason, for the path or for all |
 //! | the same, for a virtual address, where the [lease](lease) is over | drop | `silenced` |
 //! | VRRP or unknown on protocol 112 | pass | `notcarp` or `badver`, common |
 //! | CARP for somebody else's virtual host | pass | `badvhid`, common |
@@ -25,6 +27,7 @@
 )]
 
 mod countdown;
+mod echo;
 mod emit;
 mod lease;
 mod maps;
@@ -35,8 +38,9 @@ use aya_ebpf::{
     bindings::{
         TC_ACT_SHOT,
         tcx_action_base::TCX_NEXT,
-        xdp_action::{XDP_DROP, XDP_PASS},
+        xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
     },
+    helpers::bpf_redirect,
     macros::{classifier, raw_tracepoint, xdp},
     programs::{RawTracePointContext, TcContext, XdpContext},
 };
@@ -55,6 +59,7 @@ pub fn ha_carp(ctx: XdpContext) -> u32 {
     match look(&ctx, ctx.ingress_ifindex() as u32, &Packet::new(&ctx)) {
         Verdict::Pass => XDP_PASS,
         Verdict::Drop => XDP_DROP,
+        Verdict::Return => XDP_TX,
     }
 }
 
@@ -67,6 +72,8 @@ pub fn ha_carp_tc(ctx: TcContext) -> i32 {
         // Whoever comes after us is asked, too.
         Verdict::Pass => TCX_NEXT,
         Verdict::Drop => TC_ACT_SHOT as i32,
+        // SAFETY: the helper has no preconditions.
+        Verdict::Return => unsafe { bpf_redirect(ifindex, 0) as i32 },
     }
 }
 
@@ -90,13 +97,19 @@ pub fn ha_empty(_ctx: XdpContext) -> u32 {
 enum Verdict {
     Pass,
     Drop,
+    /// Out where it came in.
+    Return,
 }
 
 #[inline(always)]
 fn look(ctx: &impl EbpfContext, ifindex: u32, frame: &Packet<'_>) -> Verdict {
     match decode(frame) {
         Frame::Foreign if lease::forbids(frame) => Verdict::Drop,
-        Frame::Foreign => Verdict::Pass,
+        Frame::Foreign => match echo::answer(ifindex, frame) {
+            None => Verdict::Pass,
+            Some(false) => Verdict::Drop,
+            Some(true) => Verdict::Return,
+        },
         Frame::NotCarp(reason) => {
             maps::count_refused(COMMON_SLOT, reason);
             Verdict::Pass

@@ -8,11 +8,13 @@ use aya_ebpf::{
 };
 use ha_common::{
     abi::{
-        Address, Advert, COUNTER_SLOTS, Countdown, Counters, GivenKey, Guarded, HeardKey, KEY_SETS, Keys,
-        Lease, ListKey, MAX_GIVEN, MAX_GUARDED, MAX_HEARD, MAX_HOSTS, MAX_LISTED, MAX_WATCHES, Patience,
-        RING_BYTES, Remembered, Sightings, Standing, UNREAD_NS, Watch, WatchKey,
+        Address, Advert, Asked, COUNTER_SLOTS, Countdown, Counters, GivenKey, Guarded, HeardKey, KEY_SETS,
+        Keys, Lease, ListKey, MAX_GIVEN, MAX_GUARDED, MAX_HEARD, MAX_HOSTS, MAX_LISTED, MAX_PATHS,
+        MAX_WATCHES, Oneself, Path, PathKey, Patience, RING_BYTES, Remembered, Sightings, Standing,
+        UNREAD_NS, Watch, WatchKey,
     },
     auth::{DIGEST_LEN, Scratch},
+    echo::{self, EchoCounters},
     fresh::Heard,
     judge::{Desk, World},
     reason::Reason,
@@ -77,6 +79,30 @@ pub(crate) static HA_SILENCED: PerCpuArray<u64, 1> = PerCpuArray::new();
 /// Of which virtual hosts this node is master. Written by the agent, for the one after it; not read by the program.
 #[btf_map]
 static HA_STANDING: Array<Standing, MAX_HOSTS> = Array::new();
+
+/// What this node says of itself where a peer's kernel asks. Written by the agent.
+#[btf_map]
+pub(crate) static HA_ECHO_SELF: Array<Oneself, 1> = Array::new();
+
+/// From where peers may ask. Written by the agent.
+#[btf_map]
+pub(crate) static HA_ECHO_PATH: HashMap<PathKey, Path, MAX_PATHS> = HashMap::new();
+
+/// What they have asked, by [`Path::slot`]. The program's own.
+#[btf_map]
+pub(crate) static HA_ECHO_ASKED: Array<Asked, MAX_PATHS> = Array::new();
+
+/// What the virtual hosts are that they ask for. Written by the agent.
+#[btf_map]
+pub(crate) static HA_ECHO_ROLE: HashMap<u32, u32, MAX_HOSTS> = HashMap::new();
+
+/// What was counted of that, by [`Path::slot`] and processor; last what came on no path. Read by the agent.
+#[btf_map]
+pub(crate) static HA_ECHO_COUNT: PerCpuArray<EchoCounters, { MAX_PATHS + 1 }> = PerCpuArray::new();
+
+/// Memory for an answer, which the stack has no room for.
+#[btf_map]
+pub(crate) static HA_ECHO_DESK: PerCpuArray<echo::Desk, 1> = PerCpuArray::new();
 
 /// What was counted, by [`Watch::slot`] and processor. Read by the agent.
 #[btf_map]

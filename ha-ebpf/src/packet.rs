@@ -35,6 +35,20 @@ impl<'a> Packet<'a> {
     }
 }
 
+impl Packet<'_> {
+    /// `N` bytes at `offset`, to be changed in place.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "the frame is not behind the reference")]
+    pub(crate) fn get_mut<const N: usize>(&self, offset: usize) -> Option<&mut [u8; N]> {
+        let at = self.start + offset;
+        if at + N > self.end {
+            return None;
+        }
+        // SAFETY: as in `get`; nobody holds a view of the frame any more when it is changed.
+        Some(unsafe { &mut *(at as *mut [u8; N]) })
+    }
+}
+
 impl Cursor for Packet<'_> {
     #[inline(always)]
     fn get<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {

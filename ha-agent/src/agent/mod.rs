@@ -147,8 +147,18 @@ pub async fn run(config: Config, files: Files, hurry: &Hurry) -> Result<Ended, A
     let (updates, restarts) = (Updates::new(&files, ends.clone())?, Restarts::new(&files, ends)?);
     let stories = Events::start(&files.state);
     let recording = files.record.as_deref().map(Recording::create).transpose()?;
-    let Loaded { mut dataplane, tables, events, counters, memory, given, patiences, lease, mut standings } =
-        Dataplane::load_pinned(pins(&files.pins))?;
+    let Loaded {
+        mut dataplane,
+        tables,
+        events,
+        counters,
+        memory,
+        given,
+        patiences,
+        lease,
+        mut standings,
+        ..
+    } = Dataplane::load_pinned(pins(&files.pins))?;
     follow_log(&mut dataplane);
     let (journal, modes, counters) = (Arc::new(Journal::default()), Modes::default(), Arc::new(counters));
     let (inputs, input_queue) = mpsc::unbounded_channel();

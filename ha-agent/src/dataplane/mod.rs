@@ -8,6 +8,7 @@
 //! order; where not, the kernel detaches it with the process.
 
 mod attach;
+mod echo;
 mod error;
 mod events;
 mod exit;
@@ -36,6 +37,7 @@ use attach::Link;
 use packets::{Counted, Switch};
 
 pub use attach::{Interface, Owner, runs};
+pub use echo::Echo;
 pub use error::{AttachError, LoadError};
 pub use events::Events;
 pub use exit::EXIT;
@@ -92,6 +94,8 @@ pub struct Loaded {
     pub lease: Lease,
     /// What the next agent is to know.
     pub standings: Standings,
+    /// What it answers when a peer's kernel asks.
+    pub echo: Echo,
 }
 
 impl Dataplane {
@@ -149,10 +153,11 @@ impl Dataplane {
         let patiences = Patiences::take(&mut bpf)?;
         let lease = Lease::take(&mut bpf)?;
         let standings = Standings::take(&mut bpf)?;
+        let echo = Echo::take(&mut bpf)?;
         let events: RingBuf<MapData> = take(&mut bpf, "HA_EVENTS")?;
         let dataplane = Self { bpf, attached: HashMap::new(), pins, counted, packets: None, heard: None };
         let events = Events::new(events);
-        Ok(Loaded { dataplane, tables, events, counters, memory, given, patiences, lease, standings })
+        Ok(Loaded { dataplane, tables, events, counters, memory, given, patiences, lease, standings, echo })
     }
 
     /// Attaches the program to an interface in the first of these modes that is possible there. What an earlier agent has

@@ -16,6 +16,8 @@ pub struct Lease {
     pub follows: u32,
     /// How long it lasts at most after the agent's process has ended, in ns.
     pub after_ns: u64,
+    /// When the agent gave its last sign of life, in ns of `CLOCK_BOOTTIME`: at each grant.
+    pub alive_ns: u64,
     /// That process, as the whole machine knows it; 0 if its end changes nothing.
     pub process: u32,
     /// Always 0.
@@ -31,6 +33,9 @@ impl Lease {
     /// Flag: another one who says that it serves puts an end to it, until the agent is sure anew. He may have taken over
     /// while this machine stood still, and its clock with it.
     pub const DOUBTS: u32 = 4;
+
+    /// Flag: that process has ended. Set by the program.
+    pub const ENDED: u32 = 8;
 
     /// Whether a flag is set.
     #[inline(always)]
@@ -54,6 +59,18 @@ impl Lease {
         !self.has(Self::GUARDS)
             || (now_ns < self.until_ns
                 && !(self.has(Self::DOUBTS) && doubt_ns >= self.sure_ns && doubt_ns > 0))
+    }
+}
+
+impl Lease {
+    /// What is left of it, in µs; 0 if it is over, [`NO_LEASE`](crate::wire::echo::NO_LEASE) if there is none.
+    #[inline(always)]
+    #[must_use]
+    pub fn left_us(&self, now_ns: u64, doubt_ns: u64) -> u32 {
+        if !self.has(Self::GUARDS) {
+            return crate::wire::echo::NO_LEASE;
+        }
+        if self.holds(now_ns, doubt_ns) { crate::echo::microseconds(self.until_ns - now_ns) } else { 0 }
     }
 }
 

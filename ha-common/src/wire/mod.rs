@@ -7,7 +7,9 @@
 pub mod arp;
 pub mod carp;
 pub mod checksum;
+pub mod echo;
 pub mod ethernet;
 pub mod ipv4;
 pub mod ipv6;
 pub mod ndp;
+pub mod udp;

@@ -1,6 +1,6 @@
 //! The two programs, and what the kernel makes of them.
 
-use crate::outcome::{XDP_DROP, XDP_PASS};
+use crate::outcome::{XDP_DROP, XDP_PASS, XDP_TX};
 
 /// Which of the two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,7 @@ impl Hook {
             (Self::Xdp, verdict) => verdict,
             (Self::Tc, TCX_NEXT) => XDP_PASS,
             (Self::Tc, TC_ACT_SHOT) => XDP_DROP,
+            (Self::Tc, TC_ACT_REDIRECT) => XDP_TX,
             (Self::Tc, verdict) => panic!("{verdict}"),
         }
     }
@@ -47,3 +48,4 @@ impl Hook {
 /// What the program for traffic control returns (`linux/bpf.h`, `linux/pkt_cls.h`).
 const TCX_NEXT: u32 = u32::MAX;
 const TC_ACT_SHOT: u32 = 2;
+const TC_ACT_REDIRECT: u32 = 7;

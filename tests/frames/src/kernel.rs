@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use aya::programs::{TestRun, TestRunOptions};
 use ha_agent::dataplane::{
-    Counters, Dataplane, Events, Given, Interface, Lease, LoadError, Loaded, Memory, Mode, Packets,
+    Counters, Dataplane, Echo, Events, Given, Interface, Lease, LoadError, Loaded, Memory, Mode, Packets,
     Patiences, Tables,
 };
 use ha_common::abi::{
@@ -20,7 +20,7 @@ use lab::capture::now_ns;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::hook::Hook;
-use crate::outcome::{Judged, Outcome};
+use crate::outcome::{Judged, Outcome, XDP_TX};
 use crate::packet::l3_offset;
 
 /// The loaded program, with maps of its own and what they held before the next frame; beside it user space's
@@ -35,6 +35,7 @@ pub struct Kernel {
     given: Given,
     patiences: Patiences,
     lease: Lease,
+    echo: Echo,
     /// What user space judges by, and what it has heard.
     site: Site,
     /// Of the common slot and of every watch that there was.
@@ -85,7 +86,7 @@ impl Kernel {
                 panic!("{error}");
             }
         };
-        let Loaded { dataplane, tables, events, counters, memory, given, patiences, lease, standings: _ } =
+        let Loaded { dataplane, tables, events, counters, memory, given, patiences, lease, echo, .. } =
             loaded;
         let (nowhere, before) = (Site::default(), BTreeMap::from([(COMMON_SLOT, abi::Counters::default())]));
         let mut kernel = Self {
@@ -98,6 +99,7 @@ impl Kernel {
             given,
             patiences,
             lease,
+            echo,
             site: nowhere,
             before,
         };
@@ -314,12 +316,37 @@ impl Kernel {
         judged
     }
 
+    /// What it answers to peers' probes.
+    pub fn echo(&mut self) -> &mut Echo {
+        &mut self.echo
+    }
+
     /// Runs the program on a frame, `repeat` times. What it pushes stays in the ring.
     ///
     /// # Panics
     ///
     /// If it does not run, or changes the frame.
     pub fn run(&mut self, frame: &[u8], repeat: u32) -> Run {
+        let (run, after) = self.run_once(frame, repeat);
+        assert_eq!(after, frame, "it was changed");
+        run
+    }
+
+    /// Runs the program on a frame, and returns what it sends back; `None` where it does not.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run, or changes a frame that it does not send back.
+    pub fn answer(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+        let (run, after) = self.run_once(frame, 1);
+        if run.verdict == XDP_TX {
+            return Some(after);
+        }
+        assert_eq!(after, frame, "it was changed");
+        None
+    }
+
+    fn run_once(&mut self, frame: &[u8], repeat: u32) -> (Run, Vec<u8>) {
         let mut after = vec![0; frame.len()];
         let options = TestRunOptions {
             data_in: Some(frame),
@@ -341,9 +368,8 @@ impl Kernel {
         };
         let result = result.unwrap_or_else(|error| panic!("BPF_PROG_TEST_RUN of {frame:02x?}: {error:?}"));
         assert_eq!(usize::try_from(result.data_size_out), Ok(frame.len()), "its length was changed");
-        assert_eq!(after, frame, "it was changed");
         let verdict = self.hook.as_xdp(result.return_value);
-        Run { verdict, counted: self.counted(), time_ns }
+        (Run { verdict, counted: self.counted(), time_ns }, after)
     }
 
     /// Everything that is in the ring, oldest first.

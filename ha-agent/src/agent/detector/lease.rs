@@ -153,6 +153,7 @@ impl Grants {
         Some(abi::Lease {
             until_ns,
             sure_ns: proven_ns.unwrap_or(boot_ns),
+            alive_ns: boot_ns,
             flags: abi::Lease::GUARDS
                 | optional(all, abi::Lease::ALL)
                 | optional(proven_ns.is_some(), abi::Lease::DOUBTS),

@@ -1,0 +1,142 @@
+//! The echo: a probe of a peer's kernel is answered here, whatever the processes of this machine do.
+
+use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns};
+use ha_common::{
+    abi::{Asked, FAMILY_IPV4, Lease, Path, PathKey},
+    echo::{self, EchoCounters, Refusal, World},
+    wire::{
+        checksum,
+        echo::{LEN, Role},
+        ipv4, ipv6, udp,
+    },
+};
+
+use crate::{
+    maps::{
+        HA_DOUBT, HA_ECHO_ASKED, HA_ECHO_COUNT, HA_ECHO_DESK, HA_ECHO_PATH, HA_ECHO_ROLE, HA_ECHO_SELF,
+        HA_LEASE,
+    },
+    packet::Packet,
+};
+
+/// Whether a frame was made an answer; `None` if it is not for the echo's port.
+#[inline(always)]
+pub(crate) fn answer(ifindex: u32, frame: &Packet<'_>) -> Option<bool> {
+    let oneself = HA_ECHO_SELF.get(0)?;
+    if oneself.port == 0 {
+        return None;
+    }
+    let candidate = echo::find(frame, oneself.port as u16)?;
+    // It is always there.
+    let desk = HA_ECHO_DESK.get_ptr_mut(0)?;
+    // SAFETY: nothing else uses this processor's copy while the program runs on it, and the program asks once.
+    let desk = unsafe { &mut *desk };
+    let (slot, verdict) = echo::judge(&candidate, ifindex, oneself, &Maps, desk);
+    let (l3, family) = candidate.place();
+    let answered = verdict.is_ok() && turn(frame, l3, family, &desk.message);
+    count(slot, verdict);
+    Some(answered)
+}
+
+/// Sends the frame back to where it came from, with an answer in it. The ports are the same already; what the sum over the
+/// addresses was, it stays.
+#[inline(always)]
+fn turn(frame: &Packet<'_>, l3: usize, family: u8, message: &[u8; LEN]) -> bool {
+    let turned = if family == FAMILY_IPV4 {
+        swap::<4>(frame, l3 + ipv4::LEN - 8) && seal(frame, l3 + ipv4::LEN, message)
+    } else {
+        swap::<16>(frame, l3 + ipv6::LEN - 32) && seal(frame, l3 + ipv6::LEN, message)
+    };
+    turned && swap::<6>(frame, 0)
+}
+
+/// Lets two neighbouring addresses change places.
+#[inline(always)]
+fn swap<const N: usize>(frame: &Packet<'_>, offset: usize) -> bool {
+    let (Some(first), Some(second)) = (frame.get_mut::<N>(offset), frame.get_mut::<N>(offset + N)) else {
+        return false;
+    };
+    core::mem::swap(first, second);
+    true
+}
+
+/// Puts the answer behind the UDP header, whose sum follows by what has changed (RFC 1624).
+#[inline(always)]
+fn seal(frame: &Packet<'_>, l4: usize, message: &[u8; LEN]) -> bool {
+    let Some(header) = frame.get_mut::<{ udp::LEN }>(l4) else { return false };
+    let Some(payload) = frame.get_mut::<LEN>(l4 + udp::LEN) else { return false };
+    let sum = u16::from_be_bytes([header[6], header[7]]);
+    // None was made, which IPv4 allows.
+    if sum != 0 {
+        let sum = checksum::replaced(sum, payload, message);
+        [header[6], header[7]] = sum.to_be_bytes();
+    }
+    *payload = *message;
+    true
+}
+
+/// What the maps know.
+struct Maps;
+
+impl World for Maps {
+    #[inline(always)]
+    fn path(&self, key: &PathKey) -> Option<&Path> {
+        // SAFETY: the agent replaces values whole; one that is replaced meanwhile is still there.
+        unsafe { HA_ECHO_PATH.get(key) }
+    }
+
+    #[inline(always)]
+    fn asked(&self, slot: u32) -> Option<Asked> {
+        HA_ECHO_ASKED.get(slot).copied()
+    }
+
+    #[inline(always)]
+    fn remember(&self, slot: u32, asked: Asked) {
+        if let Some(place) = HA_ECHO_ASKED.get_ptr_mut(slot) {
+            // SAFETY: the pointer is to a map's value, which stays while the program runs. Two processors that are asked at
+            // once on one path may both answer: that is as if one of the two had come twice.
+            unsafe { *place = asked };
+        }
+    }
+
+    #[inline(always)]
+    fn role(&self, host: u32) -> Role {
+        // SAFETY: the value is copied out at once.
+        match unsafe { HA_ECHO_ROLE.get(&host) } {
+            Some(2) => Role::Master,
+            Some(_) => Role::Backup,
+            None => Role::Unknown,
+        }
+    }
+
+    #[inline(always)]
+    fn lease(&self) -> (Lease, u64) {
+        (HA_LEASE.get(0).copied().unwrap_or_default(), HA_DOUBT.get(0).copied().unwrap_or(0))
+    }
+
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_ktime_get_ns() }
+    }
+
+    #[inline(always)]
+    fn boot_ns(&self) -> u64 {
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_ktime_get_boot_ns() }
+    }
+}
+
+#[inline(always)]
+fn count(slot: u32, verdict: Result<(), Refusal>) {
+    let Some(counters) = HA_ECHO_COUNT.get_ptr_mut(slot) else { return };
+    // SAFETY: the pointer is to this processor's own copy, which nothing else writes while the program runs on it.
+    let counters: &mut EchoCounters = unsafe { &mut *counters };
+    counters.received += 1;
+    match verdict {
+        Ok(()) => counters.accepted += 1,
+        Err(reason) => {
+            counters.count(reason);
+        }
+    }
+}
