@@ -89,6 +89,9 @@ enum Network<'a> {
 pub struct Desk {
     /// Where it came from.
     key: PathKey,
+    /// Where the network's header begins, in bytes, and its family: in memory, so that the verifier sees one way to go on,
+    /// however a frame was tagged.
+    place: (u32, u32),
     /// What it says; where it is to be answered, the answer.
     pub message: [u8; echo::LEN],
     scratch: Scratch,
@@ -97,7 +100,17 @@ pub struct Desk {
 impl Default for Desk {
     fn default() -> Self {
         let key = PathKey { ifindex: 0, outer_vlan: 0, vlan: 0, family: 0, address: Address::default() };
-        Self { key, message: [0; echo::LEN], scratch: Scratch::default() }
+        Self { key, place: (0, 0), message: [0; echo::LEN], scratch: Scratch::default() }
+    }
+}
+
+impl Desk {
+    /// Where the network's header of the frame begins that was judged, 0 to 31 bytes, and whether it is IPv4's.
+    #[inline(always)]
+    #[must_use]
+    pub fn place(&self) -> (usize, bool) {
+        let (l3, family) = core::hint::black_box(self).place;
+        ((l3 & 31) as usize, family == u32::from(FAMILY_IPV4))
     }
 }
 
@@ -149,14 +162,12 @@ fn is_whole(ports: udp::Header<'_>, port: u16) -> bool {
 }
 
 impl Candidate<'_> {
-    /// Where the network's header begins, and its family.
     #[inline(always)]
-    #[must_use]
-    pub fn place(&self) -> (usize, u8) {
-        match self.network {
-            Network::Ipv4(_) => (self.l3, FAMILY_IPV4),
-            Network::Ipv6(_) => (self.l3, FAMILY_IPV6),
-        }
+    fn family(&self) -> u32 {
+        u32::from(match self.network {
+            Network::Ipv4(_) => FAMILY_IPV4,
+            Network::Ipv6(_) => FAMILY_IPV6,
+        })
     }
 
     #[inline(always)]
@@ -194,9 +205,12 @@ pub fn judge(
     world: &impl World,
     desk: &mut Desk,
 ) -> (u32, Result<(), Refusal>) {
-    let (_, family) = candidate.place();
     let Candidate { outer_vlan, vlan, .. } = *candidate;
-    desk.key = PathKey { ifindex, outer_vlan, vlan, family: u32::from(family), address: candidate.source() };
+    let family = candidate.family();
+    desk.key = PathKey { ifindex, outer_vlan, vlan, family, address: candidate.source() };
+    #[expect(clippy::cast_possible_truncation, reason = "22 at most")]
+    let l3 = candidate.l3 as u32;
+    desk.place = (l3, family);
     let Some(path) = world.path(&desk.key) else { return (NO_PATH, Err(Refusal::BadSource)) };
     (path.slot, answer(candidate, path, oneself, world, desk))
 }
@@ -231,9 +245,7 @@ fn answer(
         return Err(Refusal::Replay);
     }
     let key = probe.key();
-    let [probes, answers] =
-        [&path.probes, &path.answers].map(|seals| if key == 0 { &seals[0] } else { &seals[1] });
-    if !probes.is_whole(scratch, message) {
+    if !path.probes[usize::from(key)].is_whole(scratch, message) {
         return Err(Refusal::BadAuth);
     }
     let used_ns = asked.one_more(world.now_ns(), oneself.pace_ns).ok_or(Refusal::Limited)?;
@@ -260,7 +272,7 @@ fn answer(
         hosts,
     }
     .write(message);
-    answers.close(scratch, message);
+    path.answers[usize::from(key)].close(scratch, message);
     Ok(())
 }
 

@@ -2,8 +2,8 @@
 
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns};
 use ha_common::{
-    abi::{Asked, FAMILY_IPV4, Lease, Path, PathKey},
-    echo::{self, EchoCounters, Refusal, World},
+    abi::{Asked, Lease, Path, PathKey},
+    echo::{self, Desk, EchoCounters, Refusal, World},
     wire::{
         checksum,
         echo::{LEN, Role},
@@ -32,8 +32,7 @@ pub(crate) fn answer(ifindex: u32, frame: &Packet<'_>) -> Option<bool> {
     // SAFETY: nothing else uses this processor's copy while the program runs on it, and the program asks once.
     let desk = unsafe { &mut *desk };
     let (slot, verdict) = echo::judge(&candidate, ifindex, oneself, &Maps, desk);
-    let (l3, family) = candidate.place();
-    let answered = verdict.is_ok() && turn(frame, l3, family, &desk.message);
+    let answered = verdict.is_ok() && turn(frame, desk);
     count(slot, verdict);
     Some(answered)
 }
@@ -41,11 +40,12 @@ pub(crate) fn answer(ifindex: u32, frame: &Packet<'_>) -> Option<bool> {
 /// Sends the frame back to where it came from, with an answer in it. The ports are the same already; what the sum over the
 /// addresses was, it stays.
 #[inline(always)]
-fn turn(frame: &Packet<'_>, l3: usize, family: u8, message: &[u8; LEN]) -> bool {
-    let turned = if family == FAMILY_IPV4 {
-        swap::<4>(frame, l3 + ipv4::LEN - 8) && seal(frame, l3 + ipv4::LEN, message)
+fn turn(frame: &Packet<'_>, desk: &Desk) -> bool {
+    let (l3, is_ipv4) = desk.place();
+    let turned = if is_ipv4 {
+        swap::<4>(frame, l3 + ipv4::LEN - 8) && seal(frame, l3 + ipv4::LEN, &desk.message)
     } else {
-        swap::<16>(frame, l3 + ipv6::LEN - 32) && seal(frame, l3 + ipv6::LEN, message)
+        swap::<16>(frame, l3 + ipv6::LEN - 32) && seal(frame, l3 + ipv6::LEN, &desk.message)
     };
     turned && swap::<6>(frame, 0)
 }
