@@ -3,6 +3,7 @@
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns};
 use ha_common::{
     abi::{Asked, Lease, Path, PathKey},
+    decode::Cursor,
     echo::{self, Desk, EchoCounters, Refusal, World},
     wire::{
         checksum,
@@ -37,15 +38,14 @@ pub(crate) fn answer(ifindex: u32, frame: &Packet<'_>) -> Option<bool> {
     Some(answered)
 }
 
-/// Sends the frame back to where it came from, with an answer in it. The ports are the same already; what the sum over the
-/// addresses was, it stays.
+/// Sends the frame back to where it came from, with an answer in it. The ports are the same already.
 #[inline(always)]
 fn turn(frame: &Packet<'_>, desk: &Desk) -> bool {
     let (l3, is_ipv4) = desk.place();
     let turned = if is_ipv4 {
-        swap::<4>(frame, l3 + ipv4::LEN - 8) && seal(frame, l3 + ipv4::LEN, &desk.message)
+        swap::<4>(frame, l3 + ipv4::LEN - 8) && put::<8>(frame, l3 + ipv4::LEN, &desk.message)
     } else {
-        swap::<16>(frame, l3 + ipv6::LEN - 32) && seal(frame, l3 + ipv6::LEN, &desk.message)
+        swap::<16>(frame, l3 + ipv6::LEN - 32) && put::<32>(frame, l3 + ipv6::LEN, &desk.message)
     };
     turned && swap::<6>(frame, 0)
 }
@@ -60,17 +60,18 @@ fn swap<const N: usize>(frame: &Packet<'_>, offset: usize) -> bool {
     true
 }
 
-/// Puts the answer behind the UDP header, whose sum follows by what has changed (RFC 1624).
+/// Puts the answer behind the UDP header, which follows `N` bytes of addresses. Its checksum is made anew: what a machine of the
+/// same host has sent may have none yet.
 #[inline(always)]
-fn seal(frame: &Packet<'_>, l4: usize, message: &[u8; LEN]) -> bool {
+fn put<const N: usize>(frame: &Packet<'_>, l4: usize, message: &[u8; LEN]) -> bool {
+    let Some(addresses) = frame.get::<N>(l4 - N) else { return false };
+    let addresses = checksum::sum(addresses);
     let Some(header) = frame.get_mut::<{ udp::LEN }>(l4) else { return false };
+    header[6] = 0;
+    header[7] = 0;
+    let sum = checksum::udp(addresses, header, message);
+    [header[6], header[7]] = sum.to_be_bytes();
     let Some(payload) = frame.get_mut::<LEN>(l4 + udp::LEN) else { return false };
-    let sum = u16::from_be_bytes([header[6], header[7]]);
-    // None was made, which IPv4 allows.
-    if sum != 0 {
-        let sum = checksum::replaced(sum, payload, message);
-        [header[6], header[7]] = sum.to_be_bytes();
-    }
     *payload = *message;
     true
 }

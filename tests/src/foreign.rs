@@ -5,6 +5,7 @@ use std::fs;
 use anyhow::Result;
 
 use crate::lan::Node;
+use crate::netns::Netns;
 
 /// Attaches a program named `foreign` to a node's `eth0`, with the `ip` command. It stays until the interface
 /// goes.
@@ -13,10 +14,19 @@ use crate::lan::Node;
 ///
 /// If the kernel or `ip` refuses it.
 pub fn attach(node: &Node) -> Result<()> {
+    attach_to(&node.netns, "eth0")
+}
+
+/// The same for any interface of a namespace.
+///
+/// # Errors
+///
+/// If the kernel or `ip` refuses it.
+pub fn attach_to(netns: &Netns, interface: &str) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("foreign.o");
     fs::write(&path, object())?;
-    node.netns.ip(&format!("link set dev eth0 xdp obj {} sec xdp", path.display()))
+    netns.ip(&format!("link set dev {interface} xdp obj {} sec xdp", path.display()))
 }
 
 /// The smallest object that libbpf takes: one program, `return XDP_PASS`, and its licence.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 
+use crate::foreign;
 use crate::frame::Hardware;
 use crate::netns::{self, Netns};
 
@@ -228,6 +229,16 @@ impl Lan {
         // Before kernel 6.16 a cable does not say that it is full.
         let arguments = format!("-n {} qdisc add dev {} root pfifo", self.netns.name(), port(&node.name));
         netns::run("tc", &format!("{arguments} limit {QUEUE}")).map(drop)
+    }
+
+    /// Lets a node's driver send back what it receives (`XDP_TX`): a cable carries that only to an end that polls, as one
+    /// with a program does.
+    ///
+    /// # Errors
+    ///
+    /// If there is a program already.
+    pub fn take_returns(&self, node: &Node) -> Result<()> {
+        foreign::attach_to(&self.netns, &port(&node.name))
     }
 
     /// Has the bridge forward everything to everybody, like a hub, so that a witness hears what two nodes say to

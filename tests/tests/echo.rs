@@ -20,7 +20,7 @@ fn a_peers_probe_is_answered_where_it_came_from() {
         let mut nonce = 0;
         for (probe, tags) in [(v4, &[] as &[_]), (v6, &[]), (v4, vlan), (v6, vlan)] {
             for (summed, number) in [(true, 0), (false, 0), (true, 1)] {
-                // Without a checksum IPv6 has no UDP, but that is for its sender to know.
+                // Where the checksum is left to a card, there is none yet.
                 nonce += 1;
                 let hosts = [0x0a00_0001, 0x0a00_0002, 0x0a00_0003];
                 let frame = Probe {

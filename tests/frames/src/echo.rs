@@ -163,19 +163,26 @@ impl Answer {
         assert_eq!(before, same, "the header before them");
         let (header, message) = frame[l4..].split_at(8);
         assert_eq!(header[..6], probe[l4..l4 + 6], "ports and length");
-        if header[6..8] == [0, 0] {
-            assert_eq!(probe[l4 + 6..l4 + 8], [0, 0], "the checksum is lost");
-        } else {
-            let mut unsummed = frame[l4..].to_vec();
-            unsummed[6..8].fill(0);
-            assert_eq!(header[6..8], udp_checksum(from, to, &unsummed).to_be_bytes(), "checksum");
-        }
+        let mut unsummed = frame[l4..].to_vec();
+        unsummed[6..8].fill(0);
+        assert_eq!(header[6..8], udp_checksum(from, to, &unsummed).to_be_bytes(), "checksum");
+        assert_eq!(message[38..40], probe[l4 + 8 + 38..l4 + 8 + 40], "the key's number");
+        Self::read(message)
+    }
+
+    /// Reads a message, and demands that it is an answer and whole.
+    ///
+    /// # Panics
+    ///
+    /// If it is not.
+    #[must_use]
+    pub fn read(message: &[u8]) -> Self {
+        assert_eq!(message.len(), 72, "{message:02x?}");
         let (covered, seal) = message.split_at(52);
         assert_eq!(seal, tag(&KEYS_OF_ANSWERS[usize::from(covered[38])], covered), "the seal");
         assert_eq!((&covered[..3], covered[3] >> 4), (b"hE\x01".as_slice(), 2), "{covered:02x?}");
         let u64_at = |at: usize| u64::from_be_bytes(covered[at..at + 8].try_into().expect("eight"));
         let u32_at = |at: usize| u32::from_be_bytes(covered[at..at + 4].try_into().expect("four"));
-        assert_eq!(covered[38..40], probe[l4 + 8 + 38..l4 + 8 + 40], "the key's number");
         Self {
             sender: covered[3] & 0xf,
             nonce: u64_at(4),
