@@ -15,9 +15,9 @@ mod record;
 mod standing;
 
 pub use countdown::{Countdown, MOST_STALLS, Patience, UNREAD_NS, bpf_timer, said};
-pub use echo::{Asked, KEYS, MAX_PATHS, Oneself, Path, PathKey};
+pub use echo::{Asked, DEPARTURES, Departure, EchoWatch, KEYS, MAX_PATHS, Oneself, Path, PathKey, place};
 pub use lease::{Guarded, Lease};
-pub use record::{Advert, Kind, Record, RecordError, RecordHeader, Timeout};
+pub use record::{Advert, Answer, Kind, Record, RecordError, RecordHeader, Timeout};
 pub use standing::Standing;
 
 /// Version of every layout here and in the records.

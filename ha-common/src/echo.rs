@@ -6,7 +6,7 @@
 //! Cheap checks come before dear ones. What was answered before is refused before anything is hashed, and what is counted to a
 //! peer is only what the peer has sealed: so neither a forger nor somebody who repeats uses up what the peer may ask.
 
-use crate::abi::{Address, Asked, FAMILY_IPV4, FAMILY_IPV6, Lease, Oneself, Path, PathKey};
+use crate::abi::{Address, Asked, FAMILY_IPV4, FAMILY_IPV6, KEYS, Lease, Oneself, Path, PathKey};
 use crate::auth::Scratch;
 use crate::decode::{Cursor, link_layer};
 use crate::reason::reasons;
@@ -20,7 +20,7 @@ reasons! {
     struct EchoCounters {
         /// Frames to the echo's port.
         received,
-        /// Probes that were answered.
+        /// Probes that were answered, and answers that were heard.
         accepted,
     }
     /// No probe of this version: too short, too long, in fragments or with options, or of another version.
@@ -33,8 +33,8 @@ reasons! {
     BadDst, baddst, "sent to another address than our own on this path";
     /// Our own, sent back to us.
     Looped, looped, "said to be from ourselves: sent back to us";
-    /// This probe, or a later one, was answered before.
-    Replay, replay, "answered before: a recorded probe was sent again";
+    /// This probe, or a later one, was answered before; or nobody waits for this answer.
+    Replay, replay, "answered before, or an answer that nobody waits for: a recorded message was sent again";
     /// Another key.
     BadAuth, badauth, "a wrong seal: made without the pair's key";
     /// More than a peer may ask.
@@ -49,7 +49,13 @@ pub trait World {
     /// What was heard on it.
     fn asked(&self, slot: u32) -> Option<Asked>;
 
-    /// Remembers that.
+    /// When a probe of ours left that is not answered yet, in ns of `CLOCK_MONOTONIC`.
+    fn departed(&self, slot: u32, nonce: u64) -> Option<u64>;
+
+    /// Remembers that a probe of ours was answered.
+    fn answered(&self, slot: u32, nonce: u64);
+
+    /// Remembers what was heard.
     fn remember(&self, slot: u32, asked: Asked);
 
     /// What a virtual host is, by the key that it is asked for with.
@@ -88,7 +94,7 @@ enum Network<'a> {
 #[repr(C)]
 pub struct Desk {
     /// Where it came from.
-    key: PathKey,
+    pub key: PathKey,
     /// Where the network's header begins, in bytes, and its family: in memory, so that the verifier sees one way to go on,
     /// however a frame was tagged.
     place: (u32, u32),
@@ -161,7 +167,22 @@ fn is_whole(ports: udp::Header<'_>, port: u16) -> bool {
     ports.len() == UDP_LEN && ports.source() == port
 }
 
-impl Candidate<'_> {
+impl<'a> Candidate<'a> {
+    /// What it says, unchecked; `None` where it is not of the one length that there is.
+    #[inline(always)]
+    #[must_use]
+    pub fn message(&self) -> Option<&'a [u8; echo::LEN]> {
+        self.message
+    }
+
+    /// The path that it takes, where it leaves an interface.
+    #[inline(always)]
+    #[must_use]
+    pub fn way(&self, ifindex: u32) -> PathKey {
+        let Self { outer_vlan, vlan, .. } = *self;
+        PathKey { ifindex, outer_vlan, vlan, family: self.family(), address: self.destination() }
+    }
+
     #[inline(always)]
     fn family(&self) -> u32 {
         u32::from(match self.network {
@@ -195,8 +216,21 @@ impl Candidate<'_> {
     }
 }
 
-/// Judges a frame that arrived on an interface. Where it is to be answered, the sealed answer is on the desk. Beside the verdict
-/// stands the slot of the path, [`NO_PATH`] where there is none.
+/// What is to become of a message that a peer has made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// A probe: the answer is on the desk, sealed.
+    Answer,
+    /// An answer, which is on the desk.
+    Heard {
+        /// When the probe had left, in ns of `CLOCK_MONOTONIC`.
+        departed_ns: u64,
+        /// When it arrived.
+        now_ns: u64,
+    },
+}
+
+/// Judges a frame that arrived on an interface. Beside the verdict stands the slot of the path, [`NO_PATH`] where there is none.
 #[inline(always)]
 pub fn judge(
     candidate: &Candidate<'_>,
@@ -204,7 +238,7 @@ pub fn judge(
     oneself: &Oneself,
     world: &impl World,
     desk: &mut Desk,
-) -> (u32, Result<(), Refusal>) {
+) -> (u32, Result<Accepted, Refusal>) {
     let Candidate { outer_vlan, vlan, .. } = *candidate;
     let family = candidate.family();
     desk.key = PathKey { ifindex, outer_vlan, vlan, family, address: candidate.source() };
@@ -212,17 +246,17 @@ pub fn judge(
     let l3 = candidate.l3 as u32;
     desk.place = (l3, family);
     let Some(path) = world.path(&desk.key) else { return (NO_PATH, Err(Refusal::BadSource)) };
-    (path.slot, answer(candidate, path, oneself, world, desk))
+    (path.slot, accept(candidate, path, oneself, world, desk))
 }
 
 #[inline(always)]
-fn answer(
+fn accept(
     candidate: &Candidate<'_>,
     path: &Path,
     oneself: &Oneself,
     world: &impl World,
     desk: &mut Desk,
-) -> Result<(), Refusal> {
+) -> Result<Accepted, Refusal> {
     if candidate.hops() != ipv4::TTL {
         return Err(Refusal::BadTtl);
     }
@@ -234,21 +268,27 @@ fn answer(
     let Desk { message, scratch, .. } = desk;
     let message = core::hint::black_box(message);
     let probe = Header(message);
-    if !probe.is_of(Kind::Probe) {
-        return Err(Refusal::BadForm);
-    }
+    let kind = probe.kind().ok_or(Refusal::BadForm)?;
     if u32::from(probe.sender()) != path.peer {
         return Err(Refusal::Looped);
     }
     let asked = world.asked(path.slot).unwrap_or_default();
-    if asked.is_old(probe.boot(), probe.nonce()) {
-        return Err(Refusal::Replay);
-    }
+    let departed_ns = match kind {
+        Kind::Probe if asked.is_old(probe.boot(), probe.nonce()) => return Err(Refusal::Replay),
+        Kind::Probe => 0,
+        Kind::Answer => world.departed(path.slot, probe.nonce()).ok_or(Refusal::Replay)?,
+    };
     let key = probe.key();
-    if !path.probes[usize::from(key)].is_whole(scratch, message) {
+    let seal = if kind == Kind::Probe { 0 } else { KEYS } + usize::from(key);
+    if !path.theirs[seal & (2 * KEYS - 1)].is_whole(scratch, message) {
         return Err(Refusal::BadAuth);
     }
-    let used_ns = asked.one_more(world.now_ns(), oneself.pace_ns).ok_or(Refusal::Limited)?;
+    let now_ns = world.now_ns();
+    if departed_ns != 0 {
+        world.answered(path.slot, probe.nonce());
+        return Ok(Accepted::Heard { departed_ns, now_ns });
+    }
+    let used_ns = asked.one_more(now_ns, oneself.pace_ns).ok_or(Refusal::Limited)?;
     world.remember(path.slot, Asked { boot: probe.boot(), nonce: probe.nonce(), used_ns });
     let (lease, doubt_ns) = world.lease();
     let boot_ns = world.boot_ns();
@@ -273,7 +313,7 @@ fn answer(
     }
     .write(message);
     path.answers[usize::from(key)].close(scratch, message);
-    Ok(())
+    Ok(Accepted::Answer)
 }
 
 /// In whole µs, as many as there is room for.

@@ -173,10 +173,10 @@ unsafe fn timer(countdown: *mut Countdown) -> *mut bpf_timer {
 }
 
 /// `CLOCK_MONOTONIC` (`linux/time.h`).
-const CLOCK_MONOTONIC: u64 = 1;
+pub(crate) const CLOCK_MONOTONIC: u64 = 1;
 /// `BPF_F_TIMER_ABS` (`linux/bpf.h`, since 6.4).
-const ABSOLUTE: u64 = 1;
+pub(crate) const ABSOLUTE: u64 = 1;
 /// `BPF_F_TIMER_CPU_PIN` (`linux/bpf.h`, since 6.7).
-const PINNED: u64 = 2;
+pub(crate) const PINNED: u64 = 2;
 /// When it is told again, where the ring was full, in ns.
-const RETRY_NS: u64 = 1_000_000;
+pub(crate) const RETRY_NS: u64 = 1_000_000;

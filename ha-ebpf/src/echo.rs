@@ -4,7 +4,7 @@ use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns};
 use ha_common::{
     abi::{Asked, Lease, Path, PathKey},
     decode::Cursor,
-    echo::{self, Desk, EchoCounters, Refusal, World},
+    echo::{self, Accepted, Desk, EchoCounters, Refusal, World},
     wire::{
         checksum,
         echo::{LEN, Role},
@@ -13,6 +13,7 @@ use ha_common::{
 };
 
 use crate::{
+    asking,
     maps::{
         HA_DOUBT, HA_ECHO_ASKED, HA_ECHO_COUNT, HA_ECHO_DESK, HA_ECHO_PATH, HA_ECHO_ROLE, HA_ECHO_SELF,
         HA_LEASE,
@@ -33,7 +34,14 @@ pub(crate) fn answer(ifindex: u32, frame: &Packet<'_>) -> Option<bool> {
     // SAFETY: nothing else uses this processor's copy while the program runs on it, and the program asks once.
     let desk = unsafe { &mut *desk };
     let (slot, verdict) = echo::judge(&candidate, ifindex, oneself, &Maps, desk);
-    let answered = verdict.is_ok() && turn(frame, desk);
+    let answered = match verdict {
+        Ok(Accepted::Answer) => turn(frame, desk),
+        Ok(Accepted::Heard { departed_ns, now_ns }) => {
+            asking::tell(slot, desk, departed_ns, now_ns);
+            false
+        }
+        Err(_) => false,
+    };
     count(slot, verdict);
     Some(answered)
 }
@@ -101,6 +109,16 @@ impl World for Maps {
     }
 
     #[inline(always)]
+    fn departed(&self, slot: u32, nonce: u64) -> Option<u64> {
+        asking::departed(slot, nonce)
+    }
+
+    #[inline(always)]
+    fn answered(&self, slot: u32, nonce: u64) {
+        asking::answered(slot, nonce);
+    }
+
+    #[inline(always)]
     fn role(&self, host: u32) -> Role {
         // SAFETY: the value is copied out at once.
         match unsafe { HA_ECHO_ROLE.get(&host) } {
@@ -129,13 +147,13 @@ impl World for Maps {
 }
 
 #[inline(always)]
-fn count(slot: u32, verdict: Result<(), Refusal>) {
+fn count(slot: u32, verdict: Result<Accepted, Refusal>) {
     let Some(counters) = HA_ECHO_COUNT.get_ptr_mut(slot) else { return };
     // SAFETY: the pointer is to this processor's own copy, which nothing else writes while the program runs on it.
     let counters: &mut EchoCounters = unsafe { &mut *counters };
     counters.received += 1;
     match verdict {
-        Ok(()) => counters.accepted += 1,
+        Ok(Accepted::Answer | Accepted::Heard { .. }) => counters.accepted += 1,
         Err(reason) => {
             counters.count(reason);
         }

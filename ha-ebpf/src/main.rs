@@ -26,6 +26,7 @@
     reason = "the entry's macro makes a function of its own, which takes no documentation"
 )]
 
+mod asking;
 mod countdown;
 mod echo;
 mod emit;
@@ -75,6 +76,16 @@ pub fn ha_carp_tc(ctx: TcContext) -> i32 {
         // SAFETY: the helper has no preconditions.
         Verdict::Return => unsafe { bpf_redirect(ifindex, 0) as i32 },
     }
+}
+
+/// Sees frames leave an interface (`tcx`): the time of a probe begins here.
+#[expect(unreachable_pub, reason = "the kernel reaches it")]
+#[classifier]
+pub fn ha_echo_out(ctx: TcContext) -> i32 {
+    // SAFETY: the context is the kernel's, which stays while the program runs.
+    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    asking::departs(ifindex, &Packet::of_buffer(&ctx));
+    TCX_NEXT
 }
 
 /// A thread of this machine ends.

@@ -8,8 +8,8 @@ use aya_ebpf::{
 };
 use ha_common::{
     abi::{
-        Address, Advert, Asked, COUNTER_SLOTS, Countdown, Counters, GivenKey, Guarded, HeardKey, KEY_SETS,
-        Keys, Lease, ListKey, MAX_GIVEN, MAX_GUARDED, MAX_HEARD, MAX_HOSTS, MAX_LISTED, MAX_PATHS,
+        Address, Advert, Asked, COUNTER_SLOTS, Countdown, Counters, EchoWatch, GivenKey, Guarded, HeardKey,
+        KEY_SETS, Keys, Lease, ListKey, MAX_GIVEN, MAX_GUARDED, MAX_HEARD, MAX_HOSTS, MAX_LISTED, MAX_PATHS,
         MAX_WATCHES, Oneself, Path, PathKey, Patience, RING_BYTES, Remembered, Sightings, Standing,
         UNREAD_NS, Watch, WatchKey,
     },
@@ -91,6 +91,10 @@ pub(crate) static HA_ECHO_PATH: HashMap<PathKey, Path, MAX_PATHS> = HashMap::new
 /// What they have asked, by [`Path::slot`]. The program's own.
 #[btf_map]
 pub(crate) static HA_ECHO_ASKED: Array<Asked, MAX_PATHS> = Array::new();
+
+/// The watch for the answers to our own probes, likewise. The program's own: whoever writes a value stops its timer.
+#[btf_map]
+pub(crate) static HA_ECHO_WATCH: Array<EchoWatch, MAX_PATHS> = Array::new();
 
 /// What the virtual hosts are that they ask for. Written by the agent.
 #[btf_map]

@@ -69,7 +69,12 @@ fn what_is_no_peers_probe_is_refused_and_counted_by_its_reason() {
                 ("from another port", Probe { ports: [1234, PORT], ..probe }.frame(&[]), Refusal::BadForm),
                 ("of another kind", Probe { magic: *b"hF", ..probe }.frame(&[]), Refusal::BadForm),
                 ("of another version", Probe { version: 2, ..probe }.frame(&[]), Refusal::BadForm),
-                ("an answer", Probe { kind_and_sender: 0x21, ..probe }.frame(&[]), Refusal::BadForm),
+                (
+                    "an answer that nobody waits for",
+                    Probe { kind_and_sender: 0x21, ..probe }.frame(&[]),
+                    Refusal::Replay,
+                ),
+                ("of a third kind", Probe { kind_and_sender: 0x31, ..probe }.frame(&[]), Refusal::BadForm),
                 ("too short", probe.carrying(&probe.message()[..71], &[]), Refusal::BadForm),
                 ("too long", probe.carrying(&long, &[]), Refusal::BadForm),
                 ("empty", probe.carrying(&[], &[]), Refusal::BadForm),
@@ -204,7 +209,9 @@ fn each(test: impl Fn(&mut Kernel, [Probe; 2])) {
                     slot,
                     peer: 1,
                     own: Address::from(own),
-                    probes: KEYS_OF_PROBES.each_ref().map(Seal::new),
+                    dead_ns: 0,
+                    interval_ns: 0,
+                    theirs: seals(KEYS_OF_PROBES, KEYS_OF_ANSWERS_TO_US),
                     answers: KEYS_OF_ANSWERS.each_ref().map(Seal::new),
                 };
                 kernel.echo().know(key, &path).expect("room");
@@ -213,6 +220,12 @@ fn each(test: impl Fn(&mut Kernel, [Probe; 2])) {
         });
         test(&mut kernel, probes);
     }
+}
+
+/// Of the peer's probes and of its answers.
+fn seals(probes: [[u8; 20]; 2], answers: [[u8; 20]; 2]) -> [Seal; 4] {
+    let [[first, second], [third, fourth]] = [probes, answers].map(|keys| keys.each_ref().map(Seal::new));
+    [first, second, third, fourth]
 }
 
 /// Demands that a frame is dropped and counted once, for a reason.
@@ -239,6 +252,7 @@ fn slot_of(reason: Refusal, family: usize) -> u32 {
 
 const ONESELF: Oneself =
     Oneself { boot: 0x0102_0304_0506_0708, generation: 0x42, pace_ns: 1, port: PORT as u32, node: 0 };
+const KEYS_OF_ANSWERS_TO_US: [[u8; 20]; 2] = [[0xb1; 20], [0xb2; 20]];
 const VLAN: u16 = 7;
 /// Ours, the peer's, and a stranger's.
 const V4: [Ipv4Addr; 3] =

@@ -4,13 +4,14 @@ use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use frames::echo::{Answer, KEYS_OF_ANSWERS, KEYS_OF_PROBES, PORT, Probe};
 use frames::{Hook, Kernel};
-use ha_common::abi::{Address, Oneself, Path, PathKey, family_of};
+use ha_common::abi::{Address, Oneself, Path, PathKey, Record, family_of};
 use ha_common::auth::Seal;
 use ha_common::echo::{NO_PATH, Refusal};
 use lab::pair::{A, B};
+use lab::pauses::undisturbed;
 use lab::sender::{Sender, processors};
 use lab::{Lan, Node, Site};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -22,7 +23,7 @@ fn a_kernel_answers_its_peer_in_both_families_from_either_hook() -> Result<()> {
         for [from, to] in paths(&scene.asking) {
             let mut asker = Asker::new(&scene.asking, from, to)?;
             for _ in 0..100 {
-                asker.ask(PATIENCE)?.with_context(|| format!("{label}: no answer from {to}"))?;
+                asker.ask(&mut scene.asker)?.with_context(|| format!("{label}: no answer from {to}"))?;
             }
         }
         for slot in 0..2 {
@@ -35,36 +36,34 @@ fn a_kernel_answers_its_peer_in_both_families_from_either_hook() -> Result<()> {
 
 #[test]
 fn a_flood_of_forged_and_of_repeated_probes_keeps_no_true_one_from_its_answer() -> Result<()> {
-    let Some(Scene { lan, asking, asked, mut kernel }) = Scene::new("echo-flood", Hook::Xdp)? else {
-        return Ok(());
-    };
-    let [[from, to], _] = paths(&asking);
-    let mut asker = Asker::new(&asking, from, to)?;
-    asker.ask(PATIENCE)?.context("no answer before the flood")?;
+    let Some(mut scene) = Scene::new("echo-flood", Hook::Xdp)? else { return Ok(()) };
+    let [[from, to], _] = paths(&scene.asking);
+    let mut asker = Asker::new(&scene.asking, from, to)?;
+    asker.ask(&mut scene.asker)?.context("no answer before the flood")?;
     let last = asker.nonce;
     let forged = Probe { key: [9; 20], ..Probe::between(from, to, u64::MAX) };
     let repeated = Probe::between(from, to, last);
     let stranger = Probe { from: IpAddr::from([10, 77, 0, 200]), ..Probe::between(from, to, u64::MAX) };
     let to_it = |probe: Probe| {
         let mut frame = probe.frame(&[]);
-        frame[..6].copy_from_slice(&asked.hardware);
+        frame[..6].copy_from_slice(&scene.asked.hardware);
         frame
     };
     let frames = [forged, repeated, stranger].map(to_it);
-    let before = kernel.echo().counted(0)?;
+    let before = scene.kernel.echo().counted(0)?;
     let processor = processors()?.pop().context("no processor")?;
-    let flood = Sender::start(&lan, &asked.node, frames.to_vec(), processor)?;
+    let flood = Sender::start(&scene.lan, &scene.asked.node, frames.to_vec(), processor)?;
     let (began, mut asked_for, mut tries) = (Instant::now(), 0_u32, 0);
-    while asked_for < ASKED || kernel.echo().counted(0)?.refused(Refusal::BadAuth) < FORGED {
+    while asked_for < ASKED || scene.kernel.echo().counted(0)?.refused(Refusal::BadAuth) < FORGED {
         tries += 1;
         // What waits in a full cable may be lost, as anything else is then.
-        asked_for += u32::from(asker.ask(PATIENCE)?.is_some());
+        asked_for += u32::from(asker.ask(&mut scene.asker)?.is_some());
         ensure!(tries < 2 * asked_for + 10, "{asked_for} answers for {tries} probes");
-        ensure!(began.elapsed() < 20 * PATIENCE, "only {:?}", kernel.echo().counted(0)?);
+        ensure!(began.elapsed() < 20 * PATIENCE, "only {:?}", scene.kernel.echo().counted(0)?);
     }
     let (sent, took) = (flood.sent(), began.elapsed());
     drop(flood);
-    let now = kernel.echo().counted(0)?;
+    let now = scene.kernel.echo().counted(0)?;
     let of = |reason| now.refused(reason) - before.refused(reason);
     println!(
         "{asked_for} answers for {tries} probes in {took:?}, beside {sent} others: {} forged, {} repeated",
@@ -72,15 +71,56 @@ fn a_flood_of_forged_and_of_repeated_probes_keeps_no_true_one_from_its_answer() 
         of(Refusal::Replay)
     );
     ensure!(of(Refusal::Replay) > FORGED / 2, "{now:?}");
-    ensure!(kernel.echo().counted(NO_PATH)?.refused(Refusal::BadSource) > 1000, "from a stranger");
+    ensure!(scene.kernel.echo().counted(NO_PATH)?.refused(Refusal::BadSource) > 1000, "from a stranger");
     ensure!(now.accepted - before.accepted <= u64::from(tries), "something else was answered: {now:?}");
     Ok(())
 }
 
-/// Two nodes, of which one is asked.
+#[test]
+fn whose_answers_stop_is_told_when_the_oldest_is_too_late_and_not_before() -> Result<()> {
+    undisturbed(|| {
+        for (label, hook) in [("unanswered", Hook::Xdp), ("unanswered-tc", Hook::Tc)] {
+            let Some(mut scene) = Scene::new(label, hook)? else { return Ok(()) };
+            let [[from, to], _] = paths(&scene.asking);
+            let mut asker = Asker::new(&scene.asking, from, to)?;
+            for _ in 0..50 {
+                asker.ask(&mut scene.asker)?.context("no answer")?;
+            }
+            // Nothing is on its way: nobody is missed.
+            ensure!(scene.asker.wait_for_record(5 * DEAD).is_none(), "nobody was asked");
+            for _ in 0..3 {
+                scene.lan.cut(&scene.asked.node)?;
+                asker.send()?;
+                asker.send()?;
+                let Some(Record::Unanswered(told)) = scene.asker.wait_for_record(PATIENCE) else {
+                    bail!("nothing was told")
+                };
+                let [late, dead] = [told.fired_ns - told.deadline_ns, told.deadline_ns - told.last_ns];
+                println!(
+                    "{label}: told {:.3} ms after its departure",
+                    (told.fired_ns - told.last_ns) as f64 / 1e6
+                );
+                ensure!(dead == u64::try_from(DEAD.as_nanos())? && late < LATE_NS, "{told:?}");
+                // Once: who asks on is told nothing more.
+                asker.send()?;
+                ensure!(scene.asker.wait_for_record(5 * DEAD).is_none(), "told twice");
+                scene.lan.mend(&scene.asked.node)?;
+                scene.lan.wait_until_forwarding(&scene.asked.node)?;
+                asker.ask(&mut scene.asker)?.context("no answer after it")?;
+            }
+            let counted = scene.asker.echo().counted(0)?;
+            ensure!(counted.accepted == 53, "{counted:?}");
+        }
+        Ok(())
+    })
+}
+
+/// Two nodes, each with its kernel program, of which one is asked.
 struct Scene {
-    /// First to go: it is attached to what goes after it.
+    /// First to go: they are attached to what goes after them.
     kernel: Kernel,
+    /// Of the one who asks.
+    asker: Kernel,
     asking: Node,
     asked: Asked,
     lan: Lan,
@@ -98,44 +138,61 @@ impl Scene {
         }
         let lan = Lan::new(label)?;
         let (node, asking) = (lan.node("asked", A)?, lan.node("asking", B)?);
+        let known = paths(&asking);
         lan.take_returns(&node)?;
-        let known: Vec<_> = paths(&asking).into_iter().zip(0..).collect();
-        let (kernel, hardware) = node.netns.run(move || {
-            let index = nix::net::if_::if_nametoindex("eth0")?;
-            let address = std::fs::read_to_string("/sys/class/net/eth0/address")?;
-            let Some(mut kernel) = Kernel::load_at(hook, &Site::default()) else {
-                return Ok((None, address));
-            };
-            kernel.echo().tell(Oneself {
-                boot: 1,
-                generation: 1,
-                pace_ns: 1000,
-                port: PORT.into(),
-                node: 0,
-            })?;
-            for ([peer, own], slot) in known {
-                let family = family_of(peer).into();
-                let key = PathKey { ifindex: index, outer_vlan: 0, vlan: 0, family, address: peer.into() };
-                let seals = |keys: [[u8; 20]; 2]| keys.each_ref().map(Seal::new);
-                let own = Address::from(own);
-                let path = Path {
-                    slot,
-                    peer: 1,
-                    own,
-                    probes: seals(KEYS_OF_PROBES),
-                    answers: seals(KEYS_OF_ANSWERS),
-                };
-                kernel.echo().know(key, &path)?;
-            }
-            kernel.attach("eth0", index);
-            anyhow::Ok((Some(kernel), address))
-        })??;
-        let Some(kernel) = kernel else { return Ok(None) };
+        let Some((kernel, hardware)) = program(&node, hook, 0, known.map(|[asking, asked]| [asked, asking]))?
+        else {
+            return Ok(None);
+        };
+        let Some((asker, _)) = program(&asking, hook, 1, known)? else { return Ok(None) };
         let mut bytes = hardware.trim().split(':').map(|byte| u8::from_str_radix(byte, 16));
         let mut next = || bytes.next().context("an address of six bytes")?.context(hardware.clone());
         let hardware = [next()?, next()?, next()?, next()?, next()?, next()?];
-        Ok(Some(Self { kernel, asking, asked: Asked { node, hardware }, lan }))
+        Ok(Some(Self { kernel, asker, asking, asked: Asked { node, hardware }, lan }))
     }
+}
+
+/// Attaches a program to a node's interface, which knows the paths from itself to the other one.
+fn program(
+    node: &Node,
+    hook: Hook,
+    number: u32,
+    paths: [[IpAddr; 2]; 2],
+) -> Result<Option<(Kernel, String)>> {
+    node.netns.run(move || {
+        let index = nix::net::if_::if_nametoindex("eth0")?;
+        let address = std::fs::read_to_string("/sys/class/net/eth0/address")?;
+        let Some(mut kernel) = Kernel::load_at(hook, &Site::default()) else { return Ok(None) };
+        kernel.echo().tell(Oneself {
+            boot: 1 + u64::from(number),
+            generation: 1,
+            pace_ns: 1000,
+            port: PORT.into(),
+            node: number,
+        })?;
+        let mut keys = [KEYS_OF_PROBES, KEYS_OF_ANSWERS].map(|keys| keys.each_ref().map(Seal::new));
+        if number == 1 {
+            keys = [[Seal::UNUSED; 2], keys[1]];
+        }
+        for ([own, peer], slot) in paths.into_iter().zip(0..) {
+            let family = family_of(peer).into();
+            let key = PathKey { ifindex: index, outer_vlan: 0, vlan: 0, family, address: peer.into() };
+            let [[probe, next_probe], [answer, next_answer]] = keys;
+            let path = Path {
+                slot,
+                peer: 1 - number,
+                own: Address::from(own),
+                dead_ns: DEAD.as_nanos().try_into()?,
+                interval_ns: INTERVAL.as_nanos().try_into()?,
+                theirs: [probe, next_probe, answer, next_answer],
+                answers: [answer, next_answer],
+            };
+            kernel.echo().know(key, &path)?;
+        }
+        kernel.attach("eth0", index);
+        kernel.attach_out("eth0", index);
+        anyhow::Ok(Some((kernel, address)))
+    })?
 }
 
 /// From the one who asks to the one who is asked, in both families.
@@ -164,32 +221,41 @@ impl Asker {
         Ok(Self { socket, from, to, nonce: 0 })
     }
 
-    /// Sends a probe and waits for its answer; `None` if none comes in time.
-    fn ask(&mut self, patience: Duration) -> Result<Option<Answer>> {
+    fn send(&mut self) -> Result<()> {
         self.nonce += 1;
-        let probe = Probe::between(self.from, self.to, self.nonce);
-        let message = probe.message();
+        let message = Probe::between(self.from, self.to, self.nonce).message();
         ensure!(self.socket.send(&message)? == message.len(), "cut off");
-        let deadline = Instant::now() + patience;
-        let mut buffer = [0; 1500];
+        Ok(())
+    }
+
+    /// Sends a probe and waits for the record of its answer; `None` if none comes in time.
+    fn ask(&mut self, kernel: &mut Kernel) -> Result<Option<(Answer, Duration)>> {
+        self.send()?;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(None);
-            }
-            self.socket.set_read_timeout(Some(left))?;
-            let Ok(length) = self.socket.recv(&mut buffer) else { return Ok(None) };
-            ensure!(length <= message.len(), "longer than its probe");
-            let answer = Answer::read(&buffer[..length]);
-            // One to an earlier probe, which came late.
-            if answer.nonce == self.nonce {
-                return Ok(Some(answer));
+            match kernel.wait_for_record(PATIENCE) {
+                None => return Ok(None),
+                Some(Record::Answer(record)) => {
+                    let answer = Answer::read(&record.message);
+                    // One to an earlier probe may have come late.
+                    if answer.nonce == self.nonce {
+                        let took = Duration::from_nanos(record.stamp_ns - record.departed_ns);
+                        return Ok(Some((answer, took)));
+                    }
+                }
+                // Where the machine stood still.
+                Some(Record::Unanswered(_)) => {}
+                Some(other) => bail!("{other:?}"),
             }
         }
     }
 }
 
+/// So fast is asked, and so long is waited.
+const INTERVAL: Duration = Duration::from_millis(1);
+const DEAD: Duration = Duration::from_millis(3);
 /// So many true ones at least, and so many forged ones beside them.
 const ASKED: u32 = 500;
 const FORGED: u64 = 50_000;
+/// A timer may be so late on a machine that does other things.
+const LATE_NS: u64 = 2_000_000;
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -89,6 +89,14 @@ pub(super) fn tcx(program: &mut SchedClassifier, on: Interface<'_>) -> Result<Li
     link.map(Link::Tc).map_err(|error| refused(error, on))
 }
 
+/// Attaches the one that sees frames leave as a `tcx` program (since 6.6), after all that are there: what they hold back has not
+/// left.
+pub(super) fn egress(program: &mut SchedClassifier, on: Interface<'_>) -> Result<Link, AttachError> {
+    let last = TcAttachOptions::TcxOrder(LinkOrder::last());
+    let link = program.attach_with_options(on.name, TcAttachType::Egress, last);
+    link.map(Link::Tc).map_err(|error| refused(error, on))
+}
+
 /// Attaches the other one as a filter of the queueing discipline `clsact`, before all that are there, as kernels before 6.6
 /// have it. It can't be pinned: see [`remove_filter`].
 pub(super) fn filter(program: &mut SchedClassifier, on: Interface<'_>) -> Result<Link, AttachError> {

@@ -60,6 +60,8 @@ pub struct Dataplane {
     packets: Option<Switch>,
     /// What is heard by them, until it is taken.
     heard: Option<Packets>,
+    /// By the index of the interface. They end with this process.
+    leaving: HashMap<u32, Link>,
 }
 
 /// An attachment to an interface.
@@ -155,7 +157,15 @@ impl Dataplane {
         let standings = Standings::take(&mut bpf)?;
         let echo = Echo::take(&mut bpf)?;
         let events: RingBuf<MapData> = take(&mut bpf, "HA_EVENTS")?;
-        let dataplane = Self { bpf, attached: HashMap::new(), pins, counted, packets: None, heard: None };
+        let dataplane = Self {
+            bpf,
+            attached: HashMap::new(),
+            pins,
+            counted,
+            packets: None,
+            heard: None,
+            leaving: HashMap::new(),
+        };
         let events = Events::new(events);
         Ok(Loaded { dataplane, tables, events, counters, memory, given, patiences, lease, standings, echo })
     }
@@ -372,7 +382,24 @@ impl Dataplane {
     ///
     /// As [`Dataplane::load`].
     pub fn program_tc(&mut self) -> Result<&mut SchedClassifier, LoadError> {
-        let program = self.bpf.program_mut(PROGRAM_TC).ok_or(LoadError::Missing(PROGRAM_TC))?;
+        self.classifier(PROGRAM_TC)
+    }
+
+    /// Watches what leaves an interface: the time of our own probes begins there. Without `tcx` (before Linux 6.6), there is no
+    /// such watch.
+    ///
+    /// # Errors
+    ///
+    /// See [`AttachError`].
+    pub fn attach_out(&mut self, on: Interface<'_>) -> Result<(), AttachError> {
+        let program = self.classifier(PROGRAM_OUT).map_err(AttachError::Load)?;
+        let link = attach::egress(program, on)?;
+        self.leaving.insert(on.index, link);
+        Ok(())
+    }
+
+    fn classifier(&mut self, name: &'static str) -> Result<&mut SchedClassifier, LoadError> {
+        let program = self.bpf.program_mut(name).ok_or(LoadError::Missing(name))?;
         let program: &mut SchedClassifier = program.try_into().map_err(LoadError::from_program)?;
         match program.load() {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
@@ -439,6 +466,8 @@ fn take<M: TryFrom<Map, Error = MapError>>(bpf: &mut Ebpf, name: &'static str) -
 pub const PROGRAM: &str = "ha_carp";
 /// The name of the one for traffic control.
 pub const PROGRAM_TC: &str = "ha_carp_tc";
+/// The name of the one that sees frames leave.
+pub const PROGRAM_OUT: &str = "ha_echo_out";
 const EMPTY: &str = "ha_empty";
 /// The ring of aya-log, which is mapped as a whole: for the rare word, a page is enough.
 const LOG: &str = "AYA_LOGS";

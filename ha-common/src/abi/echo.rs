@@ -1,6 +1,6 @@
 //! The echo: what the agent tells the kernel program of its peers and of itself, for it to answer by itself.
 
-use super::Address;
+use super::{Address, bpf_timer};
 use crate::auth::Seal;
 
 /// How many paths to peers there are room for.
@@ -35,10 +35,31 @@ pub struct Path {
     pub peer: u32,
     /// This node's address there.
     pub own: Address,
-    /// Of the probes that the peer sends, by [key number](crate::wire::echo::Header::key): one in use, and one to come.
-    pub probes: [Seal; KEYS],
-    /// Of the answers to them, likewise.
+    /// How long it may take until a probe of ours is answered, in ns.
+    pub dead_ns: u64,
+    /// From one of our probes to the next, in ns.
+    pub interval_ns: u64,
+    /// Of the probes that the peer sends, by [key number](crate::wire::echo::Header::key), one in use, and one to come; then
+    /// of the answers that it sends.
+    pub theirs: [Seal; 2 * KEYS],
+    /// Of the answers to its probes, likewise.
     pub answers: [Seal; KEYS],
+}
+
+impl Path {
+    /// How late the timer may fire and still be believed, in ns: a quarter of an interval.
+    #[inline(always)]
+    #[must_use]
+    pub fn tolerance_ns(&self) -> u64 {
+        self.interval_ns / 4
+    }
+
+    /// When it is looked whether this machine runs, before a deadline, in ns: half an interval.
+    #[inline(always)]
+    #[must_use]
+    pub fn eve_ns(&self, deadline_ns: u64) -> u64 {
+        deadline_ns.saturating_sub(self.interval_ns / 2)
+    }
 }
 
 /// What this node says of itself. Written by the agent.
@@ -69,6 +90,88 @@ pub struct Asked {
     pub used_ns: u64,
 }
 
+/// A probe of ours that left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Departure {
+    /// Its number; the place where it stands is that number's last four bits.
+    pub nonce: u64,
+    /// When it left, in ns of `CLOCK_MONOTONIC`.
+    pub at_ns: u64,
+}
+
+/// The watch for the answers to our probes on one path. The program's own.
+///
+/// Who sends writes down departures, who receives writes down what was answered, and the timer judges from both: so none of them
+/// waits for another.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct EchoWatch {
+    /// The kernel's.
+    pub timer: bpf_timer,
+    /// The probes that left last, as many as can be on their way.
+    pub departures: [Departure; DEPARTURES],
+    /// The greatest number that was answered.
+    pub answered: u64,
+    /// When the answer is too late, in ns: of the oldest probe that has none.
+    pub deadline_ns: u64,
+    /// When the timer is to judge next, in ns.
+    pub due_ns: u64,
+    /// Of which path.
+    pub key: PathKey,
+    /// [`EchoWatch::IDLE`] and the others.
+    pub state: u32,
+    /// Whether the timer has its callback.
+    pub ready: u32,
+    /// How often in a row it fired too late.
+    pub stalls: u32,
+}
+
+impl EchoWatch {
+    /// Nothing is on its way.
+    pub const IDLE: u32 = 0;
+    /// The timer runs.
+    pub const ARMED: u32 = 1;
+    /// The silence was told: until something is answered, nothing more is.
+    pub const SILENT: u32 = 2;
+
+    /// When a probe left that is not answered yet; `None` if there is none.
+    #[inline(always)]
+    #[must_use]
+    pub fn departed(&self, nonce: u64) -> Option<u64> {
+        let Departure { nonce: there, at_ns } = self.departures[place(nonce)];
+        (there == nonce && nonce > self.answered).then_some(at_ns)
+    }
+
+    /// When the oldest probe left that has no answer, nor a later one an answer, in ns; `u64::MAX` if there is none.
+    #[inline(always)]
+    #[must_use]
+    pub fn oldest_ns(&self) -> u64 {
+        let mut oldest_ns = u64::MAX;
+        let mut at = 0;
+        // By index: see `checksum::sum`.
+        while at < DEPARTURES {
+            let Departure { nonce, at_ns } = self.departures[at];
+            if nonce > self.answered && at_ns < oldest_ns {
+                oldest_ns = at_ns;
+            }
+            at += 1;
+        }
+        oldest_ns
+    }
+}
+
+/// Where the departure of a probe is written down.
+#[inline(always)]
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "four bits")]
+pub fn place(nonce: u64) -> usize {
+    nonce as usize & (DEPARTURES - 1)
+}
+
+/// How many probes can be on their way, of which the answers are waited for: a power of two.
+pub const DEPARTURES: usize = 16;
+
 impl Asked {
     /// How many answers may be given at once after a rest.
     pub const BURST: u64 = 64;
@@ -92,9 +195,11 @@ impl Asked {
 
 const _: () = {
     assert!(size_of::<PathKey>() == 28);
-    assert!(size_of::<Path>() == 184);
+    assert!(size_of::<Path>() == 280);
     assert!(size_of::<Oneself>() == 32);
     assert!(size_of::<Asked>() == 24);
+    assert!(size_of::<EchoWatch>() == 336 && core::mem::offset_of!(EchoWatch, timer) == 0);
+    assert!(DEPARTURES.is_power_of_two());
 };
 
 #[cfg(test)]
@@ -107,6 +212,31 @@ mod tests {
         for (boot, nonce, old) in [(1, 9, true), (1, 10, true), (1, 11, false), (2, 9, false)] {
             assert_eq!(asked.is_old(boot, nonce), old, "{boot} {nonce}");
         }
+    }
+
+    #[test]
+    fn a_probe_is_on_its_way_until_it_or_a_later_one_is_answered() {
+        let mut watch = EchoWatch {
+            timer: bpf_timer::default(),
+            departures: [Departure::default(); DEPARTURES],
+            answered: 0,
+            deadline_ns: 0,
+            due_ns: 0,
+            key: PathKey { ifindex: 1, outer_vlan: 0, vlan: 0, family: 4, address: Address::default() },
+            state: EchoWatch::IDLE,
+            ready: 0,
+            stalls: 0,
+        };
+        assert_eq!((watch.oldest_ns(), watch.departed(1)), (u64::MAX, None));
+        for nonce in 1..=20 {
+            watch.departures[place(nonce)] = Departure { nonce, at_ns: nonce * 100 };
+        }
+        // Those that are too many are forgotten.
+        assert_eq!((watch.oldest_ns(), watch.departed(4), watch.departed(5)), (500, None, Some(500)));
+        watch.answered = 7;
+        assert_eq!((watch.oldest_ns(), watch.departed(7), watch.departed(8)), (800, None, Some(800)));
+        watch.answered = 20;
+        assert_eq!((watch.oldest_ns(), watch.departed(20), watch.departed(21)), (u64::MAX, None, None));
     }
 
     #[test]

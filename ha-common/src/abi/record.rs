@@ -1,7 +1,7 @@
 //! The records of the event ring.
 
-use super::{Address, VERSION, WatchKey};
-use crate::wire::carp;
+use super::{Address, PathKey, VERSION, WatchKey};
+use crate::wire::{carp, echo};
 
 /// What a record is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,10 @@ pub enum Kind {
     Silence = 2,
     /// The timer of a watch fired too late to tell that: a [`Timeout`].
     Stall = 3,
+    /// A peer's kernel answered: an [`Answer`].
+    Answer = 4,
+    /// It did not for too long: a [`Timeout`].
+    Unanswered = 5,
 }
 
 /// The beginning of every record.
@@ -57,13 +61,31 @@ pub struct Timeout {
     pub fired_ns: u64,
     /// The watch.
     pub watch: WatchKey,
-    /// Always 0.
-    pub reserved: u32,
-    /// When the last authentic frame had arrived, in ns.
+    /// Of [`Kind::Unanswered`], the path's slot; else 0.
+    pub path: u32,
+    /// When the last authentic frame had arrived, in ns; of [`Kind::Unanswered`], when the probe left that has no answer.
     pub last_ns: u64,
     /// When the silence was too long, in ns: a [`Patience`](super::Patience) later, and an interval more for each
     /// stall.
     pub deadline_ns: u64,
+}
+
+/// A peer's kernel answered, and that is authentic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Answer {
+    /// Kind, version and length.
+    pub header: RecordHeader,
+    /// When it arrived, in ns of `CLOCK_MONOTONIC`.
+    pub stamp_ns: u64,
+    /// Where: its virtual host is 0.
+    pub watch: WatchKey,
+    /// The path's slot.
+    pub path: u32,
+    /// When the probe had left, in ns.
+    pub departed_ns: u64,
+    /// The answer itself.
+    pub message: [u8; echo::LEN],
 }
 
 /// Any record, as it is read.
@@ -75,6 +97,36 @@ pub enum Record {
     Silence(Timeout),
     /// The timer fired too late to tell that, and was armed once more.
     Stall(Timeout),
+    /// A peer's kernel answered.
+    Answer(Answer),
+    /// It did not for too long.
+    Unanswered(Timeout),
+}
+
+impl Answer {
+    /// Length of the record, in bytes.
+    pub const LEN: usize = size_of::<Self>();
+
+    /// A record.
+    #[inline(always)]
+    #[must_use]
+    pub fn new(stamp_ns: u64, key: &PathKey, path: u32, departed_ns: u64, message: [u8; echo::LEN]) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "112 bytes")]
+        let length = Self::LEN as u32;
+        let header = RecordHeader { kind: Kind::Answer as u16, version: VERSION, length };
+        Self { header, stamp_ns, watch: on(key), path, departed_ns, message }
+    }
+
+    fn read(header: RecordHeader, bytes: &[u8; Self::LEN]) -> Self {
+        Self {
+            header,
+            stamp_ns: u64::from_ne_bytes(field(bytes, 8)),
+            watch: watch(bytes),
+            path: u32::from_ne_bytes(field(bytes, 28)),
+            departed_ns: u64::from_ne_bytes(field(bytes, 32)),
+            message: field(bytes, 40),
+        }
+    }
 }
 
 impl Advert {
@@ -128,6 +180,13 @@ impl Timeout {
     /// Length of the record, in bytes.
     pub const LEN: usize = size_of::<Self>();
 
+    /// A record of the kind [`Kind::Unanswered`].
+    #[inline(always)]
+    #[must_use]
+    pub fn unanswered(fired_ns: u64, key: &PathKey, path: u32, departed_ns: u64, deadline_ns: u64) -> Self {
+        Self { path, ..Self::new(Kind::Unanswered, fired_ns, on(key), departed_ns, deadline_ns) }
+    }
+
     /// A record of the kind [`Kind::Silence`] or [`Kind::Stall`].
     #[inline(always)]
     #[must_use]
@@ -135,7 +194,7 @@ impl Timeout {
         #[expect(clippy::cast_possible_truncation, reason = "48 bytes")]
         let length = Self::LEN as u32;
         let header = RecordHeader { kind: kind as u16, version: VERSION, length };
-        Self { header, fired_ns, watch, reserved: 0, last_ns, deadline_ns }
+        Self { header, fired_ns, watch, path: 0, last_ns, deadline_ns }
     }
 
     fn read(header: RecordHeader, bytes: &[u8; Self::LEN]) -> Self {
@@ -143,7 +202,7 @@ impl Timeout {
             header,
             fired_ns: u64::from_ne_bytes(field(bytes, 8)),
             watch: watch(bytes),
-            reserved: 0,
+            path: u32::from_ne_bytes(field(bytes, 28)),
             last_ns: u64::from_ne_bytes(field(bytes, 32)),
             deadline_ns: u64::from_ne_bytes(field(bytes, 40)),
         }
@@ -172,6 +231,8 @@ impl Record {
             kind if kind == Kind::Advert as u16 => Ok(Self::Advert(Advert::read(header, exactly(bytes)?))),
             kind if kind == Kind::Silence as u16 => timeout().map(Self::Silence),
             kind if kind == Kind::Stall as u16 => timeout().map(Self::Stall),
+            kind if kind == Kind::Answer as u16 => Ok(Self::Answer(Answer::read(header, exactly(bytes)?))),
+            kind if kind == Kind::Unanswered as u16 => timeout().map(Self::Unanswered),
             kind => Err(RecordError::Kind(kind)),
         }
     }
@@ -181,7 +242,8 @@ impl Record {
     pub fn at_ns(&self) -> u64 {
         match self {
             Self::Advert(advert) => advert.stamp_ns,
-            Self::Silence(timeout) | Self::Stall(timeout) => timeout.fired_ns,
+            Self::Answer(answer) => answer.stamp_ns,
+            Self::Silence(timeout) | Self::Stall(timeout) | Self::Unanswered(timeout) => timeout.fired_ns,
         }
     }
 }
@@ -226,6 +288,15 @@ fn watch<const LEN: usize>(bytes: &[u8; LEN]) -> WatchKey {
     }
 }
 
+/// Where a path is: what a watch would be for a virtual host 0.
+#[inline(always)]
+fn on(key: &PathKey) -> WatchKey {
+    let PathKey { ifindex, outer_vlan, vlan, family, .. } = *key;
+    #[expect(clippy::cast_possible_truncation, reason = "4 or 6")]
+    let family = family as u8;
+    WatchKey { ifindex, outer_vlan, vlan, vhid: 0, family, reserved: [0; 2] }
+}
+
 /// `N` bytes at an offset that lies within the record.
 fn field<const N: usize, const LEN: usize>(bytes: &[u8; LEN], offset: usize) -> [u8; N] {
     bytes.get(offset..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
@@ -240,7 +311,13 @@ const _: () = {
     assert!(core::mem::offset_of!(Advert, signer) == 44);
     assert!(core::mem::offset_of!(Advert, carp) == 48);
     assert!(core::mem::offset_of!(Advert, watched) == 84);
+    assert!(Answer::LEN == 112 && Answer::LEN.is_multiple_of(8));
+    assert!(core::mem::offset_of!(Answer, watch) == 16);
+    assert!(core::mem::offset_of!(Answer, path) == 28);
+    assert!(core::mem::offset_of!(Answer, departed_ns) == 32);
+    assert!(core::mem::offset_of!(Answer, message) == 40);
     assert!(Timeout::LEN == 48);
+    assert!(core::mem::offset_of!(Timeout, path) == 28);
     assert!(core::mem::offset_of!(Timeout, fired_ns) == 8);
     assert!(core::mem::offset_of!(Timeout, watch) == 16);
     assert!(core::mem::offset_of!(Timeout, last_ns) == 32);
@@ -306,14 +383,35 @@ mod tests {
     }
 
     #[test]
+    fn reads_answers_and_their_absence_back() {
+        let WatchKey { ifindex, outer_vlan, vlan, .. } = WATCH;
+        let key = PathKey { ifindex, outer_vlan, vlan, family: 4, address: Address::v4([10, 0, 0, 1]) };
+        let nobody = |bytes: &mut Vec<u8>| bytes[24] = 0;
+        let answer = Answer::new(30, &key, 5, 20, [7; echo::LEN]);
+        let mut bytes = beginning(answer.header, 30);
+        nobody(&mut bytes);
+        bytes.extend(5_u32.to_ne_bytes());
+        bytes.extend(20_u64.to_ne_bytes());
+        bytes.extend([7; echo::LEN]);
+        assert_eq!(Record::from_bytes(&bytes), Ok(Record::Answer(answer)));
+        let none = Timeout::unanswered(30, &key, 5, 10, 20);
+        let mut bytes = beginning(none.header, 30);
+        nobody(&mut bytes);
+        bytes.extend(5_u32.to_ne_bytes());
+        bytes.extend(10_u64.to_ne_bytes());
+        bytes.extend(20_u64.to_ne_bytes());
+        assert_eq!(Record::from_bytes(&bytes), Ok(Record::Unanswered(none)));
+    }
+
+    #[test]
     fn refuses_what_is_no_record_of_ours() {
         let good = bytes(&advert());
         assert_eq!(Record::from_bytes(&good[..87]), Err(RecordError::Length(87)));
         assert_eq!(Record::from_bytes(&good[..7]), Err(RecordError::Length(7)));
         assert_eq!(Record::from_bytes(&[]), Err(RecordError::Length(0)));
         let mut kind = good.clone();
-        kind[..2].copy_from_slice(&4u16.to_ne_bytes());
-        assert_eq!(Record::from_bytes(&kind), Err(RecordError::Kind(4)));
+        kind[..2].copy_from_slice(&9u16.to_ne_bytes());
+        assert_eq!(Record::from_bytes(&kind), Err(RecordError::Kind(9)));
         let mut version = good;
         version[2..4].copy_from_slice(&9u16.to_ne_bytes());
         assert_eq!(Record::from_bytes(&version), Err(RecordError::Version(9)));

@@ -79,6 +79,19 @@ impl Header<'_> {
         [first, second] == MAGIC && version == VERSION && kind_and_sender >> 4 == kind as u8
     }
 
+    /// Which of the two it is, if it is of this version at all: unauthenticated, so it says only whether to look closer.
+    #[inline(always)]
+    #[must_use]
+    pub fn kind(&self) -> Option<Kind> {
+        if self.is_of(Kind::Probe) {
+            Some(Kind::Probe)
+        } else if self.is_of(Kind::Answer) {
+            Some(Kind::Answer)
+        } else {
+            None
+        }
+    }
+
     /// Which node of the pair sent it, 0 or 1.
     #[inline(always)]
     #[must_use]

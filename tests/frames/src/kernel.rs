@@ -121,6 +121,16 @@ impl Kernel {
         self.dataplane.attach(on, &[mode]).expect("an interface to attach to");
     }
 
+    /// Sees what leaves an interface of this thread's network namespace.
+    ///
+    /// # Panics
+    ///
+    /// If it can't.
+    pub fn attach_out(&mut self, interface: &str, index: u32) {
+        let on = Interface { name: interface, index, occupant: None };
+        self.dataplane.attach_out(on).expect("an interface to attach to");
+    }
+
     /// Receives from an interface of this thread's network namespace by a packet socket, with the same maps.
     ///
     /// # Panics
@@ -389,7 +399,7 @@ impl Kernel {
     pub fn adverts(&mut self) -> Vec<Advert> {
         let advert = |record| match record {
             Record::Advert(advert) => advert,
-            Record::Silence(timeout) | Record::Stall(timeout) => panic!("nobody counts down: {timeout:?}"),
+            other => panic!("nobody counts down or asks: {other:?}"),
         };
         self.drain().into_iter().map(advert).collect()
     }

@@ -401,7 +401,11 @@ impl Detector {
     fn record(&mut self, now: Instant, record: &Record) {
         let (Record::Advert(Advert { watch, .. })
         | Record::Silence(Timeout { watch, .. })
-        | Record::Stall(Timeout { watch, .. })) = record;
+        | Record::Stall(Timeout { watch, .. })) = record
+        else {
+            // Of the echo, which nobody asks for yet.
+            return;
+        };
         self.timing.received += u64::from(matches!(record, Record::Advert(_)));
         // A record of an interface that went away in the meantime belongs to nobody.
         let Some(&vhost) = self.by_key.get(watch) else { return };
@@ -409,6 +413,7 @@ impl Detector {
             Record::Advert(advert) => host.advert(now, advert),
             Record::Silence(timeout) => host.silence(now, timeout),
             Record::Stall(timeout) => host.stall(now, timeout),
+            Record::Answer(_) | Record::Unanswered(_) => {}
         });
     }
 
