@@ -278,8 +278,9 @@ fn accept(
         Kind::Probe => 0,
         Kind::Answer => world.departed(path.slot, probe.nonce()).ok_or(Refusal::Replay)?,
     };
-    let key = probe.key();
-    let seal = if kind == Kind::Probe { 0 } else { KEYS } + usize::from(key);
+    let name = probe.key();
+    let key = path.key(name).ok_or(Refusal::BadAuth)?;
+    let seal = if kind == Kind::Probe { 0 } else { KEYS } + key;
     if !path.theirs[seal & (2 * KEYS - 1)].is_whole(scratch, message) {
         return Err(Refusal::BadAuth);
     }
@@ -308,11 +309,11 @@ fn accept(
         #[expect(clippy::cast_possible_truncation, reason = "at most 3")]
         count: probe.count() as u8,
         flags: if lease.has(Lease::ENDED) { echo::GONE } else { 0 },
-        key,
+        key: name,
         hosts,
     }
     .write(message);
-    path.answers[usize::from(key)].close(scratch, message);
+    path.answers[key & (KEYS - 1)].close(scratch, message);
     Ok(Accepted::Answer)
 }
 

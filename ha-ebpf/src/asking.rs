@@ -36,9 +36,6 @@ pub(crate) fn departs(ifindex: u32, frame: &Packet<'_>) {
     let key = candidate.way(ifindex);
     // SAFETY: the agent replaces values whole; one that is replaced meanwhile is still there.
     let Some(path) = (unsafe { HA_ECHO_PATH.get(&key) }) else { return };
-    if path.dead_ns == 0 {
-        return;
-    }
     let Some(watch) = HA_ECHO_WATCH.get_ptr_mut(path.slot) else { return };
     // SAFETY: the pointer is to a map's value, which stays while the program runs; the helper has no preconditions. The agent
     // sends from one thread, so that nobody else writes this.
@@ -46,7 +43,7 @@ pub(crate) fn departs(ifindex: u32, frame: &Packet<'_>) {
         let now_ns = bpf_ktime_get_ns();
         (*watch).key = key;
         (*watch).departures[place(nonce)] = Departure { nonce, at_ns: now_ns };
-        if (*watch).state != EchoWatch::IDLE {
+        if path.dead_ns == 0 || (*watch).state != EchoWatch::IDLE {
             return;
         }
         if (*watch).ready == 0 {

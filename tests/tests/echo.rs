@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use frames::echo::{Answer, BOOT_OF_PEER, KEYS_OF_ANSWERS, KEYS_OF_PROBES, PORT, Probe};
+use frames::echo::{Answer, BOOT_OF_PEER, KEYS_OF_ANSWERS, KEYS_OF_PROBES, NAMES, PORT, Probe};
 use frames::site::{LOOPBACK, site};
 use frames::{Hook, Kernel};
 use ha_agent::sys::clock;
@@ -19,7 +19,7 @@ fn a_peers_probe_is_answered_where_it_came_from() {
         let vlan: &[(u16, u16)] = &[(0x8100, VLAN)];
         let mut nonce = 0;
         for (probe, tags) in [(v4, &[] as &[_]), (v6, &[]), (v4, vlan), (v6, vlan)] {
-            for (summed, number) in [(true, 0), (false, 0), (true, 1)] {
+            for (summed, key) in [(true, 0), (false, 0), (true, 1)] {
                 // Where the checksum is left to a card, there is none yet.
                 nonce += 1;
                 let hosts = [0x0a00_0001, 0x0a00_0002, 0x0a00_0003];
@@ -28,8 +28,8 @@ fn a_peers_probe_is_answered_where_it_came_from() {
                     hosts,
                     count: 3,
                     summed,
-                    number,
-                    key: KEYS_OF_PROBES[usize::from(number)],
+                    name: NAMES[key],
+                    key: KEYS_OF_PROBES[key],
                     ..probe
                 }
                 .frame(tags);
@@ -80,7 +80,8 @@ fn what_is_no_peers_probe_is_refused_and_counted_by_its_reason() {
                 ("empty", probe.carrying(&[], &[]), Refusal::BadForm),
                 ("our own", Probe { kind_and_sender: 0x10, ..probe }.frame(&[]), Refusal::Looped),
                 ("forged", Probe { key: [9; 20], ..probe }.frame(&[]), Refusal::BadAuth),
-                ("sealed by the other key", Probe { number: 1, ..probe }.frame(&[]), Refusal::BadAuth),
+                ("sealed by the other key", Probe { name: NAMES[1], ..probe }.frame(&[]), Refusal::BadAuth),
+                ("sealed by an unknown key", Probe { name: 0, ..probe }.frame(&[]), Refusal::BadAuth),
                 (
                     "sealed as an answer",
                     Probe { key: KEYS_OF_ANSWERS[0], ..probe }.frame(&[]),
@@ -211,6 +212,7 @@ fn each(test: impl Fn(&mut Kernel, [Probe; 2])) {
                     own: Address::from(own),
                     dead_ns: 0,
                     interval_ns: 0,
+                    names: NAMES.map(u32::from),
                     theirs: seals(KEYS_OF_PROBES, KEYS_OF_ANSWERS_TO_US),
                     answers: KEYS_OF_ANSWERS.each_ref().map(Seal::new),
                 };

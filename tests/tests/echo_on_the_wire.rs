@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use frames::echo::{Answer, KEYS_OF_ANSWERS, KEYS_OF_PROBES, PORT, Probe};
+use frames::echo::{Answer, KEYS_OF_ANSWERS, KEYS_OF_PROBES, NAMES, PORT, Probe};
 use frames::{Hook, Kernel};
 use ha_common::abi::{Address, Oneself, Path, PathKey, Record, family_of};
 use ha_common::auth::Seal;
@@ -184,6 +184,7 @@ fn program(
                 own: Address::from(own),
                 dead_ns: DEAD.as_nanos().try_into()?,
                 interval_ns: INTERVAL.as_nanos().try_into()?,
+                names: NAMES.map(u32::from),
                 theirs: [probe, next_probe, answer, next_answer],
                 answers: [answer, next_answer],
             };

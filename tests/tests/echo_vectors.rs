@@ -29,7 +29,7 @@ struct Message {
     age_us: u32,
     count: u8,
     flags: u8,
-    key: u8,
+    key: Number,
     hosts: [Number; 3],
     message_hex: Hex,
 }
@@ -62,7 +62,7 @@ fn messages_are_written_read_and_sealed_as_published() -> Result<()> {
             age_us: message.age_us,
             count: message.count,
             flags: message.flags,
-            key: message.key,
+            key: u16::try_from(message.key.0)?,
             hosts: message.hosts.map(|Number(host)| u32::try_from(host).unwrap_or(u32::MAX)),
         };
         let mut written = repr.emit();

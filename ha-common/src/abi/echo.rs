@@ -35,18 +35,33 @@ pub struct Path {
     pub peer: u32,
     /// This node's address there.
     pub own: Address,
-    /// How long it may take until a probe of ours is answered, in ns.
+    /// How long it may take until a probe of ours is answered, in ns; 0 if nobody is missed yet.
     pub dead_ns: u64,
     /// From one of our probes to the next, in ns.
     pub interval_ns: u64,
-    /// Of the probes that the peer sends, by [key number](crate::wire::echo::Header::key), one in use, and one to come; then
-    /// of the answers that it sends.
+    /// The [names](crate::wire::echo::Header::key) of the keys: one in use, and one to come.
+    pub names: [u32; KEYS],
+    /// Of the probes that the peer sends, in this order; then of the answers that it sends.
     pub theirs: [Seal; 2 * KEYS],
-    /// Of the answers to its probes, likewise.
+    /// Of the answers to its probes.
     pub answers: [Seal; KEYS],
 }
 
 impl Path {
+    /// Which of the keys has a name.
+    #[inline(always)]
+    #[must_use]
+    pub fn key(&self, name: u16) -> Option<usize> {
+        let [first, second] = self.names;
+        if first == u32::from(name) {
+            Some(0)
+        } else if second == u32::from(name) {
+            Some(1)
+        } else {
+            None
+        }
+    }
+
     /// How late the timer may fire and still be believed, in ns: a quarter of an interval.
     #[inline(always)]
     #[must_use]
@@ -195,7 +210,7 @@ impl Asked {
 
 const _: () = {
     assert!(size_of::<PathKey>() == 28);
-    assert!(size_of::<Path>() == 280);
+    assert!(size_of::<Path>() == 288);
     assert!(size_of::<Oneself>() == 32);
     assert!(size_of::<Asked>() == 24);
     assert!(size_of::<EchoWatch>() == 336 && core::mem::offset_of!(EchoWatch, timer) == 0);

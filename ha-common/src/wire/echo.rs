@@ -59,7 +59,7 @@ impl Role {
 /// +---------------------------------------------------------------+
 /// |      since the agent's last sign of life, in µs; 0 in a probe |
 /// +---------------+---------------+-------------------------------+
-/// |     count     |     flags     |  key number   |       0       |
+/// |     count     |     flags     |        name of the key        |
 /// +---------------+---------------+-------------------------------+
 /// |     three virtual hosts: what is asked for, 4 bytes each      |
 /// |     in an answer: three zero bytes and the role, in place     |
@@ -149,11 +149,11 @@ impl Header<'_> {
         self.0[37]
     }
 
-    /// Which of the two keys seals it, 0 or 1.
+    /// The name of the key that seals it.
     #[inline(always)]
     #[must_use]
-    pub fn key(&self) -> u8 {
-        self.0[38] & 1
+    pub fn key(&self) -> u16 {
+        u16::from_be_bytes([self.0[38], self.0[39]])
     }
 
     /// Four bytes each: the key of a virtual host, or its role.
@@ -206,8 +206,8 @@ pub struct Repr {
     pub count: u8,
     /// [`GONE`], in an answer.
     pub flags: u8,
-    /// Which of the two keys seals it, 0 or 1.
-    pub key: u8,
+    /// The name of the key that seals it.
+    pub key: u16,
     /// Four bytes for each of them.
     pub hosts: [u32; MOST_ASKED],
 }
@@ -239,7 +239,7 @@ impl Repr {
             low(self.generation),
             self.lease_us,
             self.age_us,
-            u32::from_be_bytes([self.count, self.flags, self.key, 0]),
+            u32::from_be_bytes([self.count, self.flags, 0, 0]) | u32::from(self.key),
             self.hosts[0],
             self.hosts[1],
             self.hosts[2],
@@ -287,7 +287,7 @@ mod tests {
             age_us: 0x4142_4344,
             count: 3,
             flags: GONE,
-            key: 1,
+            key: 0x6162,
             hosts: [1, 2, 0x5152_5354],
         };
         let bytes = repr.emit();

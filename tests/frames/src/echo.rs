@@ -33,7 +33,7 @@ pub struct Probe {
     /// How many of them.
     pub count: u8,
     /// Which of the keys it says that it is sealed with.
-    pub number: u8,
+    pub name: u16,
     /// What seals it.
     pub key: [u8; 20],
     /// Whether UDP has a checksum.
@@ -56,7 +56,7 @@ impl Probe {
             boot: BOOT_OF_PEER,
             hosts: [0; 3],
             count: 0,
-            number: 0,
+            name: NAMES[0],
             key: KEYS_OF_PROBES[0],
             summed: true,
         }
@@ -71,7 +71,8 @@ impl Probe {
         bytes.extend(self.boot.to_be_bytes());
         bytes.extend(7u64.to_be_bytes());
         bytes.extend([0; 8]);
-        bytes.extend([self.count, 0, self.number, 0]);
+        bytes.extend([self.count, 0]);
+        bytes.extend(self.name.to_be_bytes());
         self.hosts.iter().for_each(|host| bytes.extend(host.to_be_bytes()));
         bytes.extend(tag(&self.key, &bytes));
         bytes
@@ -179,7 +180,9 @@ impl Answer {
     pub fn read(message: &[u8]) -> Self {
         assert_eq!(message.len(), 72, "{message:02x?}");
         let (covered, seal) = message.split_at(52);
-        assert_eq!(seal, tag(&KEYS_OF_ANSWERS[usize::from(covered[38])], covered), "the seal");
+        let name = u16::from_be_bytes([covered[38], covered[39]]);
+        let key = NAMES.iter().position(|it| *it == name).expect("a key's name");
+        assert_eq!(seal, tag(&KEYS_OF_ANSWERS[key], covered), "the seal");
         assert_eq!((&covered[..3], covered[3] >> 4), (b"hE\x01".as_slice(), 2), "{covered:02x?}");
         let u64_at = |at: usize| u64::from_be_bytes(covered[at..at + 8].try_into().expect("eight"));
         let u32_at = |at: usize| u32::from_be_bytes(covered[at..at + 4].try_into().expect("four"));
@@ -239,6 +242,8 @@ fn tag(key: &[u8], covered: &[u8]) -> Vec<u8> {
 
 /// Where it is asked.
 pub const PORT: u16 = 7782;
+/// What the keys are called.
+pub const NAMES: [u16; 2] = [0x1234, 0xff00];
 /// Of the peer's probes.
 pub const KEYS_OF_PROBES: [[u8; 20]; 2] = [[0x51; 20], [0x52; 20]];
 /// Of our answers.
