@@ -98,6 +98,10 @@ pub struct Desk {
     /// Where the network's header begins, in bytes, and its family: in memory, so that the verifier sees one way to go on,
     /// however a frame was tagged.
     place: (u32, u32),
+    /// Which of [`Path::theirs`] is to seal it, and which of [`Path::answers`] its answer: likewise.
+    seals: (u32, u32),
+    /// When the probe left that it answers, in ns; 0 if it is a probe itself.
+    departed_ns: u64,
     /// What it says; where it is to be answered, the answer.
     pub message: [u8; echo::LEN],
     scratch: Scratch,
@@ -106,7 +110,14 @@ pub struct Desk {
 impl Default for Desk {
     fn default() -> Self {
         let key = PathKey { ifindex: 0, outer_vlan: 0, vlan: 0, family: 0, address: Address::default() };
-        Self { key, place: (0, 0), message: [0; echo::LEN], scratch: Scratch::default() }
+        Self {
+            key,
+            place: (0, 0),
+            seals: (0, 0),
+            departed_ns: 0,
+            message: [0; echo::LEN],
+            scratch: Scratch::default(),
+        }
     }
 }
 
@@ -265,32 +276,55 @@ fn accept(
     }
     desk.message = *candidate.message.ok_or(Refusal::BadForm)?;
     // From here on the frame itself is not looked at: see `judge::accept`.
-    let Desk { message, scratch, .. } = desk;
-    let message = core::hint::black_box(message);
-    let probe = Header(message);
+    look(path, world, desk)?;
+    // And nothing is known any more of what was found.
+    let Desk { message, scratch, seals: (seal, answer), departed_ns, .. } = core::hint::black_box(desk);
+    if !path.theirs[*seal as usize & (2 * KEYS - 1)].is_whole(scratch, message) {
+        return Err(Refusal::BadAuth);
+    }
+    let (now_ns, probe) = (world.now_ns(), Header(message));
+    if *departed_ns != 0 {
+        world.answered(path.slot, probe.nonce());
+        return Ok(Accepted::Heard { departed_ns: *departed_ns, now_ns });
+    }
+    let asked = world.asked(path.slot).unwrap_or_default();
+    let used_ns = asked.one_more(now_ns, oneself.pace_ns).ok_or(Refusal::Limited)?;
+    world.remember(path.slot, Asked { boot: probe.boot(), nonce: probe.nonce(), used_ns });
+    compose(oneself, world, message);
+    path.answers[*answer as usize & (KEYS - 1)].close(scratch, message);
+    Ok(Accepted::Answer)
+}
+
+/// Looks at a message before anything is hashed, and writes down what it is to be sealed with.
+#[inline(always)]
+fn look(path: &Path, world: &impl World, desk: &mut Desk) -> Result<(), Refusal> {
+    let probe = Header(core::hint::black_box(&desk.message));
     let kind = probe.kind().ok_or(Refusal::BadForm)?;
     if u32::from(probe.sender()) != path.peer {
         return Err(Refusal::Looped);
     }
-    let asked = world.asked(path.slot).unwrap_or_default();
-    let departed_ns = match kind {
-        Kind::Probe if asked.is_old(probe.boot(), probe.nonce()) => return Err(Refusal::Replay),
-        Kind::Probe => 0,
+    desk.departed_ns = match kind {
+        Kind::Probe => {
+            let asked = world.asked(path.slot).unwrap_or_default();
+            if asked.is_old(probe.boot(), probe.nonce()) {
+                return Err(Refusal::Replay);
+            }
+            0
+        }
         Kind::Answer => world.departed(path.slot, probe.nonce()).ok_or(Refusal::Replay)?,
     };
-    let name = probe.key();
-    let key = path.key(name).ok_or(Refusal::BadAuth)?;
-    let seal = if kind == Kind::Probe { 0 } else { KEYS } + key;
-    if !path.theirs[seal & (2 * KEYS - 1)].is_whole(scratch, message) {
-        return Err(Refusal::BadAuth);
-    }
-    let now_ns = world.now_ns();
-    if departed_ns != 0 {
-        world.answered(path.slot, probe.nonce());
-        return Ok(Accepted::Heard { departed_ns, now_ns });
-    }
-    let used_ns = asked.one_more(now_ns, oneself.pace_ns).ok_or(Refusal::Limited)?;
-    world.remember(path.slot, Asked { boot: probe.boot(), nonce: probe.nonce(), used_ns });
+    let key = path.key(probe.key()).ok_or(Refusal::BadAuth)?;
+    desk.seals = match kind {
+        Kind::Probe => (key, key),
+        Kind::Answer => (OF_ANSWERS + key, key),
+    };
+    Ok(())
+}
+
+/// Makes the answer out of a probe, not sealed yet.
+#[inline(always)]
+fn compose(oneself: &Oneself, world: &impl World, message: &mut [u8; echo::LEN]) {
+    let probe = Header(message);
     let (lease, doubt_ns) = world.lease();
     let boot_ns = world.boot_ns();
     let mut hosts = probe.hosts();
@@ -309,12 +343,10 @@ fn accept(
         #[expect(clippy::cast_possible_truncation, reason = "at most 3")]
         count: probe.count() as u8,
         flags: if lease.has(Lease::ENDED) { echo::GONE } else { 0 },
-        key: name,
+        key: probe.key(),
         hosts,
     }
     .write(message);
-    path.answers[key & (KEYS - 1)].close(scratch, message);
-    Ok(Accepted::Answer)
 }
 
 /// In whole µs, as many as there is room for.
@@ -325,6 +357,10 @@ pub(crate) fn microseconds(ns: u64) -> u32 {
     // The last number means something else.
     if us < u64::from(echo::NO_LEASE) { us as u32 } else { echo::NO_LEASE - 1 }
 }
+
+/// Where in [`Path::theirs`] the seals of answers begin.
+#[expect(clippy::cast_possible_truncation, reason = "2")]
+const OF_ANSWERS: u32 = KEYS as u32;
 
 /// No path is known: the slot whose counters are those of all such frames.
 #[expect(clippy::cast_possible_truncation, reason = "64")]

@@ -172,8 +172,8 @@ fn an_answer_says_how_long_the_agent_still_vouches_for_its_node() {
         assert!((64_999_998..=65_000_000).contains(&sum), "{found:?}");
         let over = ask(kernel, Lease { until_ns: now_ns, ..good });
         assert_eq!(over.lease_us, 0);
-        let none = ask(kernel, Lease { flags: 0, ..good });
-        assert_eq!(none.lease_us, NO_LEASE);
+        let free = ask(kernel, Lease { flags: 0, ..good });
+        assert_eq!(free.lease_us, NO_LEASE);
         let long = ask(kernel, Lease { until_ns: u64::MAX, ..good });
         assert_eq!(long.lease_us, NO_LEASE - 1);
         let ended = ask(kernel, Lease { flags: Lease::GUARDS | Lease::ENDED, ..good });

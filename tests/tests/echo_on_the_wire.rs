@@ -96,10 +96,7 @@ fn whose_answers_stop_is_told_when_the_oldest_is_too_late_and_not_before() -> Re
                     bail!("nothing was told")
                 };
                 let [late, dead] = [told.fired_ns - told.deadline_ns, told.deadline_ns - told.last_ns];
-                println!(
-                    "{label}: told {:.3} ms after its departure",
-                    (told.fired_ns - told.last_ns) as f64 / 1e6
-                );
+                println!("{label}: told {:?} after its departure", Duration::from_nanos(late + dead));
                 ensure!(dead == u64::try_from(DEAD.as_nanos())? && late < LATE_NS, "{told:?}");
                 // Once: who asks on is told nothing more.
                 asker.send()?;

@@ -51,7 +51,7 @@ impl Path {
     /// Which of the keys has a name.
     #[inline(always)]
     #[must_use]
-    pub fn key(&self, name: u16) -> Option<usize> {
+    pub fn key(&self, name: u16) -> Option<u32> {
         let [first, second] = self.names;
         if first == u32::from(name) {
             Some(0)

@@ -85,6 +85,10 @@ impl Probe {
     }
 
     /// The frame with something else in it.
+    ///
+    /// # Panics
+    ///
+    /// If that is longer than 64 KiB, or the addresses are of two families.
     #[must_use]
     pub fn carrying(&self, message: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
         let mut payload = Vec::new();
