@@ -183,7 +183,7 @@ fn sleep_until(due_ns: u64) {
 }
 
 /// UDP port of the answering side.
-pub(crate) const PORT: u16 = 7777;
+pub const PORT: u16 = 7777;
 
 /// How long an answer may take on a busy machine.
 const ANSWER_NS: u64 = 500_000_000;

@@ -31,7 +31,7 @@ struct Message {
     flags: u8,
     key: Number,
     hosts: [Number; 3],
-    message_hex: Hex,
+    bytes_hex: Hex,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -45,7 +45,7 @@ enum Word {
 fn messages_are_written_read_and_sealed_as_published() -> Result<()> {
     let Published { messages } = serde_json::from_str(include_str!("../data/echo.json"))?;
     for message in &messages {
-        let Message { id, key_hex: Hex(key), message_hex: Hex(bytes), .. } = message;
+        let Message { id, key_hex: Hex(key), bytes_hex: Hex(bytes), .. } = message;
         let bytes: &[u8; LEN] = bytes.as_slice().try_into().with_context(|| id.clone())?;
         let seal = Seal::new(key.as_slice().try_into().with_context(|| id.clone())?);
         let kind = match message.kind {

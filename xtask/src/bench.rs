@@ -3,6 +3,7 @@
 //! One file a bench, with its `Args` and a `run`; those of the lab share [`lab`].
 
 mod detect;
+mod echo;
 mod filter;
 mod flap;
 mod flood;
@@ -24,6 +25,8 @@ pub(crate) struct Args {
 enum Bench {
     /// How soon the loss of the active one is noticed, next to keepalived and FRR (as root)
     Detect(detect::Args),
+    /// What an answer of the kernel program costs and how long it takes, next to ICMP and a process (as root)
+    Echo(echo::Args),
     /// What the BPF program costs a frame, next to a program that does nothing (as root)
     Filter(filter::Args),
     /// How long a client misses its answers while the role goes to and fro, next to keepalived (as root)
@@ -46,6 +49,7 @@ enum Bench {
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.bench {
         Bench::Detect(args) => detect::run(args),
+        Bench::Echo(args) => echo::run(args),
         Bench::Filter(args) => filter::run(args),
         Bench::Flap(args) => flap::run(args),
         Bench::Flood(args) => flood::run(args),

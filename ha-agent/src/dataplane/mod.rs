@@ -417,6 +417,15 @@ impl Dataplane {
         self.xdp(EMPTY)
     }
 
+    /// The program that sends every frame back as it is, likewise.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dataplane::load`].
+    pub fn returning_program(&mut self) -> Result<&mut Xdp, LoadError> {
+        self.xdp(RETURN)
+    }
+
     fn xdp(&mut self, name: &'static str) -> Result<&mut Xdp, LoadError> {
         let program = self.bpf.program_mut(name).ok_or(LoadError::Missing(name))?;
         let program: &mut Xdp = program.try_into().map_err(LoadError::from_program)?;
@@ -469,6 +478,7 @@ pub const PROGRAM_TC: &str = "ha_carp_tc";
 /// The name of the one that sees frames leave.
 pub const PROGRAM_OUT: &str = "ha_echo_out";
 const EMPTY: &str = "ha_empty";
+const RETURN: &str = "ha_return";
 /// The ring of aya-log, which is mapped as a whole: for the rare word, a page is enough.
 const LOG: &str = "AYA_LOGS";
 const LOG_BYTES: u32 = 4096;

@@ -2,6 +2,7 @@
 //! code at once. What is found by fuzzing is found here, and stays found in the tests.
 
 pub mod advertisement;
+pub mod asking;
 pub mod echo;
 pub mod fuzz;
 pub mod hook;
