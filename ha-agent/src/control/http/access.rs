@@ -93,14 +93,14 @@ impl Access {
         if let Some(site) = headers.get("sec-fetch-site") {
             return site == "same-origin";
         }
-        let text = |name| headers.get(name).and_then(|value| HeaderValue::to_str(value).ok());
-        match (text(ORIGIN), text(HOST)) {
-            (Some(origin), Some(host)) => {
-                origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
-            }
-            (Some(_), None) => false,
+        let Some(origin) = headers.get(ORIGIN) else {
             // No browser says the token by itself.
-            (None, _) => *guest == Guest::Bearer,
+            return *guest == Guest::Bearer;
+        };
+        let text = |value: &HeaderValue| value.to_str().map(str::to_ascii_lowercase).ok();
+        match (text(origin), headers.get(HOST).and_then(text)) {
+            (Some(origin), Some(host)) => origin.split_once("://").is_some_and(|(_, it)| it == host),
+            (None, _) | (_, None) => false,
         }
     }
 

@@ -98,6 +98,9 @@ async fn an_order_is_taken_from_our_own_page_and_from_no_other() -> Result<()> {
         post(bearer, "", 200),
         post(bearer, "sec-fetch-site: same-origin", 200),
         post(bearer, "sec-fetch-site: cross-site", 403),
+        post(bearer, "origin: http://b:1", 403),
+        // Where it comes from is no text.
+        post(bearer, "origin: http://\u{e4}:1", 403),
         post(&session, "sec-fetch-site: same-origin", 200),
         post(&session, "origin: http://a:1", 200),
         // Neither says where it comes from.
