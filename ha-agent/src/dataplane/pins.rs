@@ -5,7 +5,7 @@
 //! new ones, puts it in the place of the old one in one step, and goes on with the same lease.
 //!
 //! ```text
-//! /sys/fs/bpf/ha-agent/5/            the layout's version
+//! /sys/fs/bpf/ha-agent/6/            the layout's version
 //!   HA_LEASE HA_GUARDED HA_DOUBT HA_SILENCED HA_STANDING
 //!   ha_exit                          what sees the process of the agent end
 //!   link-3-native                    the attachment to interface 3; of traffic control link-3-tcx
