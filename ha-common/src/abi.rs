@@ -43,9 +43,9 @@ pub const MAX_HEARD: usize = 16 * MAX_HOSTS;
 pub const MAX_GIVEN: usize = 65_536;
 /// How many virtual addresses there are room for under the lease.
 pub const MAX_GUARDED: usize = MAX_LISTED;
-/// Size of the event ring, in bytes: a power of two and a multiple of the page size. Holds 2,730 records, each
+/// Size of the event ring, in bytes: a power of two and a multiple of the page size. Holds 1,365 records, each
 /// with 8 bytes of the kernel's own.
-pub const RING_BYTES: usize = 256 * 1024;
+pub const RING_BYTES: usize = 128 * 1024;
 
 /// [`WatchKey::family`] of IPv4.
 pub const FAMILY_IPV4: u8 = 4;

@@ -321,9 +321,10 @@ fn look(path: &Path, world: &impl World, desk: &mut Desk) -> Result<(), Refusal>
     Ok(())
 }
 
-/// Makes the answer out of a probe, not sealed yet.
-#[inline(always)]
+/// Makes the answer out of a probe, not sealed yet. A function of its own, also in the kernel, whose stack is small.
+#[inline(never)]
 fn compose(oneself: &Oneself, world: &impl World, message: &mut [u8; echo::LEN]) {
+    let (oneself, message) = (core::hint::black_box(oneself), core::hint::black_box(message));
     let probe = Header(message);
     let (lease, doubt_ns) = world.lease();
     let boot_ns = world.boot_ns();

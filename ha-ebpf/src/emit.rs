@@ -12,8 +12,9 @@ use crate::{
     maps::{self, HA_EVENTS},
 };
 
-/// Pushes an advertisement, or counts its loss where the ring is full.
-#[inline(always)]
+/// Pushes an advertisement, or counts its loss where the ring is full. A function of its own, since the stack is small: its record
+/// is made there.
+#[inline(never)]
 pub(crate) fn advert(ctx: &impl EbpfContext, desk: &Desk, stamp_ns: u64, signer: u32, heard: &Heard) {
     let slot = desk.watch.slot;
     match HA_EVENTS.reserve(0) {

@@ -175,6 +175,6 @@ const ROTATED: u8 = 11;
 const STRICT: u8 = 12;
 const EMPTY: &str = "empty_ns";
 const ROUNDS: usize = 21;
-const BATCHES: u32 = 20;
+const BATCHES: u32 = 34;
 /// Fewer than a quarter of the ring holds: with more unread, each of them wakes the agent.
-const REPEAT: u32 = 500;
+const REPEAT: u32 = 300;
