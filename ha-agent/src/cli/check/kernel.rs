@@ -36,7 +36,9 @@ fn refused(error: &LoadError) -> Finding {
 fn judge(loaded: Result<(), LoadError>, asked: &[Receive]) -> Finding {
     let Err(error) = loaded else { return Finding::good(KERNEL, "takes the BPF program") };
     let needed = asked.iter().any(|receive| matches!(receive, Receive::Native | Receive::Generic));
-    if needed || matches!(error, LoadError::NoPermission(_)) {
+    // On a kernel that is too old, the agent tries nothing else by itself.
+    let too_old = matches!(error, LoadError::TooOld { .. }) && asked.contains(&Receive::Auto);
+    if needed || too_old || matches!(error, LoadError::NoPermission(_)) {
         return refused(&error);
     }
     let told = error.to_string();
@@ -120,5 +122,8 @@ mod tests {
         let denied = LoadError::NoPermission(std::io::ErrorKind::PermissionDenied.into());
         let found = judge(Err(denied), &[Receive::Packet]);
         assert_eq!((found.code, found.exit), (Some(Code::Kernel), Exit::NoPermission));
+        let old = LoadError::TooOld { release: "5.10.0".to_owned(), cause: "invalid argument".into() };
+        let found = judge(Err(old), &[Receive::Auto]);
+        assert_eq!((found.code, found.exit), (Some(Code::Kernel), Exit::Unavailable));
     }
 }
