@@ -105,19 +105,19 @@ within() {
 }
 
 # Not `grep -q`, here and below: it ends early, and what writes into the pipe fails.
-is_in_state() { status "$1" 2>/dev/null | grep "^  state *$2," >/dev/null; }
+is_in_state() { status "$1" --all 2>/dev/null | grep "^  state *$2," >/dev/null; }
 
 # becomes NODE STATE
 becomes() {
-    within 30 is_in_state "$1" "$2" || fail "$1 should become $2: $(status "$1" 2>&1 || true)"
-    say "$1 is $2: $(status "$1" | sed -n 's/^  because *//p')"
+    within 30 is_in_state "$1" "$2" || fail "$1 should become $2: $(status "$1" --all 2>&1 || true)"
+    say "$1 is $2: $(status "$1" --all | sed -n 's/^  because *//p')"
 }
 
 # attached NODE: where its agent receives, by bpftool: the interface, and `driver` (native) or `generic`.
 attached() { in_node "$1" bpftool net | sed -n '/^xdp:/,/^$/s/^\([^(]*\)([0-9]*) \([a-z]*\) id.*/\1 \2/p'; }
 
 # accepted NODE: how many advertisements it accepted.
-accepted() { status "$1" | sed -n 's/^  receive *.*, \([0-9]*\) accepted.*/\1/p'; }
+accepted() { status "$1" --all | sed -n 's/^  receive *.*, \([0-9]*\) accepted.*/\1/p'; }
 
 # pinned NODE: what of its agent outlives it, by name.
 pinned() { find "$pins/$1" -type f 2>/dev/null -exec basename {} \; | sort | tr '\n' ' '; }
@@ -137,7 +137,7 @@ ms() { printf '%d.%02d' $(($1 / 1000000)) $(($1 / 10000 % 100)); }
 hears() {
     local before
     before=$(accepted "$1")
-    within 15 has_accepted_more "$1" $((before + 5)) || fail "$1 should hear advertisements: $(status "$1")"
+    within 15 has_accepted_more "$1" $((before + 5)) || fail "$1 should hear advertisements: $(status "$1" --all)"
 }
 has_accepted_more() { [ "$(accepted "$1")" -ge "$2" ]; }
 
