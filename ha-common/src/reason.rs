@@ -25,7 +25,7 @@ macro_rules! reasons {
             /// Each, in the order of the counters.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The counter's name: a metric's label, a field of [`Counters`].
+            /// The counter's name: a metric's label, a field of the counters.
             #[must_use]
             pub const fn label(self) -> &'static str {
                 match self {

@@ -10,7 +10,7 @@ pub const MAGIC: [u8; 2] = *b"hE";
 pub const VERSION: u8 = 1;
 /// How many virtual hosts one probe can ask for.
 pub const MOST_ASKED: usize = 3;
-/// [`Answer::lease_us`] where no lease binds the node: it answers for its addresses whatever its agent does.
+/// [`Header::lease_us`] where no lease binds the node: it answers for its addresses whatever its agent does.
 pub const NO_LEASE: u32 = u32::MAX;
 
 /// Which of the two it is.
@@ -142,7 +142,7 @@ impl Header<'_> {
         if count < MOST_ASKED { count } else { MOST_ASKED }
     }
 
-    /// [`Answer::GONE`].
+    /// [`GONE`], in an answer.
     #[inline(always)]
     #[must_use]
     pub fn flags(&self) -> u8 {
