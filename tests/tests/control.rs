@@ -102,6 +102,8 @@ fn lab(label: &str) -> Result<Option<(Lan, Node, Agent)>> {
     let node = lan.node("a", [10, 77, 0, 1].into())?;
     let agent = Agent::start(&node, &AgentConfig::default())?;
     agent.wait_for_state(0, "MASTER")?;
+    // The last that it has to say by itself.
+    agent.process.wait_for_line(0, "role: SINGLE", Duration::from_secs(5))?;
     Ok(Some((lan, node, agent)))
 }
 
