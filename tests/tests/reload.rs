@@ -112,7 +112,9 @@ fn hosts_come_and_go(pair: &Pair, like: &AgentConfig) -> Result<()> {
     let told = b.process.lines().swap_remove(at);
     ensure!(told.contains("said goodbye") && told.contains("more"), "{told}");
     shown(&a, "other", |other| (other["state"] == "MASTER").then_some(()))?;
-    ensure!(pair.a.has_address(OTHER)? && pair.b.has_address(MORE)?);
+    // The state comes before the addresses.
+    a.until(PATIENCE, |_| pair.a.has_address(OTHER).ok()?.then_some(()))?;
+    b.until(PATIENCE, |_| pair.b.has_address(MORE).ok()?.then_some(()))?;
 
     // One that comes back is a new one; another one may have its place.
     reload(&a, 0, vhost("more", 11, MORE, 0) + &vhost("other", 12, OTHER, 0))?;
