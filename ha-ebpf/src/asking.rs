@@ -43,7 +43,7 @@ pub(crate) fn departs(ifindex: u32, frame: &Packet<'_>) {
         let now_ns = bpf_ktime_get_ns();
         (*watch).key = key;
         (*watch).departures[place(nonce)] = Departure { nonce, at_ns: now_ns };
-        if path.dead_ns == 0 || (*watch).state != EchoWatch::IDLE {
+        if path.patience.dead_ns == 0 || (*watch).state != EchoWatch::IDLE {
             return;
         }
         if (*watch).ready == 0 {
@@ -55,8 +55,8 @@ pub(crate) fn departs(ifindex: u32, frame: &Packet<'_>) {
         }
         (*watch).state = EchoWatch::ARMED;
         (*watch).stalls = 0;
-        (*watch).deadline_ns = now_ns + path.dead_ns;
-        look(watch, path.eve_ns(now_ns + path.dead_ns), now_ns);
+        (*watch).deadline_ns = now_ns + path.patience.dead_ns;
+        look(watch, path.patience.eve_ns(now_ns + path.patience.dead_ns), now_ns);
     }
 }
 
@@ -120,19 +120,19 @@ unsafe fn judge(slot: u32, key: &PathKey, path: &Path, watch: *mut EchoWatch, no
             (*watch).state = EchoWatch::IDLE;
             return;
         }
-        let deadline_ns = oldest_ns + path.dead_ns;
+        let deadline_ns = oldest_ns + path.patience.dead_ns;
         let EchoWatch { due_ns, stalls, .. } = *watch;
         if deadline_ns > (*watch).deadline_ns {
             // The one that it was set for is answered.
             (*watch).deadline_ns = deadline_ns;
             (*watch).stalls = 0;
-            look(watch, path.eve_ns(deadline_ns), now_ns);
-        } else if now_ns - due_ns > path.tolerance_ns() && stalls < MOST_STALLS {
+            look(watch, path.patience.eve_ns(deadline_ns), now_ns);
+        } else if now_ns - due_ns > path.patience.tolerance_ns() && stalls < MOST_STALLS {
             // This machine did not run: an answer may wait in the card.
-            let deadline_ns = now_ns + 2 * path.interval_ns;
+            let deadline_ns = now_ns + path.patience.after_stall_ns();
             (*watch).deadline_ns = deadline_ns;
             (*watch).stalls = stalls + 1;
-            look(watch, path.eve_ns(deadline_ns), now_ns);
+            look(watch, path.patience.eve_ns(deadline_ns), now_ns);
         } else if due_ns < (*watch).deadline_ns {
             look(watch, (*watch).deadline_ns, now_ns);
         } else if let Some(mut entry) = HA_EVENTS.reserve_untyped::<Timeout>(0) {

@@ -6,7 +6,7 @@ use frames::echo::{Answer, BOOT_OF_PEER, KEYS_OF_ANSWERS, KEYS_OF_PROBES, NAMES,
 use frames::site::{LOOPBACK, site};
 use frames::{Hook, Kernel};
 use ha_agent::sys::clock;
-use ha_common::abi::{Address, Asked, Lease, Oneself, Path, PathKey, family_of};
+use ha_common::abi::{Address, Asked, Lease, Oneself, Path, PathKey, Patience, family_of};
 use ha_common::auth::Seal;
 use ha_common::echo::{EchoCounters, NO_PATH, Refusal};
 use ha_common::wire::echo::{NO_LEASE, Role};
@@ -210,8 +210,7 @@ fn each(test: impl Fn(&mut Kernel, [Probe; 2])) {
                     slot,
                     peer: 1,
                     own: Address::from(own),
-                    dead_ns: 0,
-                    interval_ns: 0,
+                    patience: Patience::default(),
                     names: NAMES.map(u32::from),
                     theirs: seals(KEYS_OF_PROBES, KEYS_OF_ANSWERS_TO_US),
                     answers: KEYS_OF_ANSWERS.each_ref().map(Seal::new),

@@ -1,6 +1,6 @@
 //! The echo: what the agent tells the kernel program of its peers and of itself, for it to answer by itself.
 
-use super::{Address, bpf_timer};
+use super::{Address, Patience, bpf_timer};
 use crate::auth::Seal;
 
 /// How many paths to peers there are room for.
@@ -35,10 +35,8 @@ pub struct Path {
     pub peer: u32,
     /// This node's address there.
     pub own: Address,
-    /// How long it may take until a probe of ours is answered, in ns; 0 if nobody is missed yet.
-    pub dead_ns: u64,
-    /// From one of our probes to the next, in ns.
-    pub interval_ns: u64,
+    /// How long it may take until a probe of ours is answered, 0 if nobody is missed yet; and from one to the next.
+    pub patience: Patience,
     /// The [names](crate::wire::echo::Header::key) of the keys: one in use, and one to come.
     pub names: [u32; KEYS],
     /// Of the probes that the peer sends, in this order; then of the answers that it sends.
@@ -60,20 +58,6 @@ impl Path {
         } else {
             None
         }
-    }
-
-    /// How late the timer may fire and still be believed, in ns: a quarter of an interval.
-    #[inline(always)]
-    #[must_use]
-    pub fn tolerance_ns(&self) -> u64 {
-        self.interval_ns / 4
-    }
-
-    /// When it is looked whether this machine runs, before a deadline, in ns: half an interval.
-    #[inline(always)]
-    #[must_use]
-    pub fn eve_ns(&self, deadline_ns: u64) -> u64 {
-        deadline_ns.saturating_sub(self.interval_ns / 2)
     }
 }
 

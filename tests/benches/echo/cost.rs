@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use frames::echo::{KEYS_OF_ANSWERS, KEYS_OF_PROBES, NAMES, PORT, Probe};
 use ha_agent::dataplane::{Dataplane, Echo, Loaded};
-use ha_common::abi::{Address, FAMILY_IPV4, Oneself, Path, PathKey};
+use ha_common::abi::{Address, FAMILY_IPV4, Oneself, Path, PathKey, Patience};
 use ha_common::auth::Seal;
 use lab::Spread;
 use lab::pair::{A, B};
@@ -62,8 +62,7 @@ fn know(echo: &mut Echo) -> Result<()> {
         slot: 0,
         peer: 1,
         own: Address::v4(A.octets()),
-        dead_ns: 0,
-        interval_ns: 0,
+        patience: Patience::default(),
         names: NAMES.map(u32::from),
         theirs: [probe, next_probe, Seal::UNUSED, Seal::UNUSED],
         answers,

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use ha_common::abi::{Address, Oneself, Path, PathKey, Record, family_of};
+use ha_common::abi::{Address, Oneself, Path, PathKey, Patience, Record, family_of};
 use ha_common::auth::Seal;
 use lab::pair::{A, B};
 use lab::{Lan, Node, Site};
@@ -87,8 +87,10 @@ fn program(
                 slot,
                 peer: 1 - number,
                 own: Address::from(own),
-                dead_ns: DEAD.as_nanos().try_into()?,
-                interval_ns: INTERVAL.as_nanos().try_into()?,
+                patience: Patience {
+                    dead_ns: DEAD.as_nanos().try_into()?,
+                    interval_ns: INTERVAL.as_nanos().try_into()?,
+                },
                 names: NAMES.map(u32::from),
                 theirs: [probe, next_probe, answer, next_answer],
                 answers: [answer, next_answer],
